@@ -1,0 +1,26 @@
+"""The one exception for input that cannot be used."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What was given cannot be used; the message is one sentence that says why.
+
+    It is raised before any work is done. The command line prints the sentence and exits with
+    status 2.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is in no table, with the nearest names that are.
+
+    >>> str(unknown("problem", "digit-conv", ["digits-conv", "mnist-lenet5"]))
+    "There is no problem named 'digit-conv'; did you mean 'digits-conv'?"
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}."
+    return InputError(f"There is no {kind} named {name!r}; {hint}")

@@ -1,0 +1,1 @@
+"""The loss between two points: curves, their search, and what they show."""

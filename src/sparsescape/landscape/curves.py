@@ -1,0 +1,182 @@
+"""Curves: families of points with two fixed ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..masks import Mask
+from ..points import Point, PointLike, is_statistic, snapshot
+
+
+class Curve(nn.Module):
+    """A point θ(t) = Σ_k c_k(t)·θ_k for every t in [0, 1], with θ_0 and θ_n the fixed ends.
+
+    The free control points θ_1 … θ_{n−1} start evenly spaced on the straight line between the
+    ends and are one parameter, ``control``, so that finding a path is training. With
+    ``subspace`` they are held in it: outside the mask every point of the curve is exactly 0.
+
+    Parameters follow the curve. Buffers that an end carries (BatchNorm's statistics) follow the
+    straight line between the ends' buffers.
+
+    Args:
+        start, end: points or models; copied.
+        bends: number of free control points.
+        subspace: the mask that the curve stays in; None is all of weight space.
+
+    Raises:
+        InputError: the ends have other names or shapes, or lie outside the subspace.
+    """
+
+    control: nn.Parameter
+    ends: Tensor
+    openings: Tensor
+
+    def __init__(
+        self, start: PointLike, end: PointLike, *, bends: int, subspace: Mask | None = None
+    ):
+        super().__init__()
+        self.start, self.end = snapshot(start), snapshot(end)
+        self.subspace = subspace
+        self._check_ends()
+        self._shapes = {n: p.shape for n, p in self.start.items() if not is_statistic(n)}
+        self._sizes = [shape.numel() for shape in self._shapes.values()]
+        ends = torch.stack([self._flatten(self.start), self._flatten(self.end)])
+        self.register_buffer("ends", ends, persistent=False)
+        self.register_buffer("openings", self._openings(), persistent=False)
+        along = torch.arange(1, bends + 1, dtype=ends.dtype, device=ends.device) / (bends + 1)
+        self.control = nn.Parameter((1 - along)[:, None] * ends[0] + along[:, None] * ends[1])
+
+    def coefficients(self, t: float) -> Sequence[float]:
+        """c_0(t) … c_n(t), the weight of every control point, the ends first and last."""
+        raise NotImplementedError
+
+    def forward(self, t: float) -> Point:
+        """The point at t, differentiable in ``control``: parameter name → tensor."""
+        first, *inner, last = self.coefficients(t)
+        flat = first * self.ends[0] + last * self.ends[1]
+        if inner:
+            mix = torch.tensor(inner, dtype=flat.dtype, device=flat.device)
+            flat = flat + (mix @ self.control) * self.openings
+        parts = flat.split(self._sizes)
+        shaped = zip(self._shapes.items(), parts, strict=True)
+        return {name: part.view(shape) for (name, shape), part in shaped}
+
+    @torch.no_grad()
+    def point(self, t: float) -> Point:
+        """The point at t, buffers included; at t = 0 and t = 1 the ends, to the bit."""
+        if t in (0, 1):
+            return snapshot(self.end if t else self.start)
+        statistics = {
+            n: torch.lerp(b, self.end[n], t) if b.is_floating_point() else b.clone()
+            for n, b in self.start.items()
+            if is_statistic(n)
+        }
+        return {**self.forward(t), **statistics}
+
+    @torch.no_grad()
+    def control_points(self) -> list[Point]:
+        """The free control points as points."""
+        points = []
+        for flat in self.control * self.openings:
+            parts = zip(self._shapes.items(), flat.split(self._sizes), strict=True)
+            points.append({name: part.reshape(shape).clone() for (name, shape), part in parts})
+        return points
+
+    def _flatten(self, point: Point) -> Tensor:
+        return torch.cat([point[name].reshape(-1) for name in self._shapes])
+
+    def _openings(self) -> Tensor:
+        """1 for coordinates that are free, 0 for those the subspace closes; a single 1 for all."""
+        device = next(iter(self.start.values())).device
+        if self.subspace is None:
+            return torch.ones((), device=device)
+        parts = []
+        for name, shape in self._shapes.items():
+            free = name not in self.subspace
+            active = torch.ones(shape) if free else self.subspace[name].float()
+            parts.append(active.reshape(-1))
+        return torch.cat(parts).to(device)
+
+    def _check_ends(self) -> None:
+        for name in self.start.keys() ^ self.end.keys():
+            if not is_statistic(name):
+                raise InputError(f"Only one end of the curve has a parameter {name!r}.")
+        for name, value in self.start.items():
+            if name in self.end and self.end[name].shape != value.shape:
+                raise InputError(
+                    f"{name!r} has shape {tuple(value.shape)} at the start of the curve "
+                    f"and {tuple(self.end[name].shape)} at its end."
+                )
+        shared = self.start.keys() & self.end.keys()
+        self.start = {n: p for n, p in self.start.items() if n in shared}
+        if self.subspace is not None:
+            self.subspace.check_contains(self.start, "The start of the curve")
+            self.subspace.check_contains(self.end, "The end of the curve")
+
+
+class Bezier(Curve):
+    """A Bézier curve: c_k(t) = C(n, k)·(1 − t)^(n−k)·t^k (Garipov et al. 2018, section 3.2).
+
+    Args:
+        start, end: points or models; copied.
+        degree: n, at least 1; the curve has n − 1 free control points.
+        subspace: the mask that the curve stays in; None is all of weight space.
+
+    >>> curve = Bezier({"w": torch.zeros(1, 1)}, {"w": torch.ones(1, 1)}, degree=2)
+    >>> curve.point(0.25)
+    {'w': tensor([[0.2500]])}
+    """
+
+    def __init__(
+        self, start: PointLike, end: PointLike, *, degree: int = 3, subspace: Mask | None = None
+    ):
+        if degree < 1:
+            raise InputError(f"The degree of a Bézier curve is at least 1, not {degree}.")
+        self.degree = degree
+        super().__init__(start, end, bends=degree - 1, subspace=subspace)
+
+    def coefficients(self, t: float) -> Sequence[float]:
+        n = self.degree
+        return [math.comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)]
+
+
+class Line(Bezier):
+    """The straight line (1 − t)·start + t·end; t may leave [0, 1].
+
+    >>> Line({"w": torch.zeros(1, 1)}, {"w": torch.ones(1, 1)}).point(1.5)
+    {'w': tensor([[1.5000]])}
+    """
+
+    def __init__(self, start: PointLike, end: PointLike, *, subspace: Mask | None = None):
+        super().__init__(start, end, degree=1, subspace=subspace)
+
+
+class PolygonalChain(Curve):
+    """Straight pieces from bend to bend, equally long in t (Garipov et al. 2018, section 3.2).
+
+    Args:
+        start, end: points or models; copied.
+        bends: number of free control points.
+        subspace: the mask that the curve stays in; None is all of weight space.
+
+    >>> chain = PolygonalChain({"w": torch.zeros(1, 1)}, {"w": torch.ones(1, 1)}, bends=1)
+    >>> [float(c) for c in chain.coefficients(0.75)]
+    [0.0, 0.5, 0.5]
+    """
+
+    def __init__(
+        self, start: PointLike, end: PointLike, *, bends: int = 1, subspace: Mask | None = None
+    ):
+        self.bends = bends
+        super().__init__(start, end, bends=bends, subspace=subspace)
+
+    def coefficients(self, t: float) -> Sequence[float]:
+        pieces = self.bends + 1
+        return [max(0.0, 1 - abs(t * pieces - k)) for k in range(pieces + 1)]
+
+

@@ -1,0 +1,346 @@
+"""Masks: coordinate subspaces of weight space, which weights may be nonzero."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .points import PointLike, as_point, named_weights, plain_name
+
+
+@dataclass(frozen=True)
+class _Positions:
+    """The active positions of one weight, in whichever of two forms takes less memory."""
+
+    shape: torch.Size
+    held: Tensor  # bool of that shape, or sorted flat indices
+
+    @staticmethod
+    def of(active: Tensor) -> _Positions:
+        indices = _narrow(active.reshape(-1).nonzero().reshape(-1), active.numel())
+        held = indices if indices.nbytes < active.numel() else active.detach().clone()
+        return _Positions(active.shape, held)
+
+    @property
+    def is_dense(self) -> bool:
+        return self.held.dtype == torch.bool
+
+    @property
+    def count(self) -> int:
+        return int(self.held.sum()) if self.is_dense else self.held.numel()
+
+    def as_bool(self) -> Tensor:
+        if self.is_dense:
+            return self.held.clone()
+        active = torch.zeros(self.shape.numel(), dtype=torch.bool, device=self.held.device)
+        active[self.held.long()] = True
+        return active.reshape(self.shape)
+
+    def as_indices(self) -> Tensor:
+        return self.held.reshape(-1).nonzero().reshape(-1) if self.is_dense else self.held.long()
+
+
+def _narrow(indices: Tensor, size: int) -> Tensor:
+    return indices.to(torch.int32 if size <= 2**31 - 1 else torch.int64)
+
+
+class Mask(Mapping[str, Tensor]):
+    """Which weights may be nonzero: a frozen mapping from weight names to bool tensors.
+
+    A mask is a coordinate subspace of weight space: all points that are 0 wherever it is
+    ``False``. A parameter that the mask does not name is free in it. Positions are held as a bool
+    tensor or as sorted flat indices, whichever is smaller; ``mask[name]`` is a bool tensor of the
+    weight's shape either way, a copy that may be changed.
+
+    ``a | b``, ``a & b`` and ``~a`` are union, intersection and complement, weight by weight; both
+    sides must name the same weights.
+
+    Args:
+        active: weight name → bool tensor of the weight's shape, ``True`` where active.
+
+    Raises:
+        InputError: a value is not a bool tensor.
+
+    >>> mask = Mask({"0.weight": torch.tensor([[True, False], [False, False]])})
+    >>> mask.count, mask.total, mask.density, mask.sparsity
+    (1, 4, 0.25, 0.75)
+    >>> (~mask).count
+    3
+    >>> (mask | ~mask).sparsity
+    0.0
+    """
+
+    def __init__(self, active: Mapping[str, Tensor]):
+        for name, tensor in active.items():
+            if not isinstance(tensor, Tensor) or tensor.dtype != torch.bool:
+                kind = getattr(tensor, "dtype", type(tensor).__name__)
+                raise InputError(f"A mask holds bool tensors; {name!r} is {kind}.")
+        self._positions = {plain_name(n): _Positions.of(t) for n, t in active.items()}
+
+    # ------------------------------------------------------------------ making one
+
+    @classmethod
+    def from_indices(
+        cls, indices: Mapping[str, Tensor], shapes: Mapping[str, torch.Size | tuple[int, ...]]
+    ) -> Mask:
+        """A mask from the flat indices of the active weights; nothing dense is made.
+
+        Args:
+            indices: weight name → integers in [0, numel), in any order, none twice.
+            shapes: weight name → shape of the weight.
+
+        Raises:
+            InputError: names differ, or an index is out of range or stands twice.
+
+        >>> Mask.from_indices({"w": torch.tensor([5, 0])}, {"w": (2, 3)})["w"].int().tolist()
+        [[1, 0, 0], [0, 0, 1]]
+        """
+        if indices.keys() != shapes.keys():
+            raise InputError("Indices and shapes must name the same weights.")
+        mask = cls({})
+        for name, flat in indices.items():
+            shape, flat = torch.Size(shapes[name]), flat.reshape(-1).sort().values
+            size = shape.numel()
+            if flat.numel() and (flat[0] < 0 or flat[-1] >= size):
+                raise InputError(f"An index of {name!r} is outside its {size} weights.")
+            if (flat[1:] == flat[:-1]).any():
+                raise InputError(f"An index of {name!r} stands twice.")
+            sparse = _Positions(shape, _narrow(flat, size))
+            smaller = sparse.held.nbytes < size
+            mask._positions[name] = sparse if smaller else _Positions(shape, sparse.as_bool())
+        return mask
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores: Mapping[str, Tensor],
+        *,
+        densities: Mapping[str, float] | None = None,
+        sparsity: float | None = None,
+    ) -> Mask:
+        """Keep the weights with the highest scores, exactly as many as asked for.
+
+        With ``densities``, weight tensor l of n_l weights loses round((1 − d_l)·n_l) of them, as
+        in ``torch.nn.utils.prune``; a weight that ``densities`` does not name is not in the mask.
+        With ``sparsity``, one threshold serves all tensors (global): round(sparsity·Σ n_l) weights
+        are closed. Equal scores go to the lower flat index, in the order of the names.
+
+        Args:
+            scores: weight name → score of each weight, of the weight's shape; higher is kept.
+            densities: weight name → share of weights to keep, in [0, 1].
+            sparsity: share of all weights to close, in [0, 1].
+
+        Raises:
+            InputError: both or neither of ``densities`` and ``sparsity``; one outside [0, 1];
+                a density without scores; a score that is NaN.
+
+        >>> scores = {"a": torch.tensor([[1., 4.]]), "b": torch.tensor([[3., 2.]])}
+        >>> mask = Mask.from_scores(scores, sparsity=0.5)
+        >>> {name: active.tolist() for name, active in mask.items()}
+        {'a': [[False, True]], 'b': [[True, False]]}
+        """
+        if (densities is None) == (sparsity is None):
+            raise InputError("Give either densities (per layer) or sparsity (one threshold).")
+        for name, score in scores.items():
+            if score.isnan().any():
+                raise InputError(f"The scores of {name!r} contain NaN.")
+        if densities is None:
+            assert sparsity is not None
+            return cls._from_one_threshold(scores, sparsity)
+        missing = [name for name in densities if name not in scores]
+        if missing:
+            raise InputError(f"There are no scores for {missing[0]!r}.")
+        kept = {n: keep_count(scores[n].numel(), 1 - d) for n, d in densities.items()}
+        return cls({n: top(scores[n], k) for n, k in kept.items()})
+
+    @classmethod
+    def _from_one_threshold(cls, scores: Mapping[str, Tensor], sparsity: float) -> Mask:
+        flat = torch.cat([score.detach().reshape(-1).float() for score in scores.values()])
+        active = top(flat, keep_count(flat.numel(), sparsity))
+        parts = active.split([score.numel() for score in scores.values()])
+        return cls({n: p.reshape(scores[n].shape) for n, p in zip(scores, parts, strict=True)})
+
+    @classmethod
+    def of(cls, model: PointLike) -> Mask:
+        """Where the weights (parameters of two dimensions or more) are nonzero now."""
+        return cls({name: w.detach() != 0 for name, w in named_weights(model).items()})
+
+    # ------------------------------------------------------------------ reading it
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._positions[name].as_bool()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._positions
+
+    def indices(self, name: str) -> Tensor:
+        """The active positions of one weight as sorted flat indices (int64)."""
+        return self._positions[name].as_indices()
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        return {name: p.shape for name, p in self._positions.items()}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Weight name → number of active weights."""
+        return {name: p.count for name, p in self._positions.items()}
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """Weight name → share of active weights."""
+        return {n: p.count / max(p.shape.numel(), 1) for n, p in self._positions.items()}
+
+    @property
+    def count(self) -> int:
+        """Number of active weights."""
+        return sum(p.count for p in self._positions.values())
+
+    @property
+    def total(self) -> int:
+        """Number of weights, active or not."""
+        return sum(p.shape.numel() for p in self._positions.values())
+
+    @property
+    def density(self) -> float:
+        return self.count / self.total if self.total else 1.0
+
+    @property
+    def sparsity(self) -> float:
+        return 1 - self.count / self.total if self.total else 0.0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        return self.shapes == other.shapes and all(
+            torch.equal(self.indices(n).cpu(), other.indices(n).cpu()) for n in self
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Mask({self.count} of {self.total} weights active, sparsity {self.sparsity:.4f})"
+
+    # ------------------------------------------------------------------ algebra
+
+    def __or__(self, other: Mask) -> Mask:
+        return self._with(other, torch.logical_or)
+
+    def __and__(self, other: Mask) -> Mask:
+        return self._with(other, torch.logical_and)
+
+    def __invert__(self) -> Mask:
+        return Mask({name: ~active for name, active in self.items()})
+
+    def _with(self, other: Mask, combine: Callable[[Tensor, Tensor], Tensor]) -> Mask:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        if self.shapes != other.shapes:
+            differ = {n for n, _ in self.shapes.items() ^ other.shapes.items()}
+            raise InputError(f"The two masks do not name the same weights: {sorted(differ)}.")
+        return Mask({name: combine(active, other[name]) for name, active in self.items()})
+
+    # ------------------------------------------------------------------ use
+
+    @torch.no_grad()
+    def apply_(self, model: PointLike) -> None:
+        """Set the closed weights of a model, or of a point, to exactly 0, in place.
+
+        Raises:
+            InputError: the mask does not fit the model; nothing was changed then.
+        """
+        self.check(model)
+        point = as_point(model)
+        for name in self:
+            point[name].masked_fill_(~self[name].to(point[name].device), 0)
+
+    def check(self, model: PointLike) -> None:
+        """Raise :class:`InputError` unless every weight the mask names is there, in its shape."""
+        point = as_point(model)
+        for name, shape in self.shapes.items():
+            if name not in point:
+                raise InputError(f"The mask does not fit: the model has no weight {name!r}.")
+            if point[name].shape != shape:
+                raise InputError(
+                    f"The mask does not fit: {name!r} is {tuple(point[name].shape)} "
+                    f"in the model and {tuple(shape)} in the mask."
+                )
+
+    def check_contains(self, point: PointLike, what: str = "The point") -> None:
+        """Raise :class:`InputError` unless the point lies in this subspace."""
+        self.check(point)
+        values = as_point(point)
+        for name in self:
+            outside = int((values[name][~self[name].to(values[name].device)] != 0).sum())
+            if outside:
+                raise InputError(
+                    f"{what} is outside the subspace: {outside} weights of {name!r} "
+                    "that the mask closes are not 0."
+                )
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask as one safetensors file (int32 or int64 indices, or bool tensors)."""
+        from safetensors.torch import save_file
+
+        held = {name: p.held.contiguous() for name, p in self._positions.items()}
+        shapes = json.dumps({name: list(shape) for name, shape in self.shapes.items()})
+        save_file(held, str(path), metadata={"format": "sparsescape.mask/1", "shapes": shapes})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Mask:
+        """Read a mask that :meth:`save` wrote.
+
+        Raises:
+            InputError: the file is not a mask.
+        """
+        from safetensors import safe_open
+
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            if not metadata.get("format", "").startswith("sparsescape.mask/"):
+                raise InputError(f"{path} is not a mask.")
+            shapes = json.loads(metadata["shapes"])
+            mask = cls({})
+            for name, shape in shapes.items():
+                mask._positions[name] = _Positions(torch.Size(shape), file.get_tensor(name))
+        return mask
+
+
+def keep_count(size: int, sparsity: float) -> int:
+    """How many of ``size`` weights stay at a sparsity: size − round(sparsity·size).
+
+    >>> keep_count(13584, 0.98), keep_count(10, 1 - 0.9)
+    (272, 9)
+
+    Raises:
+        InputError: sparsity outside [0, 1].
+    """
+    if not 0 <= sparsity <= 1:
+        raise InputError(f"Sparsity is a number from 0 to 1, not {sparsity}.")
+    # Sparsities arrive as 1 − density: without this, 1 − 0.9 would turn some halves around.
+    return size - round(round(sparsity * size, 6))
+
+
+def top(scores: Tensor, count: int) -> Tensor:
+    """A bool tensor that is ``True`` at the ``count`` highest scores; ties to the lower index."""
+    flat = scores.detach().reshape(-1)
+    active = torch.zeros(flat.numel(), dtype=torch.bool, device=flat.device)
+    if count <= 0:
+        return active.reshape(scores.shape)
+    threshold = flat.kthvalue(flat.numel() - min(count, flat.numel()) + 1).values
+    active |= flat > threshold
+    ties = (flat == threshold).nonzero().reshape(-1)
+    active[ties[: count - int(active.sum())]] = True
+    return active.reshape(scores.shape)

@@ -1,0 +1,282 @@
+"""The mean loss over a data set, as a function on weight space."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .errors import InputError
+from .points import Point, PointLike, as_point, is_statistic, named_parameters, plain_name
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+BatchNormMode: TypeAlias = Literal["recompute", "stored", "batch"]
+
+_BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an objective says of one point."""
+
+    loss: float
+    """Mean loss over all examples, the regularizer included."""
+    accuracy: float | None
+    """Share of examples whose highest output is the target; None where targets are no classes."""
+    count: int
+    """Number of examples."""
+
+
+class Objective:
+    """L(θ) = (1/n) Σᵢ ℓ(f(xᵢ; θ), yᵢ) + (λ/2)·‖θ‖², over the whole of a data set.
+
+    The user's model is copied once and never touched: parameters, buffers, gradients, train/eval
+    mode and random state are bit for bit what they were. Dropout is off.
+
+    Args:
+        model: gives the function f; points have the names of its parameters.
+        data: ``(inputs, targets)`` with the examples along the first dimension, or an iterable
+            of such pairs that can be gone through more than once (a ``DataLoader``).
+        loss: ``loss(outputs, targets)``, the *mean* over a batch.
+        weight_decay: λ, over all parameters, as ``torch.optim.SGD`` means it.
+        batch_norm: where BatchNorm's statistics come from at a point. ``"recompute"`` (default):
+            from a pass over the data with the point's weights, as in Garipov et al. 2018,
+            section 3.3. ``"stored"``: from the point's own buffers, or else the model's.
+            ``"batch"``: from each batch. A model without BatchNorm is the same under all three.
+        batch_size: examples per forward pass where data are tensors. It changes time and memory,
+            not the loss (``batch_norm="batch"`` apart).
+
+    Raises:
+        InputError: the data set is empty, or inputs and targets differ in number.
+
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> data = torch.eye(2), torch.zeros(2, 1)
+    >>> objective = Objective(model, data, loss=F.mse_loss)
+    >>> objective({"weight": torch.tensor([[3.0, 1.0]])})
+    5.0
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Batch | Iterable[Batch],
+        loss: Loss = F.cross_entropy,
+        *,
+        weight_decay: float = 0.0,
+        batch_norm: BatchNormMode = "recompute",
+        batch_size: int = 2048,
+    ):
+        if batch_norm not in ("recompute", "stored", "batch"):
+            raise InputError(f"batch_norm is recompute, stored or batch, not {batch_norm!r}.")
+        self.data = check_data(data) if _is_pair(data) else data
+        self.loss = loss
+        self.weight_decay = weight_decay
+        self.batch_norm = batch_norm
+        self.batch_size = batch_size
+        self._model = copy.deepcopy(getattr(model, "_orig_mod", model)).eval()
+        self._model.requires_grad_(False).zero_grad(set_to_none=True)
+        self._names = {plain_name(n): n for n, _ in self._model.named_parameters()}
+        self._names |= {plain_name(n): n for n, _ in self._model.named_buffers()}
+        self._parameters = list(named_parameters(self._model))
+        self._norms = [m for m in self._model.modules() if isinstance(m, _BATCH_NORMS)]
+        if batch_norm == "batch":
+            self._set_norms(training=True)
+
+    # ------------------------------------------------------------------ values
+
+    def __call__(self, point: PointLike) -> float:
+        """The mean loss at the point."""
+        return self.evaluate(point).loss
+
+    @torch.no_grad()
+    def evaluate(self, point: PointLike) -> Evaluation:
+        """Loss, accuracy and number of examples at the point."""
+        state = self._with_statistics(self.check(point))
+        total = correct = count = 0.0
+        classes = True
+        for inputs, targets in self.batches():
+            outputs = functional_call(self._model, state, (inputs,))
+            total += float(self.loss(outputs, targets)) * len(targets)
+            classes = classes and _are_classes(outputs, targets)
+            if classes:
+                hits = outputs.argmax(1) == targets
+                correct += float(hits.sum()) * len(targets) / hits.numel()
+            count += len(targets)
+        if not count:
+            raise InputError("The data set is empty.")
+        return Evaluation(
+            loss=total / count + float(self._penalty(state)),
+            accuracy=correct / count if classes else None,
+            count=int(count),
+        )
+
+    def batch_loss(self, point: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The loss on one batch, differentiable in the point; what a curve is trained with.
+
+        BatchNorm uses the batch's statistics here, as training does, unless ``"stored"``.
+        """
+        inputs, targets = batch
+        state = {self._names[name]: tensor for name, tensor in point.items()}
+        if self._norms and self.batch_norm != "stored":
+            buffers = {n: b.clone() for n, b in self._model.named_buffers()}
+            self._set_norms(training=True)
+            outputs = functional_call(self._model, {**state, **buffers}, (inputs,))
+            self._set_norms(training=self.batch_norm == "batch")
+        else:
+            outputs = functional_call(self._model, state, (inputs,))
+        return self.loss(outputs, targets) + self._penalty(state)
+
+    # ------------------------------------------------------------------ derivatives
+
+    def gradient(self, point: PointLike) -> Point:
+        """∇L at the point, over the whole data set: parameter name → gradient."""
+        return self._differentiate(point, None)
+
+    def hessian_vector_product(self, point: PointLike, vector: Mapping[str, Tensor]) -> Point:
+        """∇²L·v at the point, over the whole data set, by double backward (Pearlmutter 1994).
+
+        Args:
+            vector: parameter name → direction, of the parameter's shape.
+        """
+        return self._differentiate(point, vector)
+
+    def _differentiate(self, point: PointLike, vector: Mapping[str, Tensor] | None) -> Point:
+        state = self._with_statistics(self.check(point))
+        free = {n: state[self._names[n]].clone().requires_grad_() for n in self._parameters}
+        state |= {self._names[n]: p for n, p in free.items()}
+        total = {n: torch.zeros_like(p) for n, p in free.items()}
+        count = 0
+        for inputs, targets in self.batches():
+            loss = self.loss(functional_call(self._model, state, (inputs,)), targets)
+            grads = self._first_or_second(loss, free, vector)
+            for name, grad in grads.items():
+                total[name] += grad * len(targets)
+            count += len(targets)
+        direction = vector or {n: p.detach() for n, p in free.items()}
+        return {n: t / count + self.weight_decay * direction[n] for n, t in total.items()}
+
+    @staticmethod
+    def _first_or_second(
+        loss: Tensor, free: Point, vector: Mapping[str, Tensor] | None
+    ) -> Point:
+        second = vector is not None
+        names, tensors = list(free), list(free.values())
+        grads = torch.autograd.grad(
+            loss, tensors, create_graph=second, allow_unused=True, materialize_grads=True
+        )
+        if vector is not None:
+            slope = sum((g * vector[n]).sum() for n, g in zip(names, grads, strict=True))
+            if not isinstance(slope, Tensor) or not slope.requires_grad:
+                return {n: torch.zeros_like(t) for n, t in free.items()}
+            grads = torch.autograd.grad(
+                slope, tensors, allow_unused=True, materialize_grads=True
+            )
+        return dict(zip(names, grads, strict=True))
+
+    # ------------------------------------------------------------------ data and state
+
+    def batches(self) -> Iterator[Batch]:
+        """The data in order, in batches."""
+        if not _is_pair(self.data):
+            return iter(self.data)
+        inputs, targets = self.data
+        sizes = self.batch_size
+        return zip(inputs.split(sizes), targets.split(sizes), strict=True)
+
+    def tensors(self) -> Batch:
+        """The data as one pair of tensors; those of a data loader are gathered."""
+        if _is_pair(self.data):
+            return self.data
+        inputs, targets = zip(*self.data, strict=True)
+        return torch.cat(inputs), torch.cat(targets)
+
+    def check(self, point: PointLike) -> Point:
+        """The point, if it fits the model; :class:`InputError` otherwise."""
+        point = as_point(point)
+        shapes = {plain_name(n): t.shape for n, t in as_point(self._model).items()}
+        for name in self._parameters:
+            if name not in point:
+                raise InputError(f"The point has no value for the parameter {name!r}.")
+        for name, tensor in point.items():
+            if name not in shapes:
+                raise InputError(f"The model has no parameter named {name!r}.")
+            if tensor.shape != shapes[name]:
+                raise InputError(
+                    f"{name!r} has shape {tuple(tensor.shape)} in the point "
+                    f"and {tuple(shapes[name])} in the model."
+                )
+        return point
+
+    def _with_statistics(self, point: Point) -> dict[str, Tensor]:
+        """The point under the model's own names, with BatchNorm's statistics as asked for."""
+        state = {self._names[name]: tensor for name, tensor in point.items()}
+        if not self._norms or self.batch_norm == "stored":
+            return state
+        statistics = {
+            n: b.clone() for n, b in self._model.named_buffers() if is_statistic(n)
+        }
+        state = {**state, **statistics}
+        if self.batch_norm == "recompute":
+            self._recompute(state)
+        return state
+
+    @torch.no_grad()
+    def _recompute(self, state: dict[str, Tensor]) -> None:
+        """Replace the statistics in ``state`` by their mean over all batches of the data."""
+        for name, tensor in state.items():
+            if is_statistic(name):
+                tensor.fill_(1 if name.endswith("running_var") else 0)
+        momenta = [norm.momentum for norm in self._norms]
+        self._set_norms(training=True)
+        for norm in self._norms:
+            norm.momentum = None  # None: a plain average over the batches
+        for inputs, _ in self.batches():
+            functional_call(self._model, state, (inputs,))
+        self._set_norms(training=False)
+        for norm, momentum in zip(self._norms, momenta, strict=True):
+            norm.momentum = momentum
+
+    def _set_norms(self, *, training: bool) -> None:
+        for norm in self._norms:
+            norm.training = training
+
+    def _penalty(self, state: Mapping[str, Tensor]) -> Tensor | float:
+        if not self.weight_decay:
+            return 0.0
+        squares = [state[self._names[n]].square().sum() for n in self._parameters]
+        return self.weight_decay / 2 * torch.stack(squares).sum()
+
+
+def check_data(data: Batch) -> Batch:
+    """The pair of inputs and targets, if there are some and as many of each.
+
+    Raises:
+        InputError: there is none, or they differ in number.
+    """
+    inputs, targets = data
+    if len(inputs) != len(targets):
+        raise InputError(f"There are {len(inputs)} inputs but {len(targets)} targets.")
+    if len(inputs) == 0:
+        raise InputError("The data set is empty.")
+    return inputs, targets
+
+
+def is_finite(value: float | None) -> bool:
+    """Whether a loss is a number that can be compared."""
+    return value is not None and math.isfinite(value)
+
+
+def _is_pair(data: object) -> bool:
+    return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor)
+
+
+def _are_classes(outputs: Tensor, targets: Tensor) -> bool:
+    return not targets.is_floating_point() and outputs.ndim == targets.ndim + 1

@@ -1,0 +1,142 @@
+"""Points: settings of all parameters of a model, ``dict[str, Tensor]``.
+
+The names are those of ``model.named_parameters()``. Wherever a point is expected a model can be
+given, and means the point it stands at. A point may carry buffers too (BatchNorm's statistics);
+they travel with it but are not coordinates of weight space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+
+Point: TypeAlias = dict[str, Tensor]
+PointLike: TypeAlias = Mapping[str, Tensor] | nn.Module
+
+# torch.compile and DistributedDataParallel put these before the names of the model they wrap.
+_WRAPPERS = ("_orig_mod.", "module.")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def plain_name(name: str) -> str:
+    """The name without what ``torch.compile`` and DDP put before it.
+
+    >>> plain_name("module._orig_mod.0.weight")
+    '0.weight'
+    """
+    while name.startswith(_WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def is_statistic(name: str) -> bool:
+    """Whether the name is one of BatchNorm's running statistics, which are no coordinates."""
+    return name.rsplit(".", 1)[-1] in _STATISTICS
+
+
+def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The model's parameters under their plain names; a tied parameter once."""
+    return {plain_name(name): p for name, p in model.named_parameters()}
+
+
+def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tensor]:
+    """What can be sparse: every parameter of two dimensions or more.
+
+    Args:
+        model: a model or a point.
+        dense: patterns of what to leave out. A pattern is a name (``"fc.weight"``), the name of
+            a module (``"fc"``: everything in it) or a wildcard (``"*.downsample.*"``).
+
+    Raises:
+        InputError: a pattern matches nothing, or nothing is left.
+
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> list(named_weights(model, dense=["2"]))
+    ['0.weight']
+    """
+    parameters = model if isinstance(model, Mapping) else named_parameters(model)
+    weights = {name: p for name, p in parameters.items() if p.ndim >= 2}
+    kept_dense = matching(weights, dense)
+    weights = {name: p for name, p in weights.items() if name not in kept_dense}
+    if not weights:
+        raise InputError("There is no parameter with two dimensions or more to make sparse.")
+    return weights
+
+
+def matching(names: Iterable[str], patterns: Iterable[str]) -> set[str]:
+    """The names that a pattern of :func:`named_weights` matches."""
+    names = list(names)
+    if isinstance(patterns, str):
+        raise InputError(f"Patterns are a list of names, not the text {patterns!r}.")
+    found: set[str] = set()
+    for pattern in patterns:
+        hits = {n for n in names if fnmatchcase(n, pattern) or fnmatchcase(n, f"{pattern}.*")}
+        if not hits:
+            raise InputError(f"The pattern {pattern!r} matches none of {', '.join(names)}.")
+        found |= hits
+    return found
+
+
+def as_point(model: PointLike) -> Point:
+    """The point itself: detached tensors that share their storage with what was given.
+
+    Of a model: its parameters and its buffers.
+
+    >>> sorted(as_point(nn.BatchNorm1d(2)))
+    ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']
+    """
+    if isinstance(model, nn.Module):
+        named = [*model.named_parameters(), *model.named_buffers()]
+        return {plain_name(name): tensor.detach() for name, tensor in named}
+    if isinstance(model, Mapping):
+        return {plain_name(name): tensor.detach() for name, tensor in model.items()}
+    raise InputError(f"A point is a model or a mapping of names to tensors, not {model!r:.60}.")
+
+
+def snapshot(model: PointLike) -> Point:
+    """A copy of the point that later training does not move."""
+    return {name: tensor.clone() for name, tensor in as_point(model).items()}
+
+
+@torch.no_grad()
+def move_to(model: nn.Module, point: PointLike) -> None:
+    """Set the model's parameters, and the buffers the point carries, to the point, in place.
+
+    Raises:
+        InputError: the point lacks a parameter of the model, or a shape differs.
+    """
+    point = as_point(point)
+    targets = as_point(model)
+    missing = [n for n in named_parameters(model) if n not in point]
+    if missing:
+        raise InputError(f"The point has no value for the parameter {missing[0]!r}.")
+    for name, value in point.items():
+        if name not in targets:
+            raise InputError(f"The model has no parameter named {name!r}.")
+        if targets[name].shape != value.shape:
+            raise InputError(
+                f"{name!r} has shape {tuple(targets[name].shape)} in the model "
+                f"and {tuple(value.shape)} in the point."
+            )
+        targets[name].copy_(value)
+
+
+def save_point(point: PointLike, path: str | Path) -> None:
+    """Write the point as one safetensors file."""
+    from safetensors.torch import save_file
+
+    save_file({name: t.contiguous() for name, t in snapshot(point).items()}, str(path))
+
+
+def load_point(path: str | Path) -> Point:
+    """Read a point that :func:`save_point` wrote."""
+    from safetensors.torch import load_file
+
+    return load_file(str(path))

@@ -1,0 +1,1 @@
+"""A problem is a model, data, a loss and a recipe."""

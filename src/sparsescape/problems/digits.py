@@ -1,0 +1,71 @@
+"""Scikit-learn's digits: 1797 handwritten digits of 8×8 pixels, real data without a download."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..init import he_normal
+from ..objective import Batch
+from ..seeds import generator
+from .problem import Problem
+from .recipe import Recipe
+
+_TEST = 360
+
+
+def conv(recipe: Recipe, data_root: str | None = None) -> Problem:
+    """A small all-convolutional front (strides for pooling, Springenberg et al. 2015)."""
+    train, test = digits()
+
+    def model() -> nn.Module:
+        return he_normal(
+            nn.Sequential(
+                nn.Conv2d(1, 16, 3, stride=2, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(16, 32, 3, stride=2, padding=1),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(128, 64),
+                nn.ReLU(),
+                nn.Linear(64, 10),
+            )
+        )
+
+    return Problem(model, train, test, recipe=recipe)
+
+
+def mlp(recipe: Recipe, data_root: str | None = None) -> Problem:
+    """A perceptron of the shape of LeNet-300-100."""
+    train, test = digits()
+
+    def model() -> nn.Module:
+        return he_normal(
+            nn.Sequential(
+                nn.Flatten(),
+                nn.Linear(64, 300),
+                nn.ReLU(),
+                nn.Linear(300, 100),
+                nn.ReLU(),
+                nn.Linear(100, 10),
+            )
+        )
+
+    return Problem(model, train, test, recipe=recipe)
+
+
+def digits() -> tuple[Batch, Batch]:
+    """1437 examples for training and 360 for testing, in a fixed shuffled order.
+
+    Inputs are (n, 1, 8, 8), standardized by the training set's mean and deviation.
+    """
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    inputs = torch.tensor(data.images, dtype=torch.float32).unsqueeze(1)
+    targets = torch.tensor(data.target, dtype=torch.int64)
+    order = torch.randperm(len(inputs), generator=generator(0, "digits split"))
+    inputs, targets = inputs[order], targets[order]
+    mean, deviation = inputs[_TEST:].mean(), inputs[_TEST:].std()
+    inputs = (inputs - mean) / deviation
+    return (inputs[_TEST:], targets[_TEST:]), (inputs[:_TEST], targets[:_TEST])

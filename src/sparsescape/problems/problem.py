@@ -1,0 +1,94 @@
+"""What is to be learned: a model, data, a loss and the recipe to train with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..objective import Batch, Loss, Objective, check_data
+from ..points import named_weights
+from ..seeds import global_seed
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model, its data, its loss and its recipe.
+
+    Args:
+        model: a function without arguments that makes a freshly initialized ``nn.Module``; it
+            may draw from torch's global generator, which is seeded around the call.
+        train, test: pairs (inputs, targets) of tensors, the examples along the first dimension.
+        loss: ``loss(outputs, targets)``, the mean over a batch.
+        recipe: how it is trained.
+        dense: patterns of weights that are never made sparse.
+
+    >>> x, y = torch.randn(20, 4), torch.arange(20) % 3
+    >>> problem = Problem(model=lambda: nn.Linear(4, 3), train=(x, y), test=(x, y))
+    >>> problem.check()
+    >>> torch.equal(problem.make_model(7).weight, problem.make_model(7).weight)
+    True
+    """
+
+    model: Callable[[], nn.Module]
+    train: Batch
+    test: Batch
+    loss: Loss = F.cross_entropy
+    recipe: Recipe = field(default_factory=Recipe)
+    dense: tuple[str, ...] = ()
+
+    def make_model(self, seed: int, purpose: str = "initialization") -> nn.Module:
+        """A fresh model: the same for the same seed and purpose."""
+        with global_seed(seed, purpose):
+            return self.model()
+
+    def objective(self, model: nn.Module, split: str = "train") -> Objective:
+        """The mean loss over the whole training or test set."""
+        return Objective(model, self.train if split == "train" else self.test, self.loss)
+
+    def check(self) -> None:
+        """Try everything once, on a few examples.
+
+        Raises:
+            InputError: one sentence on what cannot be trained: no data, inputs and targets that
+                differ in number, a loss that rejects the targets, a model that returns NaN or has
+                nothing to make sparse.
+        """
+        for split, data in (("training", self.train), ("test", self.test)):
+            try:
+                check_data(data)
+            except InputError as error:
+                raise InputError(f"The {split} data cannot be used: {error}") from None
+        model = self.make_model(0)
+        if not isinstance(model, nn.Module):
+            raise InputError(f"The problem's model function made a {type(model).__name__}.")
+        named_weights(model, self.dense)
+        inputs, targets = (part[:8] for part in self.train)
+        self._check_outputs(model.eval(), inputs, targets)
+
+    @torch.no_grad()
+    def _check_outputs(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+        try:
+            outputs = model(inputs)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise InputError(f"The model cannot take the inputs: {_first_line(error)}") from error
+        if not outputs.isfinite().all():
+            raise InputError("The model returns NaN or infinite numbers where it starts.")
+        try:
+            loss = self.loss(outputs, targets)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise InputError(
+                f"The loss cannot take targets of type {targets.dtype} and shape "
+                f"{tuple(targets.shape[1:])} per example: {_first_line(error)}"
+            ) from error
+        if loss.ndim or not loss.isfinite():
+            raise InputError("The loss must be one finite number, the mean over a batch.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

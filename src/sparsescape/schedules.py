@@ -1,0 +1,68 @@
+"""How much, when: each function returns a plain function from a step to a value.
+
+Steps count optimizer steps from 0. Before ``begin`` a schedule has its initial value, from ``end``
+on its final one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from .errors import InputError
+
+Schedule = Callable[[int], float]
+
+
+def constant(value: float) -> Schedule:
+    """The same value at every step.
+
+    >>> constant(0.3)(1000)
+    0.3
+    """
+    return lambda step: value
+
+
+def cosine(initial: float, final: float = 0.0, *, end: int, begin: int = 0) -> Schedule:
+    """final + (initial − final)·(1 + cos(π·p))/2, p the progress from begin to end.
+
+    Loshchilov & Hutter 2017, equation 5; RigL's drop fraction, Evci et al. 2020, section 3.
+
+    >>> [round(cosine(1.0, end=4)(step), 3) for step in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
+    return _between(begin, end, lambda p: final + (initial - final) * (1 + math.cos(math.pi * p)) / 2)
+
+
+def cubic(initial: float, final: float, *, begin: int, end: int) -> Schedule:
+    """final + (initial − final)·(1 − p)³, p the progress from begin to end.
+
+    The sparsity of gradual pruning (Zhu & Gupta 2017, equation 1).
+
+    >>> [round(cubic(0.0, 0.8, begin=0, end=4)(step), 4) for step in range(5)]
+    [0.0, 0.4625, 0.7, 0.7875, 0.8]
+    """
+    return _between(begin, end, lambda p: final + (initial - final) * (1 - p) ** 3)
+
+
+def warmup(schedule: Schedule, steps: int) -> Schedule:
+    """The schedule multiplied by (step + 1)/steps during its first ``steps`` steps.
+
+    Goyal et al. 2017, section 2.2.
+
+    >>> [warmup(constant(1.0), 4)(step) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+    return lambda step: schedule(step) * min(1.0, (step + 1) / max(steps, 1))
+
+
+def _between(begin: int, end: int, value: Callable[[float], float]) -> Schedule:
+    if end < begin:
+        raise InputError(f"A schedule cannot end (step {end}) before it begins (step {begin}).")
+
+    def at(step: int) -> float:
+        if step >= end:
+            return value(1.0)
+        return value(max(0.0, (step - begin) / (end - begin)))
+
+    return at

@@ -1,0 +1,31 @@
+"""Which weights matter: functions from a model to ``{weight name: score of each weight}``.
+
+Higher scores are kept. :meth:`sparsescape.Mask.from_scores` turns scores into a mask.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .points import PointLike, named_weights
+from .seeds import generator
+
+Scores = dict[str, Tensor]
+
+
+def magnitude(model: PointLike) -> Scores:
+    """|w| (Han et al. 2015, *Learning both Weights and Connections*, section 3).
+
+    >>> magnitude({"w": torch.tensor([[-2.0, 1.0]])})
+    {'w': tensor([[2., 1.]])}
+    """
+    return {name: w.detach().abs() for name, w in named_weights(model).items()}
+
+
+def random(model: PointLike, *, seed: int = 0) -> Scores:
+    """Uniform noise in [0, 1): the same for the same seed and weight name, on every machine."""
+    return {
+        name: torch.rand(w.shape, generator=generator(seed, "score", name)).to(w.device)
+        for name, w in named_weights(model).items()
+    }

@@ -1,0 +1,1 @@
+"""How the mask moves while an optimizer moves the weights."""

@@ -1,0 +1,1 @@
+"""Training anything: a network, or a path between two of them."""

@@ -1,0 +1,101 @@
+"""The one training loop: for networks, and for the curves between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..schedules import Schedule
+from ..sparsifiers.base import Sparsifier
+from .checkpoints import Checkpoint
+
+Observer = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training run ended."""
+
+    steps: int
+    """Optimizer steps taken."""
+    diverged: bool
+    """Whether it was given up at a loss that is not finite."""
+
+
+@dataclass
+class Run:
+    """A training run: a module, its loss, an optimizer, and perhaps a sparsifier.
+
+    Args:
+        module: what is trained.
+        loss: from the step to the loss of that step's batch, as a scalar tensor.
+        optimizer: over the module's parameters; its learning rate is set at every step.
+        learning_rate: from the step to the learning rate.
+        steps: how many optimizer steps.
+        sparsifier: attached already.
+
+    A run is the same bits however often it is interrupted: :meth:`train` with a checkpoint goes
+    on from the last one.
+    """
+
+    module: nn.Module
+    loss: Callable[[int], Tensor]
+    optimizer: torch.optim.Optimizer
+    learning_rate: Schedule
+    steps: int
+    sparsifier: Sparsifier | None = None
+
+    def train(
+        self, checkpoint: Checkpoint | None = None, observe: Observer | None = None
+    ) -> Outcome:
+        """Take all steps that have not been taken yet.
+
+        Args:
+            checkpoint: where to go on from, and where to leave the state now and then.
+            observe: called after every step with the step's number and its loss.
+        """
+        for step in range(self._resume(checkpoint), self.steps):
+            loss = self.take(step)
+            if observe is not None:
+                observe(step, loss)
+            if not math.isfinite(loss):
+                return Outcome(step, diverged=True)
+            if checkpoint is not None and checkpoint.due:
+                checkpoint.save(self.state(step + 1))
+        return Outcome(self.steps, diverged=False)
+
+    def take(self, step: int) -> float:
+        """One optimizer step; returns the loss before it. Nothing moves on a loss not finite."""
+        rate = self.learning_rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(step)
+        value = loss.item()
+        if math.isfinite(value):
+            loss.backward()
+            self.optimizer.step()
+        return value
+
+    def state(self, step: int) -> dict[str, object]:
+        """Everything that a step changes."""
+        return {
+            "step": step,
+            "module": dict(self.module.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "sparsifier": self.sparsifier and self.sparsifier.state_dict(),
+        }
+
+    def _resume(self, checkpoint: Checkpoint | None) -> int:
+        state = checkpoint.load() if checkpoint is not None else None
+        if state is None:
+            return 0
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.sparsifier is not None:
+            self.sparsifier.load_state_dict(state["sparsifier"])
+        return state["step"]
