@@ -41,7 +41,7 @@ def erk(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Dens
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(100, 10), nn.Linear(10, 2))
     >>> {name: round(d, 4) for name, d in erk(model, sparsity=0.8).items()}
-    {'0.weight': 0.1849, '1.weight': 0.9541}
+    {'0.weight': 0.184, '1.weight': 1.0}
     """
     weights, kept_dense = _split(model, sparsity, dense)
     sizes = {n: w.numel() for n, w in weights.items() if n not in kept_dense}

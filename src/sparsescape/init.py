@@ -29,7 +29,7 @@ def sparse_fan_in(model: nn.Module, mask: Mask, *, seed: int, gain: float = math
     >>> mask = Mask({"weight": torch.rand(200, 1000) < 0.02})
     >>> sparse_fan_in(model, mask, seed=0)
     >>> signal = model(torch.randn(500, 1000))
-    >>> 1.8 < float(signal.var()) < 2.2
+    >>> 1.8 < signal.var().item() < 2.2
     True
     """
     mask.check(model)
