@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
@@ -72,11 +72,12 @@ class Objective:
         *,
         weight_decay: float = 0.0,
         batch_norm: BatchNormMode = "recompute",
-        batch_size: int = 2048,
+        batch_size: int = 512,
     ):
         if batch_norm not in ("recompute", "stored", "batch"):
             raise InputError(f"batch_norm is recompute, stored or batch, not {batch_norm!r}.")
-        self.data = check_data(data) if _is_pair(data) else data
+        self.data = data
+        self._pair = check_data(data) if _is_pair(data) else None
         self.loss = loss
         self.weight_decay = weight_decay
         self.batch_norm = batch_norm
@@ -164,9 +165,7 @@ class Objective:
         return {n: t / count + self.weight_decay * direction[n] for n, t in total.items()}
 
     @staticmethod
-    def _first_or_second(
-        loss: Tensor, free: Point, vector: Mapping[str, Tensor] | None
-    ) -> Point:
+    def _first_or_second(loss: Tensor, free: Point, vector: Mapping[str, Tensor] | None) -> Point:
         second = vector is not None
         names, tensors = list(free), list(free.values())
         grads = torch.autograd.grad(
@@ -176,26 +175,24 @@ class Objective:
             slope = sum((g * vector[n]).sum() for n, g in zip(names, grads, strict=True))
             if not isinstance(slope, Tensor) or not slope.requires_grad:
                 return {n: torch.zeros_like(t) for n, t in free.items()}
-            grads = torch.autograd.grad(
-                slope, tensors, allow_unused=True, materialize_grads=True
-            )
+            grads = torch.autograd.grad(slope, tensors, allow_unused=True, materialize_grads=True)
         return dict(zip(names, grads, strict=True))
 
     # ------------------------------------------------------------------ data and state
 
     def batches(self) -> Iterator[Batch]:
         """The data in order, in batches."""
-        if not _is_pair(self.data):
-            return iter(self.data)
-        inputs, targets = self.data
+        if self._pair is None:
+            return iter(cast("Iterable[Batch]", self.data))
+        inputs, targets = self._pair
         sizes = self.batch_size
         return zip(inputs.split(sizes), targets.split(sizes), strict=True)
 
     def tensors(self) -> Batch:
         """The data as one pair of tensors; those of a data loader are gathered."""
-        if _is_pair(self.data):
-            return self.data
-        inputs, targets = zip(*self.data, strict=True)
+        if self._pair is not None:
+            return self._pair
+        inputs, targets = zip(*self.batches(), strict=True)
         return torch.cat(inputs), torch.cat(targets)
 
     def check(self, point: PointLike) -> Point:
@@ -220,9 +217,7 @@ class Objective:
         state = {self._names[name]: tensor for name, tensor in point.items()}
         if not self._norms or self.batch_norm == "stored":
             return state
-        statistics = {
-            n: b.clone() for n, b in self._model.named_buffers() if is_statistic(n)
-        }
+        statistics = {n: b.clone() for n, b in self._model.named_buffers() if is_statistic(n)}
         state = {**state, **statistics}
         if self.batch_norm == "recompute":
             self._recompute(state)
@@ -274,7 +269,7 @@ def is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _is_pair(data: object) -> bool:
+def _is_pair(data: object) -> TypeGuard[Batch]:
     return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor)
 
 

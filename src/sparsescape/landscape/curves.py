@@ -87,6 +87,20 @@ class Curve(nn.Module):
             points.append({name: part.reshape(shape).clone() for (name, shape), part in parts})
         return points
 
+    @torch.no_grad()
+    def set_control_points(self, points: Sequence[Point]) -> None:
+        """Put the free control points where they were (see :meth:`control_points`).
+
+        Raises:
+            InputError: there are more or fewer of them than the curve has.
+        """
+        if len(points) != len(self.control):
+            raise InputError(
+                f"The curve has {len(self.control)} free control points, not {len(points)}."
+            )
+        for row, point in zip(self.control, points, strict=True):
+            row.copy_(self._flatten(point))
+
     def _flatten(self, point: Point) -> Tensor:
         return torch.cat([point[name].reshape(-1) for name in self._shapes])
 
@@ -178,5 +192,3 @@ class PolygonalChain(Curve):
     def coefficients(self, t: float) -> Sequence[float]:
         pieces = self.bends + 1
         return [max(0.0, 1 - abs(t * pieces - k)) for k in range(pieces + 1)]
-
-

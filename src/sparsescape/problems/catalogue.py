@@ -28,13 +28,13 @@ class Entry:
 
 CATALOGUE: dict[str, Entry] = {
     "digits-conv": Entry(
-        "8×8 digits (scikit-learn); two strided 3×3 convolutions of 16 and 32 filters, 64 hidden",
-        Recipe(steps=2000, batch_size=100, lr=0.1, prune_every=50),
+        "8×8 digits (scikit-learn); two 3×3 convolutions of 16 and 32 filters, 64 hidden",
+        Recipe(steps=2000, batch_size=50, lr=0.1, weight_decay=5e-4, prune_every=50),
         "sparsescape.problems.digits:conv",
     ),
     "digits-mlp": Entry(
         "8×8 digits (scikit-learn); perceptron 64-300-100-10",
-        Recipe(steps=2000, batch_size=100, lr=0.1, prune_every=50),
+        Recipe(steps=2000, batch_size=50, lr=0.1, weight_decay=5e-4, prune_every=50),
         "sparsescape.problems.digits:mlp",
     ),
     "mnist-lenet300": Entry(
@@ -140,7 +140,8 @@ def _from_file(problem: str) -> Problem:
 
     path, function = _split(problem)
     spec = importlib.util.spec_from_file_location(f"sparsescape_user_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:

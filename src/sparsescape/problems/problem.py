@@ -59,11 +59,8 @@ class Problem:
                 differ in number, a loss that rejects the targets, a model that returns NaN or has
                 nothing to make sparse.
         """
-        for split, data in (("training", self.train), ("test", self.test)):
-            try:
-                check_data(data)
-            except InputError as error:
-                raise InputError(f"The {split} data cannot be used: {error}") from None
+        _check_split("training", self.train)
+        _check_split("test", self.test)
         model = self.make_model(0)
         if not isinstance(model, nn.Module):
             raise InputError(f"The problem's model function made a {type(model).__name__}.")
@@ -88,6 +85,13 @@ class Problem:
             ) from error
         if loss.ndim or not loss.isfinite():
             raise InputError("The loss must be one finite number, the mean over a batch.")
+
+
+def _check_split(split: str, data: Batch) -> None:
+    try:
+        check_data(data)
+    except InputError as error:
+        raise InputError(f"The {split} data cannot be used: {error}") from None
 
 
 def _first_line(error: Exception) -> str:

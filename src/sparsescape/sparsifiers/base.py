@@ -41,6 +41,8 @@ class Sparsifier:
         self._handles: list[Any] = []
         self._weights: dict[str, nn.Parameter] = {}
         self._multipliers: dict[str, Tensor] = {}
+        self.densities: dict[str, float] = {}
+        """Weight name → share of active weights, now."""
 
     # ------------------------------------------------------------------ what a method says
 
@@ -117,6 +119,7 @@ class Sparsifier:
     # ------------------------------------------------------------------ how it is held
 
     def _set_mask(self, mask: Mask) -> None:
+        self.densities = mask.densities
         for name, weight in self._weights.items():
             # As numbers, not bools: one multiplication without a conversion at every step.
             self._multipliers[name] = mask[name].to(weight.device, weight.dtype)
