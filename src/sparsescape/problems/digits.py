@@ -15,17 +15,18 @@ _TEST = 360
 
 
 def conv(recipe: Recipe, data_root: str | None = None) -> Problem:
-    """Two 3×3 convolutions of 16 and 32 filters, one strided and one pooled; 64 hidden units."""
+    """Two 3×3 convolutions of 16 and 32 filters with max pooling, 64 hidden units."""
     train, test = digits()
 
     def model() -> nn.Module:
         return he_normal(
             nn.Sequential(
-                nn.Conv2d(1, 16, 3, stride=2, padding=1),
+                nn.Conv2d(1, 16, 3, padding=1),
+                nn.MaxPool2d(2),
                 nn.ReLU(),
                 nn.Conv2d(16, 32, 3, padding=1),
-                nn.ReLU(),
                 nn.MaxPool2d(2),
+                nn.ReLU(),
                 nn.Flatten(),
                 nn.Linear(128, 64),
                 nn.ReLU(),
@@ -69,4 +70,7 @@ def digits() -> tuple[Batch, Batch]:
     inputs, targets = inputs[order], targets[order]
     mean, deviation = inputs[_TEST:].mean(), inputs[_TEST:].std()
     inputs = (inputs - mean) / deviation
+    # With one channel these strides mean the same and say channels-last, in which torch's
+    # convolutions and pooling on a CPU take three quarters of the time.
+    inputs = inputs.as_strided(inputs.shape, (64, 1, 8, 1))
     return (inputs[_TEST:], targets[_TEST:]), (inputs[:_TEST], targets[:_TEST])
