@@ -11,9 +11,26 @@ from .sparsifiers.pruning import GradualMagnitude, OneShot
 from .sparsifiers.static import Static
 
 __all__ = [
-    "Bezier", "Curve", "GradualMagnitude", "InputError", "Line", "Mask", "Objective", "OneShot",
-    "PolygonalChain", "Problem", "Profile", "Recipe", "Sparsifier", "Static", "distributions",
-    "fit_curve", "init", "profile", "schedules", "scores",
+    "Bezier",
+    "Curve",
+    "GradualMagnitude",
+    "InputError",
+    "Line",
+    "Mask",
+    "Objective",
+    "OneShot",
+    "PolygonalChain",
+    "Problem",
+    "Profile",
+    "Recipe",
+    "Sparsifier",
+    "Static",
+    "distributions",
+    "fit_curve",
+    "init",
+    "profile",
+    "schedules",
+    "scores",
 ]
 
 __version__: str

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from .studies.graph import Stage
     from .studies.store import Store
 
+Distribution = Literal["uniform", "erk", "global"]
+
 
 def study_difficulty(
     problem: str = "digits-conv",
-    sparsity: float = 0.95,
+    sparsity: float = 0.98,
+    distribution: Distribution = "erk",
     seeds: int = 3,
     steps: int | None = None,
     curve_steps: int = 1000,
@@ -35,6 +38,7 @@ def study_difficulty(
     Args:
         problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
         sparsity: share of the weights that are closed, from 0 to below 1.
+        distribution: of what pruning keeps over the layers: uniform, erk or global.
         seeds: how many seeds, from 0 on.
         steps: training steps instead of the problem's own.
         curve_steps: steps of the search for each curve.
@@ -49,7 +53,16 @@ def study_difficulty(
     from .studies import difficulty
     from .studies.executor import Context
 
-    settings = difficulty.Settings(problem, sparsity, seeds, steps, curve_steps, curve_lr, points)
+    settings = difficulty.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seeds=seeds,
+        steps=steps,
+        curve_steps=curve_steps,
+        curve_lr=curve_lr,
+        points=points,
+    )
     planned = difficulty.plan(settings)
     stages = [stage for seed in planned for stage in seed.all()]
     kept = _compute(stages, store, Context(problem, data_root, checkpoint_every), workers)
@@ -63,6 +76,7 @@ def train(
     problem: str = "digits-conv",
     method: str = "gradual-magnitude",
     sparsity: float = 0.9,
+    distribution: Distribution = "erk",
     seed: int = 0,
     steps: int | None = None,
     store: Path = Path("runs"),
@@ -75,6 +89,7 @@ def train(
         problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
         method: a name (see: sparsescape list methods).
         sparsity: share of the weights that are closed at the end, from 0 to below 1.
+        distribution: of what is kept over the layers: uniform, erk or global.
         seed: decides the initialization, the order of the data and every other draw.
         steps: training steps instead of the problem's own.
         store: folder of finished stages and studies.
@@ -84,7 +99,14 @@ def train(
     from .studies import single
     from .studies.executor import Context
 
-    stage = single.training(problem, method, sparsity, seed, steps)
+    stage = single.training(
+        problem,
+        method=method,
+        sparsity=sparsity,
+        distribution=distribution,
+        seed=seed,
+        steps=steps,
+    )
     kept = _compute([stage], store, Context(problem, data_root, checkpoint_every), workers=1)
     _print_metrics(kept, stage.key)
 

@@ -17,6 +17,7 @@ class Plan:
     """What a method is made from: when it may move the mask, and what it must end at."""
 
     sparsity: float
+    distribution: str
     begin: int
     end: int
     every: int
@@ -35,22 +36,27 @@ class Method:
 def _static(plan: Plan) -> Sparsifier:
     if plan.mask is not None:
         return Static(plan.mask)
-    return Static(sparsity=plan.sparsity, distribution="erk", dense=plan.dense)
+    return Static(sparsity=plan.sparsity, distribution=plan.distribution, dense=plan.dense)
 
 
 def _one_shot(plan: Plan) -> Sparsifier:
-    return OneShot(plan.sparsity, at=plan.begin, dense=plan.dense)
+    return OneShot(plan.sparsity, at=plan.begin, distribution=plan.distribution, dense=plan.dense)
 
 
 def _gradual(plan: Plan) -> Sparsifier:
     return GradualMagnitude(
-        plan.sparsity, begin=plan.begin, end=plan.end, every=plan.every, dense=plan.dense
+        plan.sparsity,
+        begin=plan.begin,
+        end=plan.end,
+        every=plan.every,
+        distribution=plan.distribution,
+        dense=plan.dense,
     )
 
 
 METHODS: dict[str, Method] = {
     "dense": Method("no sparsity: the baseline", lambda plan: None),
-    "static": Method("one mask from beginning to end (random, ERK, unless given)", _static),
+    "static": Method("one mask from beginning to end (random, unless given)", _static),
     "one-shot": Method("magnitude pruning, all at once", _one_shot),
     "gradual-magnitude": Method("gradual magnitude pruning (Zhu & Gupta 2017)", _gradual),
 }

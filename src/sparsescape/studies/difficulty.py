@@ -48,6 +48,7 @@ class Settings:
 
     problem: str
     sparsity: float
+    distribution: str
     seeds: int
     steps: int | None
     curve_steps: int
@@ -105,7 +106,13 @@ def _plan_seed(
 ) -> SeedStages:
     def run(arm: str, method: str, start: str, **inputs: Stage) -> Stage:
         sparsity = 0.0 if method == "dense" else settings.sparsity
-        what = {"method": method, "sparsity": sparsity, "start": start, "seed": seed}
+        what = {
+            "method": method,
+            "sparsity": sparsity,
+            "distribution": settings.distribution,
+            "start": start,
+            "seed": seed,
+        }
         needed = {"check": checked, **inputs}
         return Stage("train", {**common, **what}, needed, label=f"seed {seed}: train {arm}")
 

@@ -11,7 +11,9 @@ from .graph import Stage
 from .store import Store, read_json
 
 
-def training(problem: str, method: str, sparsity: float, seed: int, steps: int | None) -> Stage:
+def training(
+    problem: str, *, method: str, sparsity: float, distribution: str, seed: int, steps: int | None
+) -> Stage:
     """One training run from the problem's own initialization.
 
     Raises:
@@ -24,7 +26,13 @@ def training(problem: str, method: str, sparsity: float, seed: int, steps: int |
     if not 0 <= sparsity < 1:
         raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity}.")
     common = {"problem": catalogue.describe(problem), "steps": steps}
-    what = {"method": method, "sparsity": sparsity, "start": "initialization", "seed": seed}
+    what = {
+        "method": method,
+        "sparsity": sparsity,
+        "distribution": distribution,
+        "start": "initialization",
+        "seed": seed,
+    }
     check = Stage("check", common, label="check")
     return Stage("train", {**common, **what}, {"check": check}, label=f"train {method}")
 

@@ -95,7 +95,7 @@ def train(job: Job) -> Metrics:
     model = start(problem, settings["start"], settings["seed"], mask)
     save_point(model, job.out / "start.safetensors")
     initial = problem.objective(model).evaluate(model)
-    sparsifier = make_method(settings["method"], _plan(problem, settings["sparsity"], mask))
+    sparsifier = make_method(settings["method"], _plan(problem, settings, mask))
     meter = _FlopMeter(problem, model)
     outcome = _train(job, problem, model, sparsifier, meter)
     save_point(model, job.out / "point.safetensors")
@@ -166,10 +166,16 @@ def learning_rate(recipe: Recipe) -> schedules.Schedule:
     return schedules.warmup(decay, recipe.warmup)
 
 
-def _plan(problem: Problem, sparsity: float, mask: Mask | None) -> Plan:
+def _plan(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> Plan:
     recipe = problem.recipe
     return Plan(
-        sparsity, recipe.prune_begin, recipe.prune_end, recipe.prune_every, mask, problem.dense
+        sparsity=settings["sparsity"],
+        distribution=settings["distribution"],
+        begin=recipe.prune_begin,
+        end=recipe.prune_end,
+        every=recipe.prune_every,
+        mask=mask,
+        dense=problem.dense,
     )
 
 
