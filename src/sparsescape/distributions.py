@@ -78,6 +78,8 @@ def global_(
     """
     weights, kept_dense = _split(model, sparsity, dense)
     sparse = {n: s for n, s in scores(model).items() if n in weights and n not in kept_dense}
+    if not sparse:
+        return dict.fromkeys(weights, 1.0)
     densities = Mask.from_scores(sparse, sparsity=sparsity).densities
     return {n: densities.get(n, 1.0) for n in weights}
 

@@ -65,6 +65,8 @@ def _between(begin: int, end: int, value: Callable[[float], float]) -> Schedule:
     def at(step: int) -> float:
         if step >= end:
             return value(1.0)
-        return value(max(0.0, (step - begin) / (end - begin)))
+        if step <= begin:
+            return value(0.0)
+        return value((step - begin) / (end - begin))
 
     return at

@@ -26,15 +26,25 @@ class Entry:
     """``"module:function"`` of a function from (recipe, data root) to a Problem."""
 
 
+_DIGITS = Recipe(
+    steps=2000,
+    batch_size=50,
+    lr=0.1,
+    weight_decay=1e-3,
+    prune_begin=500,
+    prune_end=1300,
+    prune_every=50,
+)
+
 CATALOGUE: dict[str, Entry] = {
     "digits-conv": Entry(
         "8×8 digits (scikit-learn); two 3×3 convolutions of 16 and 32 filters, 64 hidden",
-        Recipe(steps=2000, batch_size=50, lr=0.1, weight_decay=5e-4, prune_every=50),
+        _DIGITS,
         "sparsescape.problems.digits:conv",
     ),
     "digits-mlp": Entry(
         "8×8 digits (scikit-learn); perceptron 64-300-100-10",
-        Recipe(steps=2000, batch_size=50, lr=0.1, weight_decay=5e-4, prune_every=50),
+        _DIGITS,
         "sparsescape.problems.digits:mlp",
     ),
     "mnist-lenet300": Entry(

@@ -74,6 +74,8 @@ class Problem:
             outputs = model(inputs)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"The model cannot take the inputs: {_first_line(error)}") from error
+        if not isinstance(outputs, Tensor):
+            raise InputError(f"The model returns a {type(outputs).__name__}, not a tensor.")
         if not outputs.isfinite().all():
             raise InputError("The model returns NaN or infinite numbers where it starts.")
         try:

@@ -52,7 +52,7 @@ class Job:
         return _load(context.problem, context.data_root, self.settings["steps"])
 
     def checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.out / "checkpoint", every=self.context.checkpoint_every)
+        return Checkpoint(self.out / "checkpoint.safetensors", every=self.context.checkpoint_every)
 
     def point(self, role: str, which: str = "point") -> Point:
         return load_point(self.inputs[role] / f"{which}.safetensors")
@@ -96,8 +96,7 @@ def train(job: Job) -> Metrics:
     save_point(model, job.out / "start.safetensors")
     initial = problem.objective(model).evaluate(model)
     sparsifier = make_method(settings["method"], _plan(problem, settings, mask))
-    meter = _FlopMeter(problem, model)
-    outcome = _train(job, problem, model, sparsifier, meter)
+    outcome = _train(job, problem, model, sparsifier)
     save_point(model, job.out / "point.safetensors")
     final = sparsifier.mask if sparsifier is not None else Mask.of(model)
     final.save(job.out / "mask.safetensors")
@@ -107,7 +106,7 @@ def train(job: Job) -> Metrics:
         "nonzeros": final.count,
         "weights": final.total,
         "sparsity": final.sparsity,
-        "flops": meter.total,
+        "flops": outcome.cost,
         "steps": outcome.steps,
         "diverged": outcome.diverged,
     }
@@ -128,9 +127,7 @@ def start(problem: Problem, name: str, seed: int, mask: Mask | None) -> nn.Modul
     return model
 
 
-def _train(
-    job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier | None, meter: _FlopMeter
-) -> Outcome:
+def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier | None) -> Outcome:
     recipe = problem.recipe
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
     optimizer = torch.optim.SGD(
@@ -139,6 +136,7 @@ def _train(
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
+        fused=True,  # the same update in one pass; on small models, where a step is overhead
     )
     if sparsifier is not None:
         sparsifier.attach(model, optimizer)
@@ -147,15 +145,16 @@ def _train(
         inputs, targets = batches(step)
         return problem.loss(model(inputs), targets)
 
-    show = job.observer(recipe.steps)
+    example = Batches(problem.train, batch_size=8, seed=0)(0)
+    flops = step_flops(model, example, problem.loss)
 
-    def observe(step: int, value: float) -> None:
-        meter.count(sparsifier, batches.batch_size)
-        show(step, value)
+    def cost() -> float:
+        densities = {} if sparsifier is None else sparsifier.densities
+        return flops.at(densities) * batches.batch_size
 
     model.train()
-    run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier)
-    return run.train(job.checkpoint(), observe)
+    run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier, cost)
+    return run.train(job.checkpoint(), job.observer(recipe.steps))
 
 
 def learning_rate(recipe: Recipe) -> schedules.Schedule:
@@ -186,19 +185,6 @@ def _evaluated(problem: Problem, model: nn.Module) -> Metrics:
         found = problem.objective(model, split).evaluate(model)
         metrics |= {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy}
     return metrics
-
-
-class _FlopMeter:
-    """Adds up the operations of a run while its densities change."""
-
-    def __init__(self, problem: Problem, model: nn.Module):
-        example = Batches(problem.train, batch_size=8, seed=0)(0)
-        self.per_example = step_flops(model, example, problem.loss)
-        self.total = 0.0
-
-    def count(self, sparsifier: Sparsifier | None, examples: int) -> None:
-        densities = {} if sparsifier is None else sparsifier.densities
-        self.total += self.per_example.at(densities) * examples
 
 
 # ---------------------------------------------------------------------------- paths

@@ -66,8 +66,6 @@ def _done(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
 
 
 def _do(request: dict[str, Any], store: Store, answers: IO[str]) -> None:
-    import shutil
-
     from .executor import Context
     from .stages import KINDS, Job
 
@@ -82,7 +80,7 @@ def _do(request: dict[str, Any], store: Store, answers: IO[str]) -> None:
         observer=lambda steps: _Progress(answers, key, steps),
     )
     metrics = KINDS[description["kind"]](job)
-    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    job.checkpoint().discard()
     write_json(out / "stage.json", description)
     write_json(out / "metrics.json", metrics)
     write_json(
