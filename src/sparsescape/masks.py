@@ -13,7 +13,6 @@ from torch import Tensor
 from .errors import InputError
 from .points import PointLike, as_point, named_weights, plain_name
 
-
 _FORMAT = "sparsescape.mask/1"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -40,7 +40,7 @@ class Sparsifier:
         self.step = 0
         self._handles: list[Any] = []
         self._weights: dict[str, nn.Parameter] = {}
-        self._multipliers: dict[str, Tensor] = {}
+        self._closed: dict[str, Tensor] = {}
         self.densities: dict[str, float] = {}
         """Weight name → share of active weights, now."""
 
@@ -74,6 +74,8 @@ class Sparsifier:
             if id(parameters[name]) not in held:
                 raise InputError(f"The optimizer does not hold the weight {name!r}.")
         self.optimizer = optimizer
+        self.step = 0
+        self._closed = {}
         self._weights = {name: parameters[name] for name in mask}
         self._set_mask(mask)
         for name, weight in self._weights.items():
@@ -91,7 +93,7 @@ class Sparsifier:
     @property
     def mask(self) -> Mask:
         """The current mask."""
-        return Mask({name: m != 0 for name, m in self._multipliers.items()})
+        return Mask({name: ~closed for name, closed in self._closed.items()})
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -121,14 +123,13 @@ class Sparsifier:
     def _set_mask(self, mask: Mask) -> None:
         self.densities = mask.densities
         for name, weight in self._weights.items():
-            # As numbers, not bools: one multiplication without a conversion at every step.
-            self._multipliers[name] = mask[name].to(weight.device, weight.dtype)
+            self._closed[name] = ~mask[name].to(weight.device)
         self._hold()
 
     def _gradient_hook(self, name: str) -> Any:
         def hook(weight: Tensor) -> None:
             if weight.grad is not None:
-                weight.grad.mul_(self._multipliers[name])
+                weight.grad.masked_fill_(self._closed[name], 0)
 
         return hook
 
@@ -142,16 +143,10 @@ class Sparsifier:
 
     @torch.no_grad()
     def _hold(self) -> None:
-        """Weights, and the optimizer's state of their shape, times the mask, in one fused pass."""
-        pairs = list(self._held())
-        if pairs:
-            tensors, multipliers = zip(*pairs, strict=True)
-            torch._foreach_mul_(list(tensors), list(multipliers))
-
-    def _held(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Close weights, and the optimizer's state of their shape, outside the mask."""
         for name, weight in self._weights.items():
-            multiplier = self._multipliers[name]
-            yield weight, multiplier
+            closed = self._closed[name]
+            weight.masked_fill_(closed, 0)
             for value in self.optimizer.state.get(weight, {}).values():
                 if isinstance(value, Tensor) and value.shape == weight.shape:
-                    yield value, multiplier
+                    value.masked_fill_(closed, 0)

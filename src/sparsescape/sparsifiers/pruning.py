@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 
 from .. import distributions, schedules, scores
 from ..errors import InputError
 from ..masks import Mask
+from ..points import named_weights
 from .base import Sparsifier
 
 
@@ -68,6 +70,13 @@ class GradualMagnitude(Sparsifier):
         self.begin, self.end, self.every = begin, end, every
         self.distribution = distributions.named(distribution)
 
+    def first_mask(self, model: nn.Module) -> Mask:
+        if self.begin > 0:
+            return super().first_mask(model)
+        weights = named_weights(model, self.dense)
+        densities = self.distribution(weights, sparsity=self.schedule(0))
+        return Mask.from_scores(scores.magnitude(weights), densities=densities)
+
     def next_mask(self, step: int) -> Mask | None:
         due = self.begin <= step <= self.end and (step - self.begin) % self.every == 0
         if due or step == self.end:
@@ -100,18 +109,14 @@ class OneShot(GradualMagnitude):
     ):
         super().__init__(sparsity, begin=at, end=at, distribution=distribution, dense=dense)
 
-    def first_mask(self, model: nn.Module) -> Mask:
-        if self.end > 0:
-            return super().first_mask(model)
-        densities = self.distribution(model, sparsity=self.schedule(0), dense=self.dense)
-        return Mask.from_scores(scores.magnitude(model), densities=densities)
-
 
 def smallest_closed(sparsifier: Sparsifier, sparsity: float) -> Mask:
     """The mask that keeps the largest of the weights that are still active."""
-    weights = sparsifier.weights
-    densities = sparsifier.distribution(weights, sparsity=sparsity)  # type: ignore[attr-defined]
     active = sparsifier.mask
-    # An active weight that happens to be 0 still goes before one that was closed earlier.
-    alive = {n: s - (~active[n]).to(s) for n, s in scores.magnitude(weights).items()}
-    return Mask.from_scores(alive, densities=densities)
+    # An open weight that happens to be 0 still goes after all that were closed earlier.
+    sizes = {
+        name: weight.abs().clamp(min=torch.finfo(weight.dtype).tiny) * active[name]
+        for name, weight in sparsifier.weights.items()
+    }
+    densities = sparsifier.distribution(sizes, sparsity=sparsity)  # type: ignore[attr-defined]
+    return Mask.from_scores(sizes, densities=densities) & active

@@ -9,6 +9,7 @@ from torch import nn
 from .. import distributions, scores
 from ..errors import InputError
 from ..masks import Mask
+from ..points import named_weights
 from .base import Sparsifier
 
 
@@ -53,5 +54,6 @@ class Static(Sparsifier):
     def first_mask(self, model: nn.Module) -> Mask:
         if self.given is not None:
             return self.given
-        densities = self.distribution(model, sparsity=self.sparsity, dense=self.dense)
-        return Mask.from_scores(scores.random(model, seed=self.seed), densities=densities)
+        weights = named_weights(model, self.dense)
+        densities = self.distribution(weights, sparsity=self.sparsity)
+        return Mask.from_scores(scores.random(weights, seed=self.seed), densities=densities)
