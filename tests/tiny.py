@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsescape.studies import worker
+from sparsescape.studies.executor import Context
+from sparsescape.studies.stages import Job
 
 COMMAND = str(Path(sys.executable).with_name("sparsescape"))
 """The installed program."""
@@ -99,6 +101,12 @@ def eventually(happened: Callable[[], Any], what: str) -> None:
         if time.monotonic() > last:
             raise TimeoutError(what)
         time.sleep(0.005)
+
+
+def checkpointed(out: Path) -> dict[str, Any] | None:
+    """What a stage that is under way kept last, in the folder where it keeps it."""
+    job = Job({}, {}, out, Context(""), observer=lambda steps: lambda step, loss: None)
+    return job.checkpoint().load()
 
 
 class PoolHere:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -112,8 +112,8 @@ def train(
 
 
 def path(
-    run_a: tyro.conf.Positional[str],
-    run_b: tyro.conf.Positional[str],
+    run_a: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_A")],
+    run_b: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_B")],
     /,
     space: Literal["sparse", "dense"] = "sparse",
     degree: int = 3,
@@ -152,7 +152,7 @@ def path(
     _print_metrics(kept, stage.key)
 
 
-def report(study: tyro.conf.Positional[Path], /) -> None:
+def report(study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")], /) -> None:
     """Print the tables and verdicts of a finished study and draw its report anew.
 
     Args:
@@ -252,10 +252,10 @@ def _compute(stages: list[Stage], store: Path, context: Context, workers: int) -
     from .studies.graph import with_inputs
     from .studies.store import Store
 
-    kept = Store(store)
+    kept, executor = Store(store), LocalExecutor(workers)
     missing = {s.key: s.label for s in with_inputs(stages) if not kept.has(s.key)}
     with LiveProgress(Console(stderr=True), missing) as live:
-        LocalExecutor(workers).run(stages, kept, context, live)
+        executor.run(stages, kept, context, live)
     return kept
 
 

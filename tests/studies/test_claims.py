@@ -192,14 +192,14 @@ def test_of_each_start_the_curve_that_climbs_least_counts(number, space, order, 
 
 @pytest.mark.parametrize(("number", "space"), [(3, "sparse"), (4, "dense")])
 def test_starts_as_good_as_pruned_do_not_count(number, space):
-    some_good = solutions([0.1, 0.6, 0.12], [0.1, 0.45, 0.119])
+    some_good = solutions([0.1, 0.6, 0.5], [0.1, 0.119, 0.119])
     for climb in (WALL, WAY):
         # Those that are as good would say the opposite.
         opposite = WAY - climb + WALL
-        found = curves(space, [opposite, opposite, climb, climb, opposite, opposite])
+        found = curves(space, [opposite, opposite, climb, opposite, climb, opposite])
         entry = claim(number, some_good, curves=found)
         expected = HOLDS if (climb == WALL) == (number == 3) else FAILS
-        assert (entry["verdict"], entry["seeds"], entry["n"]) == (expected, [1], 2)
+        assert (entry["verdict"], entry["seeds"], entry["starts"]) == (expected, [1, 2], 2)
 
 
 @pytest.mark.parametrize(("number", "space"), [(3, "sparse"), (4, "dense")])
@@ -210,8 +210,9 @@ def test_ways_are_undecided_where_no_start_is_bad(number, space):
 
 
 @pytest.mark.parametrize(("number", "space"), [(3, "sparse"), (4, "dense")])
-def test_one_bad_start_is_too_few(number, space):
-    one = solutions([0.5, 0.1, 0.1], [0.1] * 3)
+@pytest.mark.parametrize("lottery", [0.1, 0.5])
+def test_bad_starts_of_one_seed_are_too_few(number, space, lottery):
+    one = solutions([0.5, 0.1, 0.1], [lottery, 0.1, 0.1])
     entry = claim(number, one, curves=curves(space, [WAY] * 6))
     assert (entry["verdict"], entry["seeds"], entry["n"]) == (UNDECIDED, [0], 1)
 
@@ -221,7 +222,7 @@ def test_a_diverged_start_or_a_diverged_pruned_run_does_not_count(number, space)
     out = {(0, "pruned"), (1, "scratch")}
     found = [s | {"diverged": (s["seed"], s["arm"]) in out} for s in BAD]
     entry = claim(number, found, curves=curves(space, [WALL] * 6))
-    assert (entry["seeds"], entry["n"]) == ([1, 2], 3)
+    assert (entry["seeds"], entry["n"], entry["starts"]) == ([1, 2], 2, 3)
 
 
 @pytest.mark.parametrize(("number", "space"), [(3, "sparse"), (4, "dense")])
@@ -229,13 +230,13 @@ def test_a_diverged_search_does_not_count(number, space):
     found = [c for c in curves(space, [WALL] * 6) if c["seed"] > 0]
     found += [curve(0, start, space, None, diverged=True) for start in ("scratch", "lottery")]
     entry = claim(number, curves=found)
-    assert (entry["seeds"], entry["n"]) == ([1, 2], 4)
+    assert (entry["seeds"], entry["n"], entry["starts"]) == ([1, 2], 2, 4)
 
 
 def test_a_start_whose_loss_is_no_number_does_not_count():
     broken = [s | {"train_loss": None} if s["seed"] == 0 else s for s in BAD]
     entry = claim(3, broken, curves=curves("sparse", [WALL] * 6))
-    assert (entry["verdict"], entry["seeds"], entry["n"]) == (HOLDS, [1, 2], 4)
+    assert (entry["verdict"], entry["seeds"], entry["starts"]) == (HOLDS, [1, 2], 4)
 
 
 def test_claim_3_says_how_hard_was_searched():

@@ -21,7 +21,6 @@ from sparsescape.report import page
 from sparsescape.studies import executor
 from sparsescape.studies.difficulty import Settings
 from sparsescape.studies.store import read_json
-from sparsescape.training.checkpoints import Checkpoint
 
 WEIGHTS = ("0.weight", "2.weight")
 SPARSE_ARMS = ("pruned", "lottery", "scratch", "scratch-fan-in")
@@ -411,7 +410,7 @@ def killed(words: list[str], note: Path, *, pause_at: int = -1, after: int = 0) 
 
 def steps_kept(root: Path) -> list[int]:
     """The steps that stages under way had taken when they were last checkpointed."""
-    states = [Checkpoint(stage / "checkpoint").load() for stage in root.glob("partial/*")]
+    states = [tiny.checkpointed(stage) for stage in root.glob("partial/*")]
     return [state["step"] for state in states if state is not None]
 
 

@@ -100,7 +100,7 @@ def test_runs_are_the_finished_training_stages(store):
 
 
 def test_studies_are_the_folders_that_are_whole(store):
-    for name in ("difficulty-1", "difficulty-0", "difficulty-2.new"):
+    for name in ("difficulty-1", "difficulty-0", "difficulty-2.old"):
         (store.root / name).mkdir(parents=True)
         write_json(store.root / name / "results.json", {})
     assert [path.name for path in store.studies()] == ["difficulty-0", "difficulty-1"]

@@ -17,7 +17,6 @@ from sparsescape.report import page, publish
 from sparsescape.studies import worker
 from sparsescape.studies.graph import Stage, with_inputs
 from sparsescape.studies.store import Store, read_json
-from sparsescape.training.checkpoints import Checkpoint
 
 SHORT = "return problem(recipe=recipe(steps=4, prune_every=1))"
 CHANGES_ON_DISK = ("mkdir", "rename", "replace", "unlink", "rmdir")
@@ -143,9 +142,8 @@ def test_the_same_stage_is_the_same_bytes(tmp_path):
 def test_a_stage_goes_on_from_its_last_checkpoint(tmp_path, kill_at):
     problem = tiny.write(tmp_path, SHORT)
     stage, store = pruning(problem), Store(tmp_path / "runs")
-    checkpoint = Checkpoint(store.partial(stage.key) / "checkpoint")
     moment = 0
-    while (state := checkpoint.load()) is None or state["step"] != 3:
+    while (kept := tiny.checkpointed(store.partial(stage.key))) is None or kept["step"] != 3:
         moment += 1
         shutil.rmtree(store.partial(stage.key))
         kill_at(moment)

@@ -1,12 +1,12 @@
 """Checkpoints: whole or not at all, and data only."""
 
 import os
-import time
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from helpers import tree_bits
 from sparsescape.training import checkpoints
@@ -72,8 +72,8 @@ def test_where_there_is_none_there_is_none(tmp_path):
 def test_the_folder_is_made_and_holds_data_only(tmp_path):
     path = tmp_path / "deep" / "down" / "run"
     Checkpoint(path).save(STATE)
-    assert sorted(os.listdir(path)) == ["state.json", "tensors.safetensors"]
     assert os.listdir(path.parent) == ["run"]
+    assert load_file(path).keys() == {"0", "1", "2", "3", "4"}
 
 
 def test_the_latest_state_is_the_one_that_counts(tmp_path):
@@ -105,55 +105,28 @@ def test_a_write_that_fails_leaves_the_state_before(tmp_path):
     assert Checkpoint(tmp_path / "run").load() == {"step": 3}
 
 
-@pytest.mark.parametrize("nth", [1, 2])
-def test_a_cut_between_the_renames_leaves_one_of_the_two_states(tmp_path, monkeypatch, nth):
+@pytest.mark.parametrize("moment", ["replace", "write"])
+def test_a_cut_while_it_is_written_leaves_the_state_before(tmp_path, monkeypatch, moment):
     Checkpoint(tmp_path / "run").save({"step": 1})
-    calls, rename = [], os.rename
-
-    def cut_at_nth(*paths):
-        calls.append(paths)
-        power_cut() if len(calls) == nth else rename(*paths)
-
-    monkeypatch.setattr(checkpoints.os, "rename", cut_at_nth)
-    with pytest.raises(OSError, match="power cut"):
-        Checkpoint(tmp_path / "run").save({"step": 2})
-    assert Checkpoint(tmp_path / "run").load() in ({"step": 1}, {"step": 2})
-    # And again, while the next state is being written.
-    monkeypatch.setattr(checkpoints.json, "dumps", power_cut)
-    with pytest.raises(OSError, match="power cut"):
-        Checkpoint(tmp_path / "run").save({"step": 3})
-    monkeypatch.undo()
-    assert Checkpoint(tmp_path / "run").load() in ({"step": 1}, {"step": 2})
+    with monkeypatch.context() as patched:
+        if moment == "replace":
+            patched.setattr(checkpoints.os, "replace", power_cut)
+        else:
+            patched.setattr("safetensors.torch.save_file", power_cut)
+        with pytest.raises(OSError, match="power cut"):
+            Checkpoint(tmp_path / "run").save({"step": 2})
+    assert Checkpoint(tmp_path / "run").load() == {"step": 1}
+    Checkpoint(tmp_path / "run").save({"step": 3})
+    assert Checkpoint(tmp_path / "run").load() == {"step": 3}
 
 
-def test_runs_side_by_side_do_not_find_each_other(tmp_path, monkeypatch):
-    """Names that differ behind a point only, as learning rates do."""
-    Checkpoint(tmp_path / "lr0.1").save({"step": 1})
-    rename = os.rename
-
-    def cut_at_second(*paths):
-        monkeypatch.setattr(checkpoints.os, "rename", power_cut)
-        rename(*paths)
-
-    monkeypatch.setattr(checkpoints.os, "rename", cut_at_second)
-    with pytest.raises(OSError, match="power cut"):
-        Checkpoint(tmp_path / "lr0.1").save({"step": 2})
-    monkeypatch.undo()
-    assert Checkpoint(tmp_path / "lr0.2").load() is None
-    Checkpoint(tmp_path / "lr0.2").save({"step": 9})
-    assert Checkpoint(tmp_path / "lr0.1").load()["step"] in (1, 2)
+def test_discarded_nothing_is_left(tmp_path):
+    Checkpoint(tmp_path / "run").save({"step": 1})
+    (tmp_path / "run.new").touch()
+    Checkpoint(tmp_path / "run").discard()
+    assert os.listdir(tmp_path) == []
 
 
-def test_a_write_is_due_after_the_seconds_asked_for(tmp_path, monkeypatch):
-    checkpoint = Checkpoint(tmp_path / "run", every=1000)
-    begin, later = time.monotonic(), [0]
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: begin + later[0])
-    assert not checkpoint.due
-    later[0] = 1000
-    assert checkpoint.due
-    checkpoint.save({})
-    assert not checkpoint.due
-    later[0] = 1999
-    assert not checkpoint.due
-    later[0] = 2000
-    assert checkpoint.due
+def test_it_is_due_when_its_time_has_come(tmp_path):
+    assert Checkpoint(tmp_path / "run", every=0).due
+    assert not Checkpoint(tmp_path / "run", every=3600).due

@@ -161,7 +161,10 @@ def _from_file(problem: str) -> Problem:
     make = getattr(module, function, None)
     if not callable(make):
         raise InputError(f"{path} has no function named {function!r}.")
-    made = make()
+    try:
+        made = make()
+    except Exception as error:  # likewise
+        raise InputError(f"{function} in {path} fails: {type(error).__name__}: {error}") from error
     if not isinstance(made, Problem):
         raise InputError(f"{function} in {path} made a {type(made).__name__}, not an ss.Problem.")
     return made

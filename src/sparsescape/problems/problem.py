@@ -61,7 +61,11 @@ class Problem:
         """
         _check_split("training", self.train)
         _check_split("test", self.test)
-        model = self.make_model(0)
+        try:
+            model = self.make_model(0)
+        except Exception as error:  # whatever a user's function raises is for the user to read
+            message = f"{type(error).__name__}: {_first_line(error)}"
+            raise InputError(f"The problem's model function fails: {message}") from error
         if not isinstance(model, nn.Module):
             raise InputError(f"The problem's model function made a {type(model).__name__}.")
         named_weights(model, self.dense)
@@ -90,6 +94,9 @@ class Problem:
 
 
 def _check_split(split: str, data: Batch) -> None:
+    pair = isinstance(data, (tuple, list)) and len(data) == 2
+    if not pair or not all(isinstance(part, Tensor) for part in data):
+        raise InputError(f"The {split} data must be a pair of tensors: inputs and targets.")
     try:
         check_data(data)
     except InputError as error:

@@ -25,17 +25,20 @@ def publish(results: dict[str, Any], stages: Iterable[Stage], store: Store) -> P
     """
     settings = json.dumps(results["settings"] | {"problem": results["problem"]}, sort_keys=True)
     name = f"{results['study']}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
-    folder, fresh = store.root / name, store.root / f"{name}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    folder, old = store.root / name, store.root / f"{name}.old"
+    shutil.rmtree(store.partial(name))  # of an earlier attempt
+    fresh = store.partial(name)
     write_json(fresh / "results.json", results)
     if _same(fresh, folder):
         shutil.rmtree(fresh)
         return folder
     page.write(read_json(fresh / "results.json"), fresh)
     write_json(fresh / "provenance.json", _provenance(stages, store))
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.rename(folder, old)
     os.rename(fresh, folder)
+    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 

@@ -6,7 +6,7 @@ the numbers in ``results.json`` and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .statistics import Interval, interval
@@ -34,7 +34,11 @@ def verdicts(
     Args:
         solutions, lines, curves: the lists of that name in ``results.json``.
     """
-    losses = {(s["seed"], s["arm"]): s["train_loss"] for s in solutions if not s["diverged"]}
+    losses = {
+        (s["seed"], s["arm"]): s["train_loss"]
+        for s in solutions
+        if not s["diverged"] and s["train_loss"] is not None
+    }
     bad = _bad_starts(losses)
     usable = [c for c in curves if not c["diverged"] and (c["seed"], c["start"]) in bad]
     return [
@@ -43,6 +47,11 @@ def verdicts(
         _no_way_within([c for c in usable if c["space"] == "sparse"], usable),
         _a_way_outside([c for c in usable if c["space"] == "dense"]),
     ]
+
+
+def _lost(run: Record) -> bool:
+    """Whether a run diverged, or ended at a loss that is no number."""
+    return run["diverged"] or run["train_loss"] is None
 
 
 def _bad_starts(losses: Mapping[tuple[int, str], float]) -> set[tuple[int, str]]:
@@ -116,7 +125,7 @@ _DECREASING = (
 )
 _BAD = (
     "Only bad starts count: scratch and lottery solutions whose training loss is above the pruned "
-    "one's by more than 0.01 + 10 % of it, two of them at least."
+    "one's by more than 0.01 + 10 % of it, in two seeds at least."
 )
 
 
@@ -128,7 +137,7 @@ def _a_way_exists(lines: Sequence[Record]) -> dict[str, Any]:
         "title": "A way exists",
         "statement": "From the sparse initialization a straight line leads down to the pruned "
         "solution.",
-        "verdict": _by_share(len(decreasing), len(found)),
+        "verdict": _by_share(len(decreasing), [(seed, "") for seed in found]),
         "rule": f"{_DECREASING} The claim holds if the line decreases in every seed, does not "
         "hold if in at most half of them, and is undecided otherwise, and with fewer than two.",
         "evidence": [
@@ -151,7 +160,7 @@ def _no_way_within(sparse: Sequence[Record], all_curves: Sequence[Record]) -> di
         "title": "No way within",
         "statement": "From the bad solutions no decreasing path to the pruned one is found "
         "inside the sparse subspace.",
-        "verdict": _by_share(len(walled), len(best)),
+        "verdict": _by_share(len(walled), best),
         "rule": f"{_BAD} {_DECREASING} Of each bad start the best of its sparse curves counts. "
         "The claim holds if none decreases, does not hold if one does from half of the bad starts "
         "or more, and is undecided otherwise.",
@@ -162,7 +171,8 @@ def _no_way_within(sparse: Sequence[Record], all_curves: Sequence[Record]) -> di
             f"smallest climb within: {_show(interval([c['climb'] for c in best.values()]))}",
         ],
         "seeds": sorted({seed for seed, _ in best}),
-        "n": len(best),
+        "n": len({seed for seed, _ in best}),
+        "starts": len(best),
         "passes": passes,
     }
 
@@ -174,7 +184,7 @@ def _a_way_outside(dense: Sequence[Record]) -> dict[str, Any]:
         "claim": 4,
         "title": "A way outside",
         "statement": "When the path may leave the sparse subspace, a decreasing one is found.",
-        "verdict": _by_share(len(through), len(best)),
+        "verdict": _by_share(len(through), best),
         "rule": f"{_BAD} {_DECREASING} Of each bad start the best of its dense curves counts. The "
         "claim holds if it decreases from all, does not hold if from at most half, and is "
         "undecided otherwise.",
@@ -184,7 +194,8 @@ def _a_way_outside(dense: Sequence[Record]) -> dict[str, Any]:
             f"smallest climb: {_show(interval([c['climb'] for c in best.values()]))}",
         ],
         "seeds": sorted({seed for seed, _ in best}),
-        "n": len(best),
+        "n": len({seed for seed, _ in best}),
+        "starts": len(best),
     }
 
 
@@ -202,17 +213,24 @@ def _climb(curve: Record) -> float:
     return float("inf") if curve["climb"] is None else curve["climb"]
 
 
-def _by_share(agreeing: int, n: int) -> str:
-    """Holds if all agree, does not hold if at most half do; undecided with fewer than two.
+def _by_share(agreeing: int, cases: Collection[tuple[int, str]]) -> str:
+    """Holds if all cases agree, does not hold if at most half do; undecided with one seed.
 
-    >>> _by_share(3, 3), _by_share(2, 3), _by_share(1, 3), _by_share(1, 1)
-    ('holds', 'undecided', 'does not hold', 'undecided')
+    Args:
+        agreeing: how many of the cases agree with the claim.
+        cases: their (seed, start).
+
+    >>> two, three = [(0, "scratch"), (1, "scratch")], [(s, "scratch") for s in range(3)]
+    >>> _by_share(3, three), _by_share(2, three), _by_share(1, two)
+    ('holds', 'undecided', 'does not hold')
+    >>> _by_share(2, [(0, "scratch"), (0, "lottery")])
+    'undecided'
     """
-    if n < 2:
+    if len({seed for seed, _ in cases}) < 2:
         return UNDECIDED
-    if agreeing == n:
+    if agreeing == len(cases):
         return HOLDS
-    return FAILS if agreeing <= n / 2 else UNDECIDED
+    return FAILS if agreeing <= len(cases) / 2 else UNDECIDED
 
 
 def _show(found: Interval) -> str:

@@ -8,6 +8,7 @@ solution, inside the sparse subspace and through all of weight space.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -63,8 +64,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise InputError(f"--{name.replace('_', '-')} is at least {low}, not {value}.")
-        if not self.curve_lr > 0:
-            raise InputError(f"--curve-lr is above 0, not {self.curve_lr}.")
+        if not 0 < self.curve_lr < math.inf:
+            raise InputError(f"--curve-lr is above 0 and finite, not {self.curve_lr}.")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _plan_seed(
         what = {
             "method": method,
             "sparsity": sparsity,
-            "distribution": settings.distribution,
+            "distribution": None if method == "dense" else settings.distribution,
             "start": start,
             "seed": seed,
         }

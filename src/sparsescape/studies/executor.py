@@ -44,6 +44,10 @@ class LocalExecutor:
 
     workers: int = 0
 
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise InputError(f"--workers is 0 or more, not {self.workers}.")
+
     def run(self, stages: Iterable[Stage], store: Store, context: Context, watch: Watcher) -> None:
         """Do every stage, and every input of one, that is not in the store yet.
 
@@ -149,6 +153,7 @@ class _Worker:
             text=True,
             encoding="utf-8",
             env={**os.environ, **limits},
+            start_new_session=True,  # Ctrl-C is for the parent, whose end is the workers' end
         )
         self._answers = answers
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -175,7 +180,8 @@ class _Worker:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self._answers.put((self, json.loads(line)))
+            if line.endswith("\n"):  # not the half of a line that a killed worker leaves
+                self._answers.put((self, json.loads(line)))
         status = self.process.wait()
         self._answers.put((self, {"event": "died", "message": f"its worker ended ({status})"}))
 

@@ -6,6 +6,7 @@ says so and does nothing more, so that one diverged run does not sink a study.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ from ..points import Point, load_point, save_point
 from ..problems.catalogue import load
 from ..problems.problem import Problem
 from ..problems.recipe import Recipe
+from ..seeds import global_seed
 from ..sparsifiers.base import Sparsifier
 from ..sparsifiers.catalogue import Plan, make_method
 from ..training.batches import Batches
@@ -86,10 +88,23 @@ def check(job: Job) -> Metrics:
 # ---------------------------------------------------------------------------- train
 
 
+_TRAINED = (
+    "initial_loss",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "nonzeros",
+    "weights",
+    "sparsity",
+    "flops",
+)
+
+
 def train(job: Job) -> Metrics:
     """One training run: from a start, with a method, to ``point.safetensors`` and its mask."""
     if job.diverged_inputs:
-        return {"diverged": True}
+        return {**dict.fromkeys(_TRAINED), "steps": 0, "diverged": True}
     problem, settings = job.problem(), job.settings
     mask = job.mask() if "mask" in job.inputs else None
     model = start(problem, settings["start"], settings["seed"], mask)
@@ -100,15 +115,17 @@ def train(job: Job) -> Metrics:
     save_point(model, job.out / "point.safetensors")
     final = sparsifier.mask if sparsifier is not None else Mask.of(model)
     final.save(job.out / "mask.safetensors")
+    reached = _evaluated(problem, model)
+    diverged = outcome.diverged or not math.isfinite(reached["train_loss"])
     return {
         "initial_loss": initial.loss,
-        **_evaluated(problem, model),
+        **(dict.fromkeys(reached) if diverged else reached),
         "nonzeros": final.count,
         "weights": final.total,
         "sparsity": final.sparsity,
         "flops": outcome.cost,
         "steps": outcome.steps,
-        "diverged": outcome.diverged,
+        "diverged": diverged,
     }
 
 
@@ -154,7 +171,8 @@ def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier 
 
     model.train()
     run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier, cost)
-    return run.train(job.checkpoint(), job.observer(recipe.steps))
+    with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
+        return run.train(job.checkpoint(), job.observer(recipe.steps))
 
 
 def learning_rate(recipe: Recipe) -> schedules.Schedule:
@@ -221,11 +239,16 @@ def _bezier(job: Job) -> Bezier:
     )
 
 
+_ALONG = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
 def along(job: Job) -> Metrics:
     """Evaluate both data sets along a line between two points, or along a curve that was fitted."""
-    if job.diverged_inputs:
-        return {"diverged": True}
     problem, settings = job.problem(), job.settings
+    if job.diverged_inputs:
+        unknown = {name: [None] * len(settings["t"]) for name in _ALONG}
+        measures = dict.fromkeys(("barrier", "climb", "tolerance"))
+        return {"t": settings["t"], **unknown, **measures, "decreasing": False, "diverged": True}
     curve = _fitted(job) if "curve" in job.inputs else _line(job)
     model, t = problem.make_model(0), settings["t"]
     train = profile(curve, problem.objective(model), t=t)
@@ -240,7 +263,7 @@ def along(job: Job) -> Metrics:
         "climb": train.climb,
         "tolerance": train.tolerance,
         "decreasing": train.monotone(),
-        "diverged": False,
+        "diverged": not math.isfinite(train.climb),
     }
 
 

@@ -92,7 +92,8 @@ class Store:
 
     def studies(self) -> list[Path]:
         """The folders of finished studies, by name."""
-        return sorted(p.parent for p in self.root.glob("*/results.json"))
+        found = (p.parent for p in self.root.glob("*/results.json"))
+        return sorted(p for p in found if p.suffix != ".old")
 
     def runs(self) -> list[str]:
         """The keys of the finished training runs."""

@@ -46,8 +46,7 @@ def _requests() -> Iterator[dict[str, Any]]:
         os._exit(0)  # at once, in the middle of a stage: nobody waits for it
 
     threading.Thread(target=read, daemon=True).start()
-    while True:
-        yield json.loads(lines.get())
+    return iter(lambda: json.loads(lines.get()), None)
 
 
 def _done(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
