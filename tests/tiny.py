@@ -12,7 +12,7 @@ from typing import Any
 
 from sparsescape.studies import worker
 from sparsescape.studies.executor import Context
-from sparsescape.studies.stages import Job
+from sparsescape.studies.job import Job
 
 COMMAND = str(Path(sys.executable).with_name("sparsescape"))
 """The installed program."""

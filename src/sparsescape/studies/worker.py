@@ -66,7 +66,8 @@ def _done(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
 
 def _do(request: dict[str, Any], store: Store, answers: IO[str]) -> None:
     from .executor import Context
-    from .stages import KINDS, Job
+    from .job import Job
+    from .stages import KINDS
 
     key, description = request["key"], request["description"]
     out = store.partial(key)
