@@ -9,6 +9,10 @@ from helpers import bits, condition, draw
 from sparsescape.training.flops import StepFlops, step_flops
 
 
+def split(flops):
+    return flops.by_weight, flops.rest
+
+
 def flops_of(model, *shape):
     inputs = draw(5, *shape)
     return step_flops(model, (inputs, torch.zeros_like(model(inputs))), mse_loss)
@@ -16,12 +20,12 @@ def flops_of(model, *shape):
 
 def test_the_first_linear_layer_has_no_gradient_of_its_inputs():
     """7·4 multiply-adds forward and for the weights: 2·2·28."""
-    assert flops_of(nn.Linear(7, 4), 7) == StepFlops({"weight": 112}, 0)
+    assert split(flops_of(nn.Linear(7, 4), 7)) == ({"weight": 112}, 0)
 
 
 def test_later_linear_layers_count_thrice():
     model = nn.Sequential(nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, 3))
-    assert flops_of(model, 7) == StepFlops({"0.weight": 112, "2.weight": 3 * 2 * 12}, 0)
+    assert split(flops_of(model, 7)) == ({"0.weight": 112, "2.weight": 3 * 2 * 12}, 0)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +43,9 @@ def test_a_convolution_counts_its_weights_at_every_output_position(layer, macs):
 
 def test_a_second_convolution_counts_thrice():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3))
-    assert flops_of(model, 1, 8, 8) == StepFlops(
-        {"0.weight": 2 * 2 * 2 * 9 * 36, "2.weight": 3 * 2 * 3 * 2 * 9 * 16}, 0
+    assert split(flops_of(model, 1, 8, 8)) == (
+        {"0.weight": 2 * 2 * 2 * 9 * 36, "2.weight": 3 * 2 * 3 * 2 * 9 * 16},
+        0,
     )
 
 
@@ -67,7 +72,7 @@ class Product(nn.Module):
 
 def test_what_no_weight_takes_part_in_is_the_rest():
     """6 multiply-adds forward, and 6 for each of the two factors backward: 2·3·6."""
-    assert flops_of(Product(), 4) == StepFlops({"layer.weight": 2 * 2 * 24}, 36)
+    assert split(flops_of(Product(), 4)) == ({"layer.weight": 2 * 2 * 24}, 36)
 
 
 class WithChild(nn.Module):
@@ -83,8 +88,9 @@ class WithChild(nn.Module):
 
 
 def test_a_weight_beside_a_layer_does_not_count_the_layer():
-    assert flops_of(WithChild(), 4) == StepFlops(
-        {"weight": 3 * 2 * 18, "layer.weight": 2 * 2 * 24}, 0
+    assert split(flops_of(WithChild(), 4)) == (
+        {"weight": 3 * 2 * 18, "layer.weight": 2 * 2 * 24},
+        0,
     )
 
 
@@ -126,10 +132,24 @@ def test_nothing_is_counted_twice(model, shape, total):
 
 
 def test_densities_scale_what_belongs_to_their_weight():
-    flops = StepFlops({"a": 100, "b": 40}, rest=7)
+    flops = StepFlops({"a": 100, "b": 40}, gradients={"a": 50, "b": 10}, rest=7)
     assert flops.at({}) == 147
     assert flops.at({"a": 0.1}) == pytest.approx(57)
     assert flops.at({"a": 0.1, "b": 0.5, "c": 0.0}) == pytest.approx(37)
+
+
+def test_a_step_with_dense_gradients_pays_for_those_of_closed_weights_too():
+    flops = StepFlops({"a": 100, "b": 40}, gradients={"a": 50, "b": 10}, rest=7)
+    assert flops.with_dense_gradients({}) == flops.at({})
+    assert flops.with_dense_gradients({"a": 0.1}) == pytest.approx(57 + 45)
+
+
+def test_a_weights_gradient_costs_what_its_forward_pass_costs():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3))
+    assert flops_of(model, 1, 8, 8).gradients == {
+        "0.weight": 2 * 2 * 9 * 36,
+        "2.weight": 2 * 3 * 2 * 9 * 16,
+    }
 
 
 def test_counting_moves_nothing():

@@ -12,7 +12,7 @@ from torch import nn
 from ..init import he_normal
 from ..objective import Batch
 from ..seeds import generator
-from .problem import Problem
+from .problem import Problem, units
 from .recipe import Recipe
 
 _TEST = 360
@@ -21,43 +21,45 @@ _TEST = 360
 def conv(recipe: Recipe, data_root: str | None = None) -> Problem:
     """Two 3×3 convolutions of 16 and 32 filters with max pooling, 64 hidden units."""
     train, test = digits()
-
-    def model() -> nn.Module:
-        return he_normal(
-            nn.Sequential(
-                nn.Conv2d(1, 16, 3, padding=1),
-                nn.MaxPool2d(2),
-                nn.ReLU(),
-                nn.Conv2d(16, 32, 3, padding=1),
-                nn.MaxPool2d(2),
-                nn.ReLU(),
-                nn.Flatten(),
-                nn.Linear(128, 64),
-                nn.ReLU(),
-                nn.Linear(64, 10),
-            )
-        )
-
-    return Problem(model, train, test, recipe=recipe)
+    return Problem(_conv, train, test, recipe=recipe, scaled=_conv)
 
 
 def mlp(recipe: Recipe, data_root: str | None = None) -> Problem:
     """A perceptron of the shape of LeNet-300-100."""
     train, test = digits()
+    return Problem(_mlp, train, test, recipe=recipe, scaled=_mlp)
 
-    def model() -> nn.Module:
-        return he_normal(
-            nn.Sequential(
-                nn.Flatten(),
-                nn.Linear(64, 300),
-                nn.ReLU(),
-                nn.Linear(300, 100),
-                nn.ReLU(),
-                nn.Linear(100, 10),
-            )
+
+def _conv(width: float = 1.0) -> nn.Module:
+    first, second, hidden = units(width, 16, 32, 64)
+    return he_normal(
+        nn.Sequential(
+            nn.Conv2d(1, first, 3, padding=1),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3, padding=1),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(4 * second, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 10),
         )
+    )
 
-    return Problem(model, train, test, recipe=recipe)
+
+def _mlp(width: float = 1.0) -> nn.Module:
+    first, second = units(width, 300, 100)
+    return he_normal(
+        nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64, first),
+            nn.ReLU(),
+            nn.Linear(first, second),
+            nn.ReLU(),
+            nn.Linear(second, 10),
+        )
+    )
 
 
 def digits() -> tuple[Batch, Batch]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..init import he_normal
 from ..objective import Batch
-from .problem import Problem
+from .problem import Problem, units
 from .recipe import Recipe
 
 DATA_ROOT = "SPARSESCAPE_DATA"
@@ -23,45 +23,47 @@ DATA_ROOT = "SPARSESCAPE_DATA"
 def lenet300(recipe: Recipe, data_root: str | None = None) -> Problem:
     """The perceptron 784-300-100-10 (LeCun et al. 1998, section III.C.4)."""
     train, test = mnist(data_root)
-
-    def model() -> nn.Module:
-        return he_normal(
-            nn.Sequential(
-                nn.Flatten(),
-                nn.Linear(784, 300),
-                nn.ReLU(),
-                nn.Linear(300, 100),
-                nn.ReLU(),
-                nn.Linear(100, 10),
-            )
-        )
-
-    return Problem(model, train, test, recipe=recipe)
+    return Problem(_lenet300, train, test, recipe=recipe, scaled=_lenet300)
 
 
 def lenet5(recipe: Recipe, data_root: str | None = None) -> Problem:
     """LeNet-5 with ReLU and max pooling, as in Evci et al. 2020, *Gradient Flow*, appendix."""
     train, test = mnist(data_root)
+    return Problem(_lenet5, train, test, recipe=recipe, scaled=_lenet5)
 
-    def model() -> nn.Module:
-        return he_normal(
-            nn.Sequential(
-                nn.Conv2d(1, 6, 5),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-                nn.Conv2d(6, 16, 5),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-                nn.Flatten(),
-                nn.Linear(256, 120),
-                nn.ReLU(),
-                nn.Linear(120, 84),
-                nn.ReLU(),
-                nn.Linear(84, 10),
-            )
+
+def _lenet300(width: float = 1.0) -> nn.Module:
+    first, second = units(width, 300, 100)
+    return he_normal(
+        nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(784, first),
+            nn.ReLU(),
+            nn.Linear(first, second),
+            nn.ReLU(),
+            nn.Linear(second, 10),
         )
+    )
 
-    return Problem(model, train, test, recipe=recipe)
+
+def _lenet5(width: float = 1.0) -> nn.Module:
+    first, second, third, fourth = units(width, 6, 16, 120, 84)
+    return he_normal(
+        nn.Sequential(
+            nn.Conv2d(1, first, 5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 5),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(16 * second, third),
+            nn.ReLU(),
+            nn.Linear(third, fourth),
+            nn.ReLU(),
+            nn.Linear(fourth, 10),
+        )
+    )
 
 
 def mnist(data_root: str | None = None) -> tuple[Batch, Batch]:

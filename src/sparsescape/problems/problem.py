@@ -27,6 +27,8 @@ class Problem:
         loss: ``loss(outputs, targets)``, the mean over a batch.
         recipe: how it is trained.
         dense: patterns of weights that are never made sparse.
+        scaled: the model with every hidden width multiplied by a factor, for the small dense
+            baseline; None where there is none.
 
     >>> x, y = torch.randn(20, 4), torch.arange(20) % 3
     >>> problem = Problem(model=lambda: nn.Linear(4, 3), train=(x, y), test=(x, y))
@@ -41,11 +43,29 @@ class Problem:
     loss: Loss = F.cross_entropy
     recipe: Recipe = field(default_factory=Recipe)
     dense: tuple[str, ...] = ()
+    scaled: Callable[[float], nn.Module] | None = None
 
     def make_model(self, seed: int, purpose: str = "initialization") -> nn.Module:
         """A fresh model: the same for the same seed and purpose."""
         with global_seed(seed, purpose):
             return self.model()
+
+    def small_dense(self, weights: int, seed: int) -> nn.Module:
+        """The widest of the scaled models with at most so many weights: the dense baseline of a
+        sparse network (at its narrowest, every layer has one unit).
+
+        Raises:
+            InputError: the problem has no scaled models.
+        """
+        if self.scaled is None:
+            raise InputError("The problem does not say how its model is scaled: give `scaled`.")
+        low, high = 0.0, 1.0
+        for _ in range(20):
+            middle = (low + high) / 2
+            fits = sum(w.numel() for w in named_weights(self.scaled(middle)).values()) <= weights
+            low, high = (middle, high) if fits else (low, middle)
+        with global_seed(seed, "small dense"):
+            return self.scaled(low)
 
     def objective(self, model: nn.Module, split: str = "train") -> Objective:
         """The mean loss over the whole training or test set."""
@@ -91,6 +111,15 @@ class Problem:
             ) from error
         if loss.ndim or not loss.isfinite():
             raise InputError("The loss must be one finite number, the mean over a batch.")
+
+
+def units(width: float, *full: int) -> list[int]:
+    """Numbers of units multiplied by a factor, at least 1 each.
+
+    >>> units(0.1, 300, 100, 4)
+    [30, 10, 1]
+    """
+    return [max(1, round(width * count)) for count in full]
 
 
 def _check_split(split: str, data: Batch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,15 +17,23 @@ from ..points import named_weights
 class StepFlops:
     """Operations of one training example, forward and backward, multiply and add counted apart.
 
-    ``by_weight`` is what scales with the density of a weight; ``rest`` is what does not.
+    ``by_weight`` is what scales with the density of a weight, ``gradients`` the part of it that
+    computes the weight's own gradient; ``rest`` is what does not scale.
     """
 
     by_weight: Mapping[str, int]
+    gradients: Mapping[str, int]
     rest: int
 
     def at(self, densities: Mapping[str, float]) -> float:
         """Operations at these densities; a weight that is not named counts as dense."""
         return self.rest + sum(f * densities.get(n, 1.0) for n, f in self.by_weight.items())
+
+    def with_dense_gradients(self, densities: Mapping[str, float]) -> float:
+        """Operations of a step that computes the gradient of closed weights too, as RigL's
+        updates do (Evci et al. 2020, appendix H)."""
+        closed = {n: 1 - densities.get(n, 1.0) for n in self.gradients}
+        return self.at(densities) + sum(f * closed[n] for n, f in self.gradients.items())
 
 
 def step_flops(model: nn.Module, batch: Batch, loss: Loss) -> StepFlops:
@@ -35,31 +43,40 @@ def step_flops(model: nn.Module, batch: Batch, loss: Loss) -> StepFlops:
 
     >>> from torch.nn.functional import mse_loss
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    >>> step_flops(model, (torch.ones(5, 4), torch.ones(5, 2)), mse_loss)
-    StepFlops(by_weight={'0.weight': 48, '1.weight': 36}, rest=0)
+    >>> flops = step_flops(model, (torch.ones(5, 4), torch.ones(5, 2)), mse_loss)
+    >>> flops.by_weight, flops.gradients, flops.rest
+    ({'0.weight': 48, '1.weight': 36}, {'0.weight': 24, '1.weight': 12}, 0)
     """
-    model = copy.deepcopy(model)
-    counts, total = _counts(model, batch, loss)
+    inputs, targets = batch
+    counts, total = _counts(model, lambda m: loss(m(inputs), targets).backward())
+    # The product that makes a weight's gradient takes as many operations as the forward one.
+    forward, _ = _counts(model, lambda m: m(inputs))
+    by_weight = _shared(model, counts, len(inputs))
+    rest = total // len(inputs) - sum(by_weight.values())
+    return StepFlops(by_weight, _shared(model, forward, len(inputs)), rest)
+
+
+def _shared(model: nn.Module, counts: Mapping[str, int], examples: int) -> dict[str, int]:
+    """What each module does, per example, shared among its own weights by their sizes."""
     weights = named_weights(model)
     siblings: dict[str, int] = {}
     for name, weight in weights.items():
         owner = name.rpartition(".")[0]
         siblings[owner] = siblings.get(owner, 0) + weight.numel()
-    examples = len(batch[0])
-    by_weight = {}
+    shares = {}
     for name, weight in weights.items():
         owner = name.rpartition(".")[0]
-        by_weight[name] = counts[owner] * weight.numel() // siblings[owner] // examples
-    return StepFlops(by_weight, total // examples - sum(by_weight.values()))
+        shares[name] = counts[owner] * weight.numel() // siblings[owner] // examples
+    return shares
 
 
-def _counts(model: nn.Module, batch: Batch, loss: Loss) -> tuple[dict[str, int], int]:
+def _counts(model: nn.Module, work: Callable[[nn.Module], object]) -> tuple[dict[str, int], int]:
     """What each module does itself, its children apart, by its name; and all together."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    inputs, targets = batch
+    model = copy.deepcopy(model)
     with torch.random.fork_rng(devices=()), FlopCounterMode(display=False) as counter:
-        loss(model(inputs), targets).backward()
+        work(model)
     counted = counter.get_flop_counts()
     root = type(model).__name__
 
