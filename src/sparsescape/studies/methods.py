@@ -1,0 +1,195 @@
+"""The methods study: every way to train a sparse network, on one problem, at equal cost.
+
+Each method trains from the same initialization, over the same batches, to the same sparsity: once
+for the recipe's steps (equal steps), and once for as many steps as a budget of training FLOPs pays
+for (equal FLOPs). The budget is a share of what dense training costs at the recipe's steps, so that
+a method that is dense for long has few steps and one that is always sparse has many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import InputError, unknown
+from ..problems import catalogue
+from ..sparsifiers.names import METHODS, Description
+from .graph import Stage
+from .statistics import interval
+from .store import Store
+
+REFERENCE = "static"
+"""The method that the others' gain is measured against, seed by seed."""
+
+BUDGETS = ("steps", "flops")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the result of the study."""
+
+    problem: str
+    sparsity: float
+    distribution: str
+    seeds: int
+    steps: int | None
+    flops: float
+    methods: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sparsity < 1:
+            raise InputError(f"Sparsity is a number from 0 to below 1, not {self.sparsity}.")
+        if self.seeds < 1:
+            raise InputError(f"--seeds is at least 1, not {self.seeds}.")
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"--steps is at least 1, not {self.steps}.")
+        if not 0 < self.flops <= 100:
+            raise InputError(f"--flops is above 0 and at most 100, not {self.flops}.")
+        for name in self.methods:
+            if name not in METHODS:
+                raise unknown("method", name, METHODS)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the study."""
+
+    method: str
+    budget: str
+    seed: int
+    stage: Stage
+
+
+# ---------------------------------------------------------------------------- the graph
+
+
+def equal_steps(settings: Settings) -> list[Cell]:
+    """Every method for the recipe's steps; dense and the reference are always among them."""
+    names = dict.fromkeys(("dense", REFERENCE, *settings.methods))
+    return [
+        Cell(name, "steps", seed, _training(settings, name, seed, settings.steps))
+        for name in names
+        for seed in range(settings.seeds)
+    ]
+
+
+def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[Cell]:
+    """Every sparse method for the steps that the budget pays for, from what a step of it cost.
+
+    Args:
+        done: the finished cells of :func:`equal_steps`. A method all of whose runs diverged has
+            none here.
+    """
+    costs = {name: _cost_of_a_step(name, done, store) for name in dict.fromkeys(c.method for c in done)}
+    dense = [store.metrics(c.stage.key) for c in done if c.method == "dense"]
+    budget = settings.flops * max((run["flops"] or 0.0) for run in dense)
+    cells = []
+    for name, cost in costs.items():
+        if name == "dense" or not cost:
+            continue
+        steps = max(1, int(budget / cost))
+        cells += [
+            Cell(name, "flops", seed, _training(settings, name, seed, steps))
+            for seed in range(settings.seeds)
+        ]
+    return cells
+
+
+def _cost_of_a_step(name: str, done: Sequence[Cell], store: Store) -> float | None:
+    """The mean over the seeds that ended; over a whole run, for it changes with the density."""
+    runs = [store.metrics(cell.stage.key) for cell in done if cell.method == name]
+    ended = [run for run in runs if not run["diverged"]]
+    return interval([run["flops"] / run["steps"] for run in ended]).mean
+
+
+def _training(settings: Settings, method: str, seed: int, steps: int | None) -> Stage:
+    problem = catalogue.describe(settings.problem)
+    common = {"problem": problem, "steps": settings.steps}
+    check = Stage("check", common, label="check")
+    sparse = method != "dense"
+    what = {
+        "problem": problem,
+        "steps": steps,
+        "method": method,
+        "sparsity": settings.sparsity if sparse else 0.0,
+        "distribution": settings.distribution if sparse else None,
+        "start": "initialization",
+        "seed": seed,
+    }
+    return Stage("train", what, {"check": check}, label=f"seed {seed}: {method}, {steps or 'all'} steps")
+
+
+# ---------------------------------------------------------------------------- the results
+
+
+def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str, Any]:
+    """What ``results.json`` holds, from the finished cells: the same every time."""
+    runs = [
+        {
+            "method": cell.method,
+            "budget": cell.budget,
+            "seed": cell.seed,
+            **store.metrics(cell.stage.key),
+            "run": cell.stage.key,
+        }
+        for cell in cells
+    ]
+    names = list(dict.fromkeys(cell.method for cell in cells))
+    return {
+        "study": "methods",
+        "schema": 1,
+        "command": command(settings),
+        "settings": {**asdict(settings), "methods": list(settings.methods)},
+        "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
+        "methods": [_about(name, METHODS[name]) for name in names],
+        "runs": runs,
+        "table": [
+            _row(name, budget, runs)
+            for budget in BUDGETS
+            for name in names
+            if any(r["method"] == name and r["budget"] == budget for r in runs)
+        ],
+    }
+
+
+def command(settings: Settings) -> str:
+    """The command that computes these results again."""
+    words = ["sparsescape study methods"]
+    for name, value in asdict(settings).items():
+        if name == "methods":
+            words.append("--methods " + " ".join(value))
+        elif value is not None:
+            words.append(f"--{name} {value}")
+    return " ".join(words)
+
+
+def _about(name: str, described: Description) -> dict[str, str]:
+    return {"name": name, "family": described.family, "summary": described.summary}
+
+
+_MEASURES = ("train_loss", "test_loss", "test_accuracy", "nonzeros", "sparsity", "flops", "steps")
+
+
+def _row(method: str, budget: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One method at one budget, over its seeds; diverged runs are counted, not averaged."""
+    mine = [r for r in runs if r["method"] == method and r["budget"] == budget]
+    ended = [run for run in mine if not run["diverged"]]
+    reference = {
+        r["seed"]: r["test_accuracy"]
+        for r in runs
+        if r["method"] == REFERENCE and r["budget"] == budget and not r["diverged"]
+    }
+    gains = [
+        run["test_accuracy"] - reference[run["seed"]]
+        for run in ended
+        if run["test_accuracy"] is not None and reference.get(run["seed"]) is not None
+    ]
+    return {
+        "method": method,
+        "budget": budget,
+        "n": len(ended),
+        **{m: asdict(interval([run[m] for run in ended])) for m in _MEASURES},
+        "gain": asdict(interval(gains)),
+        "diverged": len(mine) - len(ended),
+    }
