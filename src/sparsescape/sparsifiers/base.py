@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
 from ..points import named_parameters, named_weights
+from .fresh import fresh_values
+from .gradients import DenseGradients
+from .shards import local, share, whole
 
 Self = TypeVar("Self", bound="Sparsifier")
+Active = Mapping[str, Tensor]
 
 
+class LayerCollapse(UserWarning):
+    """A layer lost all its weights; the message names it."""
+
+
+@dataclass(eq=False, kw_only=True)
 class Sparsifier:
     """How the mask moves while an optimizer moves the weights.
 
@@ -25,59 +37,91 @@ class Sparsifier:
 
     From ``attach`` on, after every ``backward`` the gradients outside the mask are exactly 0 (so
     what clips gradients sees the norm inside it), and after every ``optimizer.step`` so are the
-    weights and every optimizer state tensor of a weight's shape, whatever the optimizer.
+    weights; optimizer state of a weight's shape has there the value that the optimizer gives a
+    fresh element, whatever the optimizer. So a weight that is grown later starts at 0 with fresh
+    state. (A step counter that an optimizer keeps per tensor, as Adam's for its bias correction,
+    goes on counting: a grown weight's moments start at 0 but are corrected as if they were old,
+    so its first steps are shorter than a fresh parameter's by up to (1 − β₁)/√(1 − β₂).)
 
     A method is a subclass with one or two of these: :meth:`first_mask`, the mask at ``attach``,
-    and :meth:`next_mask`, the mask after a step.
+    and :meth:`next_mask`, the mask after a step. What a method remembers between steps goes into
+    ``self.memory`` and is part of :meth:`state_dict`.
 
     Args:
         dense: patterns of weights to leave out (see :func:`sparsescape.points.named_weights`).
             Parameters of fewer than two dimensions (biases, norms) are always left out.
+        on_collapse: ``"warn"`` or ``"raise"`` when a layer loses all its weights.
     """
 
-    def __init__(self, *, dense: Iterable[str] = ()):
-        self.dense = tuple(dense)
+    dense: Iterable[str] = ()
+    on_collapse: Literal["warn", "raise"] = "warn"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.dense, str):
+            raise InputError(f"Patterns are a list of names, not the text {self.dense!r}.")
+        self.dense = tuple(self.dense)
         self.step = 0
+        self.memory: dict[str, Any] = {}
+        self._counts: list[int] = []
         self._handles: list[Any] = []
         self._weights: dict[str, nn.Parameter] = {}
         self._multipliers: dict[str, Tensor] = {}
+        self._gradients = DenseGradients(self._close_gradient)
 
     # ------------------------------------------------------------------ what a method says
 
-    def first_mask(self, model: nn.Module) -> Mask:
+    def first_mask(self, model: nn.Module) -> Active:
         """The mask at :meth:`attach`: everything active, unless the method says otherwise."""
         weights = named_weights(model, self.dense)
-        return Mask({n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()})
+        return {n: torch.ones(w.shape, dtype=torch.bool) for n, w in weights.items()}
 
-    def next_mask(self, step: int) -> Mask | None:
+    def next_mask(self, step: int) -> Active | None:
         """The mask after ``step`` optimizer steps (from 1), or None to keep it as it is."""
         return None
 
+    def start(self) -> None:
+        """Called once, at the end of :meth:`attach`: what a method must remember from the start."""
+
+    def wants_gradient(self, step: int) -> bool:
+        """Whether :meth:`next_mask` of that step asks :meth:`gradient`."""
+        return False
+
+    def replaces_step(self, step: int) -> bool:
+        """Whether that step's mask update takes the place of its update of all parameters."""
+        return False
+
     # ------------------------------------------------------------------ what a loop says
 
-    def attach(self: Self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Self:
+    def attach(self: Self, model: nn.Module, *optimizers: Optimizer) -> Self:
         """Start: put the mask on the weights and on what the optimizer knows of them.
 
+        Several optimizers may share the model; a step is over when each has stepped.
+
         Raises:
-            InputError: it is attached already, the mask does not fit the model, or the optimizer
-                does not hold a weight that the mask names.
+            InputError: it is attached already, the mask does not fit the model, or no optimizer
+                holds a weight that the mask names.
         """
         if self._handles:
             raise InputError(f"This {type(self).__name__} is attached to a model already.")
-        mask = self.first_mask(model)
-        mask.check(model)
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self._optimizers = [unwrapped(o) for o in optimizers]
+        first = Mask(self.first_mask(model))
         parameters = named_parameters(model)
-        for name in mask:
-            if id(parameters[name]) not in held:
-                raise InputError(f"The optimizer does not hold the weight {name!r}.")
-        self.optimizer = optimizer
-        self._weights = {name: parameters[name] for name in mask}
-        self._set_mask(mask)
+        first.check({n: torch.empty(p.shape, device="meta") for n, p in parameters.items()})
+        self._weights = {name: parameters[name] for name in first}
+        self._owner = {name: self._find_owner(name) for name in first}
+        self._fresh = self._fresh_state()
+        self._counts = [0] * len(self._optimizers)
+        self._set_mask(first)
+        self.start()
         for name, weight in self._weights.items():
             hook = self._gradient_hook(name)
             self._handles.append(weight.register_post_accumulate_grad_hook(hook))
-        self._handles.append(optimizer.register_step_post_hook(self._after_step))
+        for index, optimizer in enumerate(self._optimizers):
+            # Untraced: a compiled step must not recompile because the step count moved.
+            before = torch.compiler.disable(self._before_step(index))
+            after = torch.compiler.disable(self._after_step(index))
+            self._handles.append(optimizer.register_step_pre_hook(before))
+            self._handles.append(optimizer.register_step_post_hook(after))
         return self
 
     def detach(self) -> None:
@@ -89,16 +133,50 @@ class Sparsifier:
     @property
     def mask(self) -> Mask:
         """The current mask."""
-        return Mask({name: m != 0 for name, m in self._multipliers.items()})
+        return Mask(self.active)
+
+    @property
+    def active(self) -> dict[str, Tensor]:
+        """The current mask as plain bool tensors on the weights' devices."""
+        return {name: self.active_in(name) for name in self._weights}
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """The sparse weights of the attached model by name, detached."""
-        return {name: w.detach() for name, w in self._weights.items()}
+        return {name: whole(w) for name, w in self._weights.items()}
+
+    def weight(self, name: str) -> Tensor:
+        """One of :attr:`weights`."""
+        return whole(self._weights[name])
+
+    def step_gradient(self, name: str) -> Tensor:
+        """The gradient inside the mask that the optimizer's last step used."""
+        weight: Any = self._weights[name]
+        if weight.grad is None:
+            return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
+        scale = getattr(self._optimizers[self._owner[name]], "grad_scale", None)
+        grad = whole(weight.grad) if scale is None else whole(weight.grad) / scale
+        return grad.nan_to_num()
+
+    def gradient(self, name: str) -> Tensor:
+        """The gradient over all positions of a weight, in a step that :meth:`wants_gradient`."""
+        return self._gradients.of(name, self._weights[name]).nan_to_num()
+
+    def group(self, name: str) -> dict[str, Any]:
+        """The optimizer's parameter group that a weight is in, for its learning rate."""
+        weight = self._weights[name]
+        groups = self._optimizers[self._owner[name]].param_groups
+        return next(g for g in groups if any(p is weight for p in g["params"]))
 
     def state_dict(self) -> dict[str, Any]:
-        """The step and the mask: with the model's and the optimizer's state, all of a run."""
-        return {"step": self.step, "mask": dict(self.mask.items())}
+        """Step, mask and memory: with the model's and the optimizer's state, all of a run."""
+        return {
+            "step": self.step,
+            "counts": list(self._counts),
+            "mask": dict(self.mask.items()),
+            "memory": _copied(self.memory),
+            "fresh": _copied(self._fresh),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`; to be called after :meth:`attach`.
@@ -112,43 +190,194 @@ class Sparsifier:
         if mask.shapes != self.mask.shapes:
             raise InputError("The mask in the state is for other weights than the attached ones.")
         self.step = int(state["step"])
+        self._counts = [int(count) for count in state["counts"]]
+        self.memory = _copied(state["memory"])
+        self._fresh = _copied(state["fresh"])
+        self._gradients.clear()
         self._set_mask(mask)
 
-    # ------------------------------------------------------------------ how it is held
+    # ------------------------------------------------------------------ around a step
 
-    def _set_mask(self, mask: Mask) -> None:
-        for name, weight in self._weights.items():
-            # As numbers, not bools: one multiplication without a conversion at every step.
-            self._multipliers[name] = mask[name].to(weight.device, weight.dtype)
-        self._hold()
+    def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
+        owner = self._owner[name]
 
-    def _gradient_hook(self, name: str) -> Any:
         def hook(weight: Tensor) -> None:
-            if weight.grad is not None:
-                weight.grad.mul_(self._multipliers[name])
+            if self.wants_gradient(self._counts[owner] + 1):
+                self._gradients.accumulated(name, weight)
+            else:
+                self._close_gradient(name, local(weight.grad))
 
         return hook
 
-    def _after_step(self, *_: object) -> None:
-        self.step += 1
+    def _before_step(self, index: int) -> Any:
+        def hook(optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+            closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+            if closure is None:
+                self._open(index)
+                return None
+            return (optimizer, self._around(closure, index)), {
+                key: value for key, value in kwargs.items() if key != "closure"
+            }
+
+        return hook
+
+    def _around(self, closure: Callable[[], Any], index: int) -> Callable[[], Any]:
+        """The closure, which sees the model as the loop does; the optimizer sees it opened."""
+
+        def evaluate() -> Any:
+            self._close(index)
+            loss = closure()
+            self._open(index)
+            return loss
+
+        return evaluate
+
+    def _after_step(self, index: int) -> Any:
+        def hook(optimizer: Optimizer, *_: Any) -> None:
+            self._close(index)
+            if _skipped(optimizer):
+                return
+            self._counts[index] += 1
+            if min(self._counts) > self.step:
+                self.step += 1
+                self._update()
+            else:
+                self._hold(index)
+
+        return hook
+
+    def _update(self) -> None:
         mask = self.next_mask(self.step)
-        if mask is None:
-            self._hold()
-        else:
+        if mask is not None:
             self._set_mask(mask)
+        else:
+            self._hold(*range(len(self._optimizers)))
+        self._gradients.clear()
+
+    def _open(self, index: int) -> None:
+        """Just before an optimizer moves its parameters. Without gradients it moves none."""
+        optimizer = self._optimizers[index]
+        if self.replaces_step(self._counts[index] + 1) and not _skipped(optimizer):
+            self._withheld = [(p, p.grad) for g in optimizer.param_groups for p in g["params"]]
+            for parameter, _ in self._withheld:
+                parameter.grad = None
+
+    def _close(self, index: int) -> None:
+        """Just after it, and before a closure looks at the model: give back what was taken."""
+        for parameter, grad in self.__dict__.pop("_withheld", ()):
+            parameter.grad = grad
+
+    # ------------------------------------------------------------------ how the mask is held
+
+    def _set_mask(self, mask: Active) -> None:
+        for name, weight in self._weights.items():
+            active = mask[name]
+            if not active.any():
+                self._collapsed(name)
+            # As numbers, not bools: one multiplication without a conversion at every step.
+            self._multipliers[name] = share(active, weight).to(local(weight).dtype)
+        self._forget_mixed_state()
+        self._hold(*range(len(self._optimizers)))
+
+    def _collapsed(self, name: str) -> None:
+        message = f"The layer {name!r} has lost all its weights."
+        if self.on_collapse == "raise":
+            raise InputError(message)
+        warnings.warn(message, LayerCollapse, stacklevel=2)
+
+    def _close_gradient(self, name: str, grad: Tensor) -> None:
+        grad.mul_(self._multipliers[name])
 
     @torch.no_grad()
-    def _hold(self) -> None:
+    def _hold(self, *indices: int) -> None:
         """Weights, and the optimizer's state of their shape, times the mask, in one fused pass."""
-        pairs = list(self._held())
-        if pairs:
-            tensors, multipliers = zip(*pairs, strict=True)
-            torch._foreach_mul_(list(tensors), list(multipliers))
-
-    def _held(self) -> Iterator[tuple[Tensor, Tensor]]:
+        tensors: list[Tensor] = []
+        multipliers: list[Tensor] = []
         for name, weight in self._weights.items():
-            multiplier = self._multipliers[name]
-            yield weight, multiplier
-            for value in self.optimizer.state.get(weight, {}).values():
-                if isinstance(value, Tensor) and value.shape == weight.shape:
-                    yield value, multiplier
+            if self._owner[name] not in indices:
+                continue
+            multiplier, fresh = self._multipliers[name], self._fresh[name]
+            tensors.append(local(weight))
+            multipliers.append(multiplier)
+            for key, value in self._state_of(name).items():
+                if key in fresh:
+                    local(value).masked_fill_(multiplier == 0, fresh[key])
+                else:
+                    tensors.append(local(value))
+                    multipliers.append(multiplier)
+        if tensors:
+            torch._foreach_mul_(tensors, multipliers)
+
+    # ------------------------------------------------------------------ details
+
+    def _state_of(self, name: str) -> dict[str, Tensor]:
+        """The optimizer's state tensors that have one element for each of the weight."""
+        weight = self._weights[name]
+        state = self._optimizers[self._owner[name]].state.get(weight, {})
+        shape = weight.shape
+        return {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape == shape}
+
+    def _forget_mixed_state(self) -> None:
+        """Clear a state that holds vectors over all parameters (LBFGS): they point elsewhere."""
+        for optimizer in self._optimizers:
+            parameters = [p for g in optimizer.param_groups for p in g["params"]]
+            size = (sum(p.numel() for p in parameters),)
+            for parameter, state in optimizer.state.items():
+                flat = [v for v in state.values() if isinstance(v, Tensor) and v.shape == size]
+                if flat and parameter.shape != size:
+                    state.clear()
+
+    def _find_owner(self, name: str) -> int:
+        weight = self._weights[name]
+        for index, optimizer in enumerate(self._optimizers):
+            if any(p is weight for group in optimizer.param_groups for p in group["params"]):
+                return index
+        raise InputError(f"The optimizer does not hold the weight {name!r}.")
+
+    def _fresh_state(self) -> dict[str, dict[str, float]]:
+        found: dict[tuple[int, int], dict[str, float]] = {}
+        fresh = {}
+        for name, weight in self._weights.items():
+            group = self.group(name)
+            kind = (id(group), weight.ndim)
+            if kind not in found:
+                found[kind] = fresh_values(self._optimizers[self._owner[name]], group, weight)
+            fresh[name] = found[kind]
+        return fresh
+
+    def active_in(self, name: str) -> Tensor:
+        """The current mask of one weight."""
+        weight: Any = self._weights[name]
+        part = self._multipliers[name]
+        if not hasattr(weight, "to_local"):
+            return part != 0
+        from torch.distributed.tensor import DTensor
+
+        whole_mask = DTensor.from_local(
+            part,
+            weight.device_mesh,
+            weight.placements,
+            shape=weight.shape,
+            stride=weight.stride(),
+        )
+        return whole_mask.full_tensor() != 0
+
+
+def unwrapped(optimizer: Any) -> Optimizer:
+    """The optimizer that steps, inside those of Accelerate and Lightning."""
+    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
+def _skipped(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer was told by a GradScaler to leave this step out."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
+def _copied(tree: Any) -> Any:
+    """The tree with its tensors copied: what runs must not change what was saved."""
+    if isinstance(tree, Mapping):
+        return {key: _copied(value) for key, value in tree.items()}
+    return tree.detach().clone() if isinstance(tree, Tensor) else tree
