@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from torch import Tensor
+
 from .errors import InputError, unknown
 from .masks import Mask, keep_count
 from .points import PointLike, matching, named_weights
@@ -82,7 +84,7 @@ def global_(
     *,
     sparsity: float,
     dense: Iterable[str] = (),
-    scores: Callable[[PointLike], Mapping[str, object]] = magnitude,
+    scores: Callable[[PointLike], Mapping[str, Tensor]] = magnitude,
 ) -> Densities:
     """The densities that one threshold on the scores, for all layers together, leads to.
 
@@ -93,7 +95,7 @@ def global_(
     """
     weights, kept_dense = _split(model, sparsity, dense)
     sparse = {n: s for n, s in scores(model).items() if n in weights and n not in kept_dense}
-    densities = Mask.from_scores(sparse, sparsity=sparsity).densities  # type: ignore[arg-type]
+    densities = Mask.from_scores(sparse, sparsity=sparsity).densities
     return {n: densities.get(n, 1.0) for n in weights}
 
 
@@ -130,9 +132,9 @@ def _whole_weights(densities: Densities, sizes: Mapping[str, int], total: int) -
 
 def _split(
     model: PointLike, sparsity: float, dense: Iterable[str]
-) -> tuple[dict[str, object], set[str]]:
+) -> tuple[dict[str, Tensor], set[str]]:
     """All weights in the model's order, and the names of those that stay dense."""
     if not 0 <= sparsity <= 1:
         raise InputError(f"Sparsity is a number from 0 to 1, not {sparsity}.")
     weights = named_weights(model)
-    return weights, matching(weights, dense)  # type: ignore[return-value]
+    return weights, matching(weights, dense)

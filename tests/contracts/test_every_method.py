@@ -195,3 +195,17 @@ def test_copies_and_pickles_are_plain_models(method):
             )
     sparsifier.detach()
     assert list(model.state_dict()) == keys
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_named_dense_stays_dense(method):
+    model = make_model()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    sparsifier = METHODS[method]()
+    sparsifier.dense = ("2",)
+    sparsifier.attach(model, optimizer)
+    for step in range(6):
+        take(model, optimizer, step)
+    assert list(sparsifier.mask) == ["0.weight", "4.weight"]
+    assert model[2].weight.count_nonzero() == model[2].weight.numel()
+    assert sparsifier.mask.sparsity == pytest.approx(0.75, abs=0.01)

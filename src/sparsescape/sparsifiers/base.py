@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from ..errors import InputError
 from ..masks import Mask
 from ..points import named_parameters, named_weights
-from .fresh import fresh_values
 from .gradients import DenseGradients
+from .hooks import hook_steps, skipped
+from .owners import Owners, parameters, unwrapped
 from .shards import local, share, whole
 
 Self = TypeVar("Self", bound="Sparsifier")
@@ -49,7 +50,8 @@ class Sparsifier:
 
     Args:
         dense: patterns of weights to leave out (see :func:`sparsescape.points.named_weights`).
-            Parameters of fewer than two dimensions (biases, norms) are always left out.
+            Parameters of fewer than two dimensions (biases, norms) are always left out. The mask
+            does not name what is left out, and its sparsity is that of the rest.
         on_collapse: ``"warn"`` or ``"raise"`` when a layer loses all its weights.
     """
 
@@ -103,25 +105,19 @@ class Sparsifier:
         """
         if self._handles:
             raise InputError(f"This {type(self).__name__} is attached to a model already.")
-        self._optimizers = [unwrapped(o) for o in optimizers]
         first = Mask(self.first_mask(model))
-        parameters = named_parameters(model)
-        first.check({n: torch.empty(p.shape, device="meta") for n, p in parameters.items()})
-        self._weights = {name: parameters[name] for name in first}
-        self._owner = {name: self._find_owner(name) for name in first}
-        self._fresh = self._fresh_state()
-        self._counts = [0] * len(self._optimizers)
+        named = named_parameters(model)
+        first.check({n: torch.empty(p.shape, device="meta") for n, p in named.items()})
+        self._weights = {name: named[name] for name in first}
+        self._owners = Owners(self._weights, [unwrapped(o) for o in optimizers])
+        self._fresh = self._owners.fresh()
+        self._counts = [0] * len(optimizers)
         self._set_mask(first)
         self.start()
         for name, weight in self._weights.items():
             hook = self._gradient_hook(name)
             self._handles.append(weight.register_post_accumulate_grad_hook(hook))
-        for index, optimizer in enumerate(self._optimizers):
-            # Untraced: a compiled step must not recompile because the step count moved.
-            before = torch.compiler.disable(self._before_step(index))
-            after = torch.compiler.disable(self._after_step(index))
-            self._handles.append(optimizer.register_step_pre_hook(before))
-            self._handles.append(optimizer.register_step_post_hook(after))
+        self._handles += hook_steps(self, self._owners.optimizers)
         return self
 
     def detach(self) -> None:
@@ -154,7 +150,7 @@ class Sparsifier:
         weight: Any = self._weights[name]
         if weight.grad is None:
             return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
-        scale = getattr(self._optimizers[self._owner[name]], "grad_scale", None)
+        scale = getattr(self._owners.of(name), "grad_scale", None)
         grad = whole(weight.grad) if scale is None else whole(weight.grad) / scale
         return grad.nan_to_num()
 
@@ -164,9 +160,7 @@ class Sparsifier:
 
     def group(self, name: str) -> dict[str, Any]:
         """The optimizer's parameter group that a weight is in, for its learning rate."""
-        weight = self._weights[name]
-        groups = self._optimizers[self._owner[name]].param_groups
-        return next(g for g in groups if any(p is weight for p in g["params"]))
+        return self._owners.group(name)
 
     def state_dict(self) -> dict[str, Any]:
         """Step, mask and memory: with the model's and the optimizer's state, all of a run."""
@@ -199,7 +193,7 @@ class Sparsifier:
     # ------------------------------------------------------------------ around a step
 
     def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
-        owner = self._owner[name]
+        owner = self._owners.index(name)
 
         def hook(weight: Tensor) -> None:
             if self.wants_gradient(self._counts[owner] + 1):
@@ -209,60 +203,31 @@ class Sparsifier:
 
         return hook
 
-    def _before_step(self, index: int) -> Any:
-        def hook(optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-            closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-            if closure is None:
-                self._open(index)
-                return None
-            return (optimizer, self._around(closure, index)), {
-                key: value for key, value in kwargs.items() if key != "closure"
-            }
-
-        return hook
-
-    def _around(self, closure: Callable[[], Any], index: int) -> Callable[[], Any]:
-        """The closure, which sees the model as the loop does; the optimizer sees it opened."""
-
-        def evaluate() -> Any:
-            self._close(index)
-            loss = closure()
-            self._open(index)
-            return loss
-
-        return evaluate
-
-    def _after_step(self, index: int) -> Any:
-        def hook(optimizer: Optimizer, *_: Any) -> None:
-            self._close(index)
-            if _skipped(optimizer):
-                return
-            self._counts[index] += 1
-            if min(self._counts) > self.step:
-                self.step += 1
-                self._update()
-            else:
-                self._hold(index)
-
-        return hook
+    def stepped(self, index: int) -> None:
+        self._counts[index] += 1
+        if min(self._counts) > self.step:
+            self.step += 1
+            self._update()
+        else:
+            self._hold(index)
 
     def _update(self) -> None:
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
         else:
-            self._hold(*range(len(self._optimizers)))
+            self._hold(*range(len(self._counts)))
         self._gradients.clear()
 
-    def _open(self, index: int) -> None:
+    def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
-        optimizer = self._optimizers[index]
-        if self.replaces_step(self._counts[index] + 1) and not _skipped(optimizer):
-            self._withheld = [(p, p.grad) for g in optimizer.param_groups for p in g["params"]]
+        optimizer = self._owners.optimizers[index]
+        if self.replaces_step(self._counts[index] + 1) and not skipped(optimizer):
+            self._withheld = [(p, p.grad) for p in parameters(optimizer)]
             for parameter, _ in self._withheld:
                 parameter.grad = None
 
-    def _close(self, index: int) -> None:
+    def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
         for parameter, grad in self.__dict__.pop("_withheld", ()):
             parameter.grad = grad
@@ -276,8 +241,8 @@ class Sparsifier:
                 self._collapsed(name)
             # As numbers, not bools: one multiplication without a conversion at every step.
             self._multipliers[name] = share(active, weight).to(local(weight).dtype)
-        self._forget_mixed_state()
-        self._hold(*range(len(self._optimizers)))
+        self._owners.forget_mixed_state()
+        self._hold(*range(len(self._counts)))
 
     def _collapsed(self, name: str) -> None:
         message = f"The layer {name!r} has lost all its weights."
@@ -294,12 +259,12 @@ class Sparsifier:
         tensors: list[Tensor] = []
         multipliers: list[Tensor] = []
         for name, weight in self._weights.items():
-            if self._owner[name] not in indices:
+            if self._owners.index(name) not in indices:
                 continue
             multiplier, fresh = self._multipliers[name], self._fresh[name]
             tensors.append(local(weight))
             multipliers.append(multiplier)
-            for key, value in self._state_of(name).items():
+            for key, value in self._owners.state(name).items():
                 if key in fresh:
                     local(value).masked_fill_(multiplier == 0, fresh[key])
                 else:
@@ -307,43 +272,6 @@ class Sparsifier:
                     multipliers.append(multiplier)
         if tensors:
             torch._foreach_mul_(tensors, multipliers)
-
-    # ------------------------------------------------------------------ details
-
-    def _state_of(self, name: str) -> dict[str, Tensor]:
-        """The optimizer's state tensors that have one element for each of the weight."""
-        weight = self._weights[name]
-        state = self._optimizers[self._owner[name]].state.get(weight, {})
-        shape = weight.shape
-        return {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape == shape}
-
-    def _forget_mixed_state(self) -> None:
-        """Clear a state that holds vectors over all parameters (LBFGS): they point elsewhere."""
-        for optimizer in self._optimizers:
-            parameters = [p for g in optimizer.param_groups for p in g["params"]]
-            size = (sum(p.numel() for p in parameters),)
-            for parameter, state in optimizer.state.items():
-                flat = [v for v in state.values() if isinstance(v, Tensor) and v.shape == size]
-                if flat and parameter.shape != size:
-                    state.clear()
-
-    def _find_owner(self, name: str) -> int:
-        weight = self._weights[name]
-        for index, optimizer in enumerate(self._optimizers):
-            if any(p is weight for group in optimizer.param_groups for p in group["params"]):
-                return index
-        raise InputError(f"The optimizer does not hold the weight {name!r}.")
-
-    def _fresh_state(self) -> dict[str, dict[str, float]]:
-        found: dict[tuple[int, int], dict[str, float]] = {}
-        fresh = {}
-        for name, weight in self._weights.items():
-            group = self.group(name)
-            kind = (id(group), weight.ndim)
-            if kind not in found:
-                found[kind] = fresh_values(self._optimizers[self._owner[name]], group, weight)
-            fresh[name] = found[kind]
-        return fresh
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""
@@ -361,19 +289,6 @@ class Sparsifier:
             stride=weight.stride(),
         )
         return whole_mask.full_tensor() != 0
-
-
-def unwrapped(optimizer: Any) -> Optimizer:
-    """The optimizer that steps, inside those of Accelerate and Lightning."""
-    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = optimizer.optimizer
-    return optimizer
-
-
-def _skipped(optimizer: Optimizer) -> bool:
-    """Whether a fused optimizer was told by a GradScaler to leave this step out."""
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found)
 
 
 def _copied(tree: Any) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules, scores
 from ..errors import InputError
-from ..points import PointLike
+from ..points import PointLike, named_weights
 from .base import Active, Sparsifier
 from .shards import gathered
 from .static import select
@@ -33,7 +33,7 @@ class Magnitude(Sparsifier):
 
     def largest(self, point: PointLike, sparsity: float, among: Active | None = None) -> Active:
         """The largest weights of a point; with ``among``, those of them that are in it."""
-        densities = self.distribution(point, sparsity=sparsity, dense=self.dense)  # type: ignore[operator]
+        densities = self.distribution(point, sparsity=sparsity)  # type: ignore[operator]
         return select(alive(scores.magnitude(point), among), densities, self.structure)
 
 
@@ -122,7 +122,7 @@ class OneShot(Magnitude):
     def first_mask(self, model: nn.Module) -> Active:
         if self.at > 0:
             return super().first_mask(model)
-        return self.largest(gathered(model), self.sparsity)
+        return self.largest(named_weights(gathered(model), self.dense), self.sparsity)
 
     def next_mask(self, step: int) -> Active | None:
         return self.largest(self.weights, self.sparsity) if step == self.at else None

@@ -89,10 +89,9 @@ class DSR(DropGrow):
         kept = {n: a & (self.weight(n).abs() >= threshold) for n, a in active.items()}
         goal = self.drop_share(step) * sum(int(a.sum()) for a in active.values())
         count = dropped(active, kept)
-        if count < (1 - self.tolerance) * goal:
-            self.memory["threshold"] = threshold * 2
-        elif count > (1 + self.tolerance) * goal:
-            self.memory["threshold"] = threshold / 2
+        low, high = (1 - self.tolerance) * goal, (1 + self.tolerance) * goal
+        factor = 2.0 if count < low else 0.5 if count > high else 1.0
+        self.memory["threshold"] = threshold * factor
         return kept
 
     def drop_share(self, step: int) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .. import distributions, scores
 from ..errors import InputError
 from ..masks import Mask, keep_count
+from ..points import named_weights
 from .base import Active, Sparsifier
 from .shards import gathered
 from .structures import Structure, unstructured
@@ -61,8 +62,8 @@ class Static(Sparsifier):
     def first_mask(self, model: nn.Module) -> Active:
         if self.given is not None:
             return self.given
-        point = gathered(model)
-        densities = self.distribution(point, sparsity=self.sparsity, dense=self.dense)
+        point = named_weights(gathered(model), self.dense)
+        densities = self.distribution(point, sparsity=self.sparsity)
         return select(scores.random(point, seed=self.seed), densities, self.structure)
 
 
