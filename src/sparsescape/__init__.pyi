@@ -13,14 +13,19 @@ from .sparsifiers.dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRi
 from .sparsifiers.foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .sparsifiers.pruning import ACDC, GradualMagnitude, OneShot
 from .sparsifiers.redistribution import DSR, SNFS, DeepR
+from .sparsifiers.reparameterized import STR, MovementPruning, PowerPropagation, TopKAST
 from .sparsifiers.static import Static
+from .sparsifiers.structured import NM, SRSTE
+from .sparsifiers.views import View
 
 __all__ = [
-    "ACDC", "AtInitialization", "DSR", "FORCE", "GraSP", "SNIP", "SynFlow", "MEST", "SET", "SETITOP", "SNFS", "Bezier", "Curve", "DeepR", "DropGrow",
-    "GraNet", "GradualMagnitude", "InputError", "LayerCollapse", "Line", "Mask", "Objective",
-    "OneShot", "PolygonalChain", "Problem", "Profile", "Recipe", "RigL", "RigLITOP", "SRigL",
-    "Sparsifier", "Static", "distributions", "fit_curve", "init", "profile", "schedules",
-    "scores", "structures",
+    "ACDC", "AtInitialization", "Bezier", "Curve", "DSR", "DeepR", "DropGrow", "FORCE",
+    "GraNet", "GraSP", "GradualMagnitude", "InputError", "LayerCollapse", "Line", "MEST",
+    "Mask", "MovementPruning", "NM", "Objective", "OneShot", "PolygonalChain",
+    "PowerPropagation", "Problem", "Profile", "Recipe", "RigL", "RigLITOP", "SET", "SETITOP",
+    "SNFS", "SNIP", "SRSTE", "SRigL", "STR", "Sparsifier", "Static", "SynFlow", "TopKAST",
+    "View", "distributions", "fit_curve", "init", "profile", "schedules", "scores",
+    "structures",
 ]
 
 __version__: str

@@ -36,13 +36,24 @@ METHODS = {
     "granet": lambda: ss.GraNet(0.75, update_every=2, prune_until=6, update_until=8),
     "srigl": lambda: ss.SRigL(0.75, update_every=2, update_until=8),
     "rigl in blocks": lambda: ss.RigL(0.75, update_every=2, structure=ss.structures.blocks(2, 2)),
+    "n:m": lambda: ss.NM(1, 4, at=2),
+    "sr-ste": lambda: ss.SRSTE(1, 4, decay=0.1),
+    "top-kast": lambda: ss.TopKAST(0.75, update_every=2),
+    "powerpropagation": lambda: ss.PowerPropagation(0.75, begin=1, end=5, every=2),
+    "movement": lambda: ss.MovementPruning(0.75, begin=1, end=5),
+    "str": lambda: ss.STR(initial=-3.0),
     "one of one's own": lambda: SmallestGradient(0.75, update_every=2),
 }
 
 MOVING = {"deep-r", "dsr", "snfs", "granet"}
 """Methods that keep the overall count, and move weights between layers."""
 
-FROM_DENSE = {"one-shot", "gradual", "ac/dc"}
+FROM_DENSE = {"one-shot", "gradual", "ac/dc", "n:m", "powerpropagation", "movement", "str"}
+
+VIEWS = {"sr-ste", "top-kast", "powerpropagation", "movement", "str"}
+"""Methods whose gradients and optimizer state are those of dense weights behind the model's."""
+
+CHOOSES_ITS_SPARSITY = {"str"}
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-3),
@@ -52,7 +63,7 @@ OPTIMIZERS = {
     "adam fused": lambda p: torch.optim.Adam(p, lr=0.01, fused=True),
     "adamax": lambda p: torch.optim.Adamax(p, lr=0.01),
     "nadam": lambda p: torch.optim.NAdam(p, lr=0.01),
-    "radam": lambda p: torch.optim.RAdam(p, lr=0.01),
+    "radam": lambda p: torch.optim.RAdam(p, lr=0.2),
     "adadelta": lambda p: torch.optim.Adadelta(p, lr=1.0),
     "adafactor": lambda p: torch.optim.Adafactor(p, lr=0.01),
     "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.05, initial_accumulator_value=0.1),
@@ -132,6 +143,8 @@ def test_the_mask_holds_after_every_step(method, optimizer_name):
         if method not in FROM_DENSE | MOVING:
             assert mask.counts == start.counts
         for name, active in mask.items():
+            if method in VIEWS:
+                continue
             weight = model.get_parameter(name)
             assert not weight.grad[~held[name]].any()
             for key, value in optimizer.state[weight].items():
@@ -141,7 +154,7 @@ def test_the_mask_holds_after_every_step(method, optimizer_name):
     assert moved == (method != "static")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - CHOOSES_ITS_SPARSITY))
 def test_the_sparsity_asked_for_is_reached_exactly(method):
     model = make_model()
     optimizer = OPTIMIZERS["sgd"](model.parameters())
@@ -208,4 +221,5 @@ def test_what_is_named_dense_stays_dense(method):
         take(model, optimizer, step)
     assert list(sparsifier.mask) == ["0.weight", "4.weight"]
     assert model[2].weight.count_nonzero() == model[2].weight.numel()
-    assert sparsifier.mask.sparsity == pytest.approx(0.75, abs=0.01)
+    if method not in CHOOSES_ITS_SPARSITY:
+        assert sparsifier.mask.sparsity == pytest.approx(0.75, abs=0.01)

@@ -17,7 +17,7 @@ from ..points import named_parameters, named_weights
 from .gradients import DenseGradients
 from .hooks import hook_steps, skipped
 from .owners import Owners, parameters, unwrapped
-from .shards import local, share, whole
+from .shards import local, put_together, share, whole
 
 Self = TypeVar("Self", bound="Sparsifier")
 Active = Mapping[str, Tensor]
@@ -275,20 +275,7 @@ class Sparsifier:
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""
-        weight: Any = self._weights[name]
-        part = self._multipliers[name]
-        if not hasattr(weight, "to_local"):
-            return part != 0
-        from torch.distributed.tensor import DTensor
-
-        whole_mask = DTensor.from_local(
-            part,
-            weight.device_mesh,
-            weight.placements,
-            shape=weight.shape,
-            stride=weight.stride(),
-        )
-        return whole_mask.full_tensor() != 0
+        return put_together(self._multipliers[name], self._weights[name]) != 0
 
 
 def _copied(tree: Any) -> Any:

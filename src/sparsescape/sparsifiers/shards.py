@@ -36,6 +36,17 @@ def share(tensor: Tensor, like: Any) -> Tensor:
     return distribute_tensor(tensor, mesh, placements, src_data_rank=None).to_local()
 
 
+def put_together(part: Tensor, like: Any) -> Tensor:
+    """The inverse of :func:`share`: the whole of which this rank has a part, cut as ``like``."""
+    if not is_sharded(like):
+        return part
+    from torch.distributed.tensor import DTensor
+
+    mesh, placements = like.device_mesh, like.placements
+    sharded = DTensor.from_local(part, mesh, placements, shape=like.shape, stride=like.stride())
+    return sharded.full_tensor()
+
+
 @torch.no_grad()
 def gathered(model: nn.Module) -> PointLike:
     """The model; of a sharded one, its parameters put together."""
