@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -336,11 +337,27 @@ def keep_count(size: int, sparsity: float) -> int:
 def top(scores: Tensor, count: int) -> Tensor:
     """A bool tensor that is ``True`` at the ``count`` highest scores; ties to the lower index."""
     flat = scores.detach().reshape(-1)
-    active = torch.zeros(flat.numel(), dtype=torch.bool, device=flat.device)
+    count = min(count, flat.numel())
     if count <= 0:
-        return active.reshape(scores.shape)
-    threshold = flat.kthvalue(flat.numel() - min(count, flat.numel()) + 1).values
-    active |= flat > threshold
-    ties = (flat == threshold).nonzero().reshape(-1)
-    active[ties[: count - int(active.sum())]] = True
+        return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    threshold = _kth_highest(flat, count)
+    active = flat > threshold
+    missing = count - int(active.count_nonzero())
+    active[(flat == threshold).nonzero().reshape(-1)[:missing]] = True
     return active.reshape(scores.shape)
+
+
+def _kth_highest(flat: Tensor, k: int) -> float | Tensor:
+    if flat.is_cuda:
+        return flat.kthvalue(flat.numel() - k + 1).values
+    # On a CPU numpy's selection is many times faster than kthvalue, unless most values are equal,
+    # as those of closed weights are; so these are left out first.
+    values = (flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat).numpy()
+    lowest = values.min()
+    above = values > lowest
+    count = int(np.count_nonzero(above))
+    if count < k:
+        return float(lowest)
+    values = values[above] if count < len(values) // 2 else values
+    place = len(values) - k
+    return float(np.partition(values, place)[place])

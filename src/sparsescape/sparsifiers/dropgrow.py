@@ -101,13 +101,13 @@ class DropGrow(Sparsifier):
 
     def kept(self, active: Active, step: int) -> Active:
         """The mask after the drop."""
-        counts = {n: int(a.sum()) for n, a in active.items()}
+        counts = {n: int(a.count_nonzero()) for n, a in active.items()}
         keep = {n: k - int(self.drop_share(step) * k) for n, k in counts.items()}
         return {n: self.best(self.drop_score(n), a, keep[n]) for n, a in active.items()}
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         """How many each layer grows: as many as it dropped, unless the method moves some."""
-        return {n: int(a.sum()) - int(kept[n].sum()) for n, a in active.items()}
+        return {n: int(a.count_nonzero()) - int(kept[n].count_nonzero()) for n, a in active.items()}
 
     # ------------------------------------------------------------------ the template
 
@@ -135,8 +135,8 @@ class DropGrow(Sparsifier):
             return kept
         score = self.grow_score(name)
         fresh = ~kept if self.regrows else ~active
-        first = self.best(score, fresh, min(count, int(fresh.sum())))
-        rest = self.best(score, ~kept & ~fresh, count - int(first.sum()))
+        first = self.best(score, fresh, min(count, int(fresh.count_nonzero())))
+        rest = self.best(score, ~kept & ~fresh, count - int(first.count_nonzero()))
         return kept | first | rest
 
     def start_sparsity(self) -> float:
@@ -147,7 +147,7 @@ class DropGrow(Sparsifier):
         """The ``count`` highest scores of what is allowed, in the method's structure."""
         if count <= 0:
             return torch.zeros_like(allowed)
-        return self.structure(score.masked_fill(~allowed, NEVER), count) & allowed
+        return self.structure(torch.where(allowed, score, NEVER), count) & allowed
 
     def noise(self, purpose: str, name: str) -> Tensor:
         """Numbers in [0, 1) for this step and weight, the same on every machine."""

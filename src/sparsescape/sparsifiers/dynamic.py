@@ -192,7 +192,7 @@ class SRigL(RigL):
     structure: Structure = fan_in
 
     def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
-        return top(score.masked_fill(~allowed, NEVER), count) & allowed
+        return top(torch.where(allowed, score, NEVER), count) & allowed
 
     def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
         gradient = self.gradient(name).abs()
