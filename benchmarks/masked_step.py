@@ -6,7 +6,7 @@ mask per sparse weight (floats, since multiplying by them needs no conversion at
 
     python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 200]
 
-Each round takes one step of every contender, in an order that rotates; the ratio is that of the
+Each round takes one step of every contender, in random order; the ratio is that of the
 medians, in one process with as many threads as torch has. Beside it, in the same run:
 ``torch.nn.utils.prune`` and, where it is installed, ``sparsimony``.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import statistics
 import time
 
@@ -119,10 +120,10 @@ OPTIMIZERS = {
 
 def compare(problem, make_optimizer, rounds: int) -> None:
     runs = {n: Contender(problem, make_optimizer, p) for n, p in contenders().items()}
-    names = list(runs)
-    for turn in range(rounds):
-        for place in range(len(names)):
-            runs[names[(turn + place) % len(names)]].step()
+    chance = random.Random(0)
+    for _ in range(rounds):
+        for run in chance.sample(list(runs.values()), len(runs)):
+            run.step()
     dense = statistics.median(runs["dense"].times[rounds // 10 :])
     for name, run in runs.items():
         median = statistics.median(run.times[rounds // 10 :])

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -340,24 +342,26 @@ def top(scores: Tensor, count: int) -> Tensor:
     count = min(count, flat.numel())
     if count <= 0:
         return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    threshold = _kth_highest(flat, count)
+    if not flat.is_cuda:
+        # Numpy's selection is many times faster than kthvalue on a CPU.
+        values = flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat
+        return torch.from_numpy(_top_of_array(values.numpy(), count)).reshape(scores.shape)
+    threshold = flat.kthvalue(flat.numel() - count + 1).values
     active = flat > threshold
-    missing = count - int(active.count_nonzero())
-    active[(flat == threshold).nonzero().reshape(-1)[:missing]] = True
+    ties = (flat == threshold).nonzero().reshape(-1)
+    active[ties[: count - int(active.sum())]] = True
     return active.reshape(scores.shape)
 
 
-def _kth_highest(flat: Tensor, k: int) -> float | Tensor:
-    if flat.is_cuda:
-        return flat.kthvalue(flat.numel() - k + 1).values
-    # On a CPU numpy's selection is many times faster than kthvalue, unless most values are equal,
-    # as those of closed weights are; so these are left out first.
-    values = (flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat).numpy()
-    lowest = values.min()
-    above = values > lowest
-    count = int(np.count_nonzero(above))
-    if count < k:
-        return float(lowest)
-    values = values[above] if count < len(values) // 2 else values
-    place = len(values) - k
-    return float(np.partition(values, place)[place])
+def _top_of_array(values: npt.NDArray[Any], count: int) -> npt.NDArray[np.bool_]:
+    threshold = values.min()
+    above = values > threshold
+    several = int(np.count_nonzero(above))
+    if several >= count:
+        # Selection is slow where most values are equal, as those of closed weights are.
+        rest = values if several > len(values) // 2 else values[np.flatnonzero(above)]
+        threshold = np.partition(rest, len(rest) - count)[len(rest) - count]
+        above = values > threshold
+    ties = np.flatnonzero(values == threshold)
+    above[ties[: count - int(np.count_nonzero(above))]] = True
+    return above

@@ -6,7 +6,6 @@ rows are in :mod:`dynamic`; what a row leaves out is the template's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
@@ -20,8 +19,6 @@ from .base import Active, Sparsifier
 from .pruning import check_sparsity
 from .static import Static
 from .structures import Structure, unstructured
-
-NEVER = -math.inf
 
 
 @dataclass(eq=False)
@@ -147,10 +144,15 @@ class DropGrow(Sparsifier):
         """The ``count`` highest scores of what is allowed, in the method's structure."""
         if count <= 0:
             return torch.zeros_like(allowed)
-        return self.structure(torch.where(allowed, score, NEVER), count) & allowed
+        return self.structure(among(score, allowed), count) & allowed
 
     def noise(self, purpose: str, name: str) -> Tensor:
         """Numbers in [0, 1) for this step and weight, the same on every machine."""
         weight = self._weights[name]
         source = generator(self.seed, purpose, self.step, name)
         return torch.rand(weight.shape, generator=source).to(weight.device)
+
+
+def among(score: Tensor, allowed: Tensor) -> Tensor:
+    """The score where it is allowed, and −10³⁰ elsewhere (an addition: the fastest way)."""
+    return score.float() + (allowed.float() - 1) * 1e30

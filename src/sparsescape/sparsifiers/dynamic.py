@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import schedules, scores
 from ..masks import Mask, top
 from .base import Active
-from .dropgrow import NEVER, DropGrow
+from .dropgrow import DropGrow, among
 from .pruning import alive, check_sparsity
 from .structures import Structure, fan_in, per_row
 
@@ -192,7 +192,7 @@ class SRigL(RigL):
     structure: Structure = fan_in
 
     def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
-        return top(torch.where(allowed, score, NEVER), count) & allowed
+        return top(among(score, allowed), count) & allowed
 
     def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
         gradient = self.gradient(name).abs()

@@ -1,7 +1,7 @@
 """Which patterns of active weights are allowed: functions from scores and a count to a mask.
 
 A structure is a function ``f(scores, count)`` that returns a bool tensor with ``count`` active
-positions of high score. Equal scores go to the lower flat index. A score of −∞ says never.
+positions of high score. Equal scores go to the lower flat index.
 """
 
 from __future__ import annotations
