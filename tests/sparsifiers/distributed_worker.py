@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -36,9 +37,16 @@ def part(step: int, index: int) -> torch.Tensor:
     return torch.randn(5, 6, generator=generator, dtype=torch.float64)
 
 
-def train(kind: str, method: str, rank: int, world: int) -> dict[str, torch.Tensor]:
-    """Six steps over four micro-batches each, shared among the ranks."""
+def train(
+    kind: str, method: str, rank: int, world: int, resume: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Six steps over four micro-batches each, shared among the ranks.
+
+    Half-way the model's and the sparsifier's state are kept; with ``resume`` it starts from them.
+    """
     model = make_model()
+    if resume is not None:
+        model.load_state_dict(resume["model"])
     wrapped: nn.Module = model
     if kind == "fsdp":
         from torch.distributed.fsdp import fully_shard
@@ -47,11 +55,15 @@ def train(kind: str, method: str, rank: int, world: int) -> dict[str, torch.Tens
             fully_shard(layer)
     if kind == "ddp":
         wrapped = nn.parallel.DistributedDataParallel(model)
-    optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.3, momentum=0.9)
+    optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.3, momentum=0.0)
     sparsifier = METHODS[method]().attach(wrapped, optimizer)
+    if resume is not None:
+        sparsifier.load_state_dict(resume["sparsifier"])
     mine = range(rank, PARTS, world)
-    masks = {}
-    for step in range(STEPS):
+    masks: dict[str, Any] = {}
+    for step in range(sparsifier.step, STEPS):
+        if step == STEPS // 2 and resume is None:
+            masks["half-way"] = {"model": whole(model), "sparsifier": sparsifier.state_dict()}
         optimizer.zero_grad()
         for index in mine:
             last = index == mine[-1]
@@ -62,10 +74,15 @@ def train(kind: str, method: str, rank: int, world: int) -> dict[str, torch.Tens
                 wrapped(part(step, index)).square().mean().div(len(mine)).backward()
         optimizer.step()
         masks |= {f"{step} {n}": m for n, m in sparsifier.mask.items()}
-    weights = {n: p.detach() for n, p in model.named_parameters()}
-    if kind == "fsdp":
-        weights = {n: p.full_tensor() for n, p in weights.items()}
-    return masks | weights
+    return masks | whole(model)
+
+
+def whole(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The model's state, put together and copied."""
+    state = {n: p.detach() for n, p in model.state_dict().items()}
+    return {
+        n: (p.full_tensor() if hasattr(p, "full_tensor") else p).clone() for n, p in state.items()
+    }
 
 
 def main() -> None:

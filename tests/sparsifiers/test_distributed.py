@@ -20,8 +20,15 @@ def found(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     started = [
         subprocess.Popen(
-            [sys.executable, str(HERE / "distributed_worker.py"), request.param]
-            + [str(folder / "out"), str(folder / "store"), str(rank), "2"],
+            [
+                sys.executable,
+                HERE / "distributed_worker.py",
+                request.param,
+                folder / "out",
+                folder / "store",
+                str(rank),
+                "2",
+            ],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -33,13 +40,25 @@ def found(request, tmp_path_factory):
     return [torch.load(folder / f"out.{rank}") for rank in range(2)]
 
 
+def assert_same(one, two):
+    for name, value in one.items():
+        if name == "half-way":
+            continue
+        if value.dtype == torch.bool:
+            assert torch.equal(value, two[name]), name
+        else:
+            torch.testing.assert_close(value, two[name])
+
+
 @pytest.mark.parametrize("method", worker.METHODS)
 def test_ranks_agree_with_each_other_and_with_one_process(found, method):
     alone = worker.train("alone", method, 0, 1)
-    for one, two in ((found[0][method], found[1][method]), (found[0][method], alone)):
-        assert one.keys() == two.keys()
-        for name, value in one.items():
-            if value.dtype == torch.bool:
-                assert torch.equal(value, two[name]), name
-            else:
-                torch.testing.assert_close(value, two[name])
+    assert found[0][method].keys() == found[1][method].keys() == alone.keys()
+    assert_same(found[0][method], found[1][method])
+    assert_same(found[0][method], alone)
+
+
+@pytest.mark.parametrize("method", worker.METHODS)
+def test_one_process_goes_on_where_two_stopped(found, method):
+    resumed = worker.train("alone", method, 0, 1, resume=found[0][method]["half-way"])
+    assert_same(resumed, found[0][method])

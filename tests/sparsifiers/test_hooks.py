@@ -299,3 +299,36 @@ def test_every_module_with_a_weight_of_two_dimensions(kind):
         optimizer.step()
         sparsifier.mask.check_contains(model)
     assert sparsifier.mask.counts == counts
+
+
+@pytest.mark.parametrize("first", ["load", "attach"])
+def test_a_run_resumes_whether_one_loads_or_attaches_first(first):
+    def start():
+        model = make_model()
+        return model, torch.optim.Adam(model.parameters(), lr=0.01)
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+
+    model, optimizer = start()
+    sparsifier = rigl().attach(model, optimizer)
+    for _ in range(3):
+        step(model, optimizer)
+    saved = copy.deepcopy((model.state_dict(), optimizer.state_dict(), sparsifier.state_dict()))
+    step(model, optimizer)
+
+    other, other_optimizer = start()
+    other_sparsifier = rigl()
+    if first == "attach":
+        other_sparsifier.attach(other, other_optimizer)
+    other.load_state_dict(saved[0])
+    other_optimizer.load_state_dict(saved[1])
+    if first == "load":
+        other_sparsifier.attach(other, other_optimizer)
+    other_sparsifier.load_state_dict(saved[2])
+    step(other, other_optimizer)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(p, q)
+        assert torch.equal(optimizer.state[p]["exp_avg"], other_optimizer.state[q]["exp_avg"])

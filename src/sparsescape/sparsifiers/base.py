@@ -17,7 +17,7 @@ from ..points import named_parameters, named_weights
 from .gradients import DenseGradients
 from .hooks import hook_steps, skipped
 from .owners import Owners, parameters, unwrapped
-from .shards import local, put_together, share, whole
+from .shards import copied, local, put_together, share, whole
 
 Self = TypeVar("Self", bound="Sparsifier")
 Active = Mapping[str, Tensor]
@@ -112,7 +112,9 @@ class Sparsifier:
         self._owners = Owners(self._weights, [unwrapped(o) for o in optimizers])
         self._fresh = self._owners.fresh()
         self._counts = [0] * len(optimizers)
+        closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
         self._set_mask(first)
+        self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
         self.start()
         for name, weight in self._weights.items():
             hook = self._gradient_hook(name)
@@ -168,12 +170,15 @@ class Sparsifier:
             "step": self.step,
             "counts": list(self._counts),
             "mask": dict(self.mask.items()),
-            "memory": _copied(self.memory),
-            "fresh": _copied(self._fresh),
+            "memory": self.remembered(),
+            "fresh": copied(self._fresh),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`; to be called after :meth:`attach`.
+
+        The model and the optimizer may load theirs before or after: until the first step, what
+        :meth:`attach` closed can be opened again.
 
         Raises:
             InputError: it is not attached, or the mask in the state does not fit.
@@ -185,10 +190,19 @@ class Sparsifier:
             raise InputError("The mask in the state is for other weights than the attached ones.")
         self.step = int(state["step"])
         self._counts = [int(count) for count in state["counts"]]
-        self.memory = _copied(state["memory"])
-        self._fresh = _copied(state["fresh"])
+        self.remember(copied(state["memory"]))
+        self._fresh = copied(state["fresh"])
         self._gradients.clear()
+        self._open_what_attach_closed()
         self._set_mask(mask)
+
+    def remembered(self) -> dict[str, Any]:
+        """A copy of the memory, whole on every rank."""
+        return copied(self.memory)
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Take up what :meth:`remembered` gave."""
+        self.memory = memory
 
     # ------------------------------------------------------------------ around a step
 
@@ -203,7 +217,15 @@ class Sparsifier:
 
         return hook
 
+    @torch.no_grad()
+    def _open_what_attach_closed(self) -> None:
+        for tensor, before, version in self._closed:
+            if tensor._version == version:  # nobody has loaded anything into it since
+                tensor.copy_(before)
+        self._closed.clear()
+
     def stepped(self, index: int) -> None:
+        self._closed.clear()
         self._counts[index] += 1
         if min(self._counts) > self.step:
             self.step += 1
@@ -276,10 +298,3 @@ class Sparsifier:
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""
         return put_together(self._multipliers[name], self._weights[name]) != 0
-
-
-def _copied(tree: Any) -> Any:
-    """The tree with its tensors copied: what runs must not change what was saved."""
-    if isinstance(tree, Mapping):
-        return {key: _copied(value) for key, value in tree.items()}
-    return tree.detach().clone() if isinstance(tree, Tensor) else tree

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from .fresh import fresh_values
+from .shards import local
 
 
 class Owners:
@@ -48,6 +49,14 @@ class Owners:
         state = self.of(name).state.get(weight, {})
         shape = weight.shape
         return {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape == shape}
+
+    def everything_held(self) -> list[Tensor]:
+        """This rank's parts of all weights and of their state."""
+        names = list(self._weights)
+        held = [self._weights[n] for n in names] + [
+            v for n in names for v in self.state(n).values()
+        ]
+        return [local(tensor).detach() for tensor in held]
 
     def fresh(self) -> dict[str, dict[str, float]]:
         """Weight name → what :func:`fresh_values` finds for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -54,3 +55,10 @@ def gathered(model: nn.Module) -> PointLike:
     if not any(map(is_sharded, parameters.values())):
         return model
     return {name: whole(p) for name, p in parameters.items()}
+
+
+def copied(tree: Any) -> Any:
+    """The tree with its tensors copied: what runs must not change what was saved."""
+    if isinstance(tree, Mapping):
+        return {key: copied(value) for key, value in tree.items()}
+    return tree.detach().clone() if isinstance(tree, Tensor) else tree

@@ -11,13 +11,17 @@ of θ by the method's chain rule, or straight through.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .base import Active, Sparsifier
 from .hooks import skipped
-from .shards import local, put_together
+from .shards import local, put_together, share
+
+PARTS = ("dense_weights", "scores")
+"""What is remembered per weight and cut over the ranks as the weight is, in a fixed order."""
 
 
 @dataclass(eq=False)
@@ -63,6 +67,17 @@ class View(Sparsifier):
     @property
     def weights(self) -> dict[str, Tensor]:
         return {name: self.weight(name) for name in self._weights}
+
+    def remembered(self) -> dict[str, Any]:
+        memory = super().remembered()
+        for key in filter(memory.__contains__, PARTS):
+            memory[key] = {n: self.from_parts(n, part) for n, part in memory[key].items()}
+        return memory
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        for key in filter(memory.__contains__, PARTS):
+            memory[key] = {n: share(t, self._weights[n]).clone() for n, t in memory[key].items()}
+        super().remember(memory)
 
     def _set_mask(self, mask: Active) -> None:
         if "dense_weights" not in self.memory:
