@@ -29,7 +29,8 @@ def sgd(model, **settings):
     return torch.optim.SGD(model.parameters(), **{"lr": 0.1, "momentum": 0.9, **settings})
 
 
-def test_a_closure_gives_the_same_as_a_plain_step():
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_closure_gives_the_same_as_a_plain_step(by_name):
     def run(step):
         model = make_model()
         optimizer = sgd(model)
@@ -50,7 +51,8 @@ def test_a_closure_gives_the_same_as_a_plain_step():
             loss.backward()
             return loss
 
-        assert optimizer.step(closure).item() > 0
+        loss = optimizer.step(closure=closure) if by_name else optimizer.step(closure)
+        assert loss.item() > 0
 
     (one, one_sparsifier), (two, two_sparsifier) = run(plain), run(with_closure)
     assert one_sparsifier.mask == two_sparsifier.mask
@@ -332,3 +334,86 @@ def test_a_run_resumes_whether_one_loads_or_attaches_first(first):
     for p, q in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(p, q)
         assert torch.equal(optimizer.state[p]["exp_avg"], other_optimizer.state[q]["exp_avg"])
+
+
+def test_a_frozen_weight_is_held_and_can_be_thawed():
+    model = make_model()
+    model[0].weight.requires_grad_(False)
+    optimizer = sgd(model)
+    sparsifier = rigl().attach(model, optimizer)
+    assert not model[0].weight.requires_grad
+    for step in range(5):
+        model[0].weight.requires_grad_(step > 2)
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+        sparsifier.mask.check_contains(model)
+
+
+def test_a_compiled_model_trains_as_the_plain_one():
+    def run(wrap):
+        model = make_model()
+        optimizer = sgd(model)
+        called = wrap(model)
+        sparsifier = rigl().attach(called, optimizer)
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss_of(called).backward()
+            optimizer.step()
+        return sparsifier.mask
+
+    torch._dynamo.reset()
+    assert run(lambda m: torch.compile(m, backend="aot_eager")) == run(lambda m: m)
+    torch._dynamo.reset()
+
+
+class Gpt(nn.Module):
+    """A small decoder with tied embeddings."""
+
+    def __init__(self, words=20, width=16, length=8):
+        super().__init__()
+        self.words = nn.Embedding(words, width)
+        self.places = nn.Embedding(length, width)
+        self.block = nn.TransformerEncoderLayer(
+            width, 2, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, words, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, tokens):
+        length = tokens.shape[1]
+        causal = nn.Transformer.generate_square_subsequent_mask(length)
+        x = self.words(tokens) + self.places(torch.arange(length))
+        return self.head(self.norm(self.block(x, src_mask=causal, is_causal=True)))
+
+
+def test_a_small_gpt_with_groups_autocast_clipping_and_accumulation():
+    torch.manual_seed(0)
+    model = Gpt()
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=0.01
+    )
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30)
+    sparsifier = ss.RigL(0.8, update_every=5, update_until=25, dense=["places"])
+    sparsifier.attach(model, optimizer)
+    tokens = torch.randint(20, (4, 8), generator=torch.Generator().manual_seed(0))
+    losses, start = [], sparsifier.mask
+    for _ in range(30):
+        optimizer.zero_grad()
+        for part in tokens.split(2):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                logits = model(part[:, :-1])
+            loss = nn.functional.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten())
+            (loss / 2).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.item())
+        sparsifier.mask.check_contains(model)
+    assert losses[-1] < 0.7 * losses[0]
+    assert sparsifier.mask != start
+    assert sparsifier.mask.counts == start.counts
+    assert "head.weight" not in sparsifier.mask

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..masks import Mask
 from ..points import named_parameters, named_weights
 from .gradients import DenseGradients
-from .hooks import hook_steps, skipped
+from .hooks import hook_gradient, hook_steps, skipped
 from .owners import Owners, parameters, unwrapped
 from .shards import copied, local, put_together, share, whole
 
@@ -117,8 +117,7 @@ class Sparsifier:
         self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
         self.start()
         for name, weight in self._weights.items():
-            hook = self._gradient_hook(name)
-            self._handles.append(weight.register_post_accumulate_grad_hook(hook))
+            self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
         self._handles += hook_steps(self, self._owners.optimizers)
         return self
 

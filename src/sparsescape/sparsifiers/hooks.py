@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -32,6 +33,17 @@ def hook_steps(around: Around, optimizers: list[Optimizer]) -> list[Any]:
         handles.append(optimizer.register_step_pre_hook(before))
         handles.append(optimizer.register_step_post_hook(after))
     return handles
+
+
+def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
+    """Call the hook whenever a backward pass has added to the weight's gradient.
+
+    A weight that is frozen now may be trained later; torch asks that it is not, at this moment.
+    """
+    frozen = not weight.requires_grad
+    handle = weight.requires_grad_().register_post_accumulate_grad_hook(hook)
+    weight.requires_grad_(not frozen)
+    return handle
 
 
 def skipped(optimizer: Optimizer) -> bool:
