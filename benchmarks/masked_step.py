@@ -136,12 +136,13 @@ def main() -> None:
         "problem", nargs="?", default="perceptron", choices=["perceptron", "resnet18"]
     )
     parser.add_argument("--rounds", type=int, default=None)
+    parser.add_argument("--optimizer", action="append", choices=OPTIMIZERS)
     options = parser.parse_args()
     rounds = options.rounds or {"perceptron": 400, "resnet18": 10}[options.problem]
     problem = {"perceptron": perceptron, "resnet18": resnet18}[options.problem]
-    for name, make in OPTIMIZERS.items():
+    for name in options.optimizer or OPTIMIZERS:
         print(f"{options.problem}, {name}, {torch.get_num_threads()} threads, {rounds} rounds")
-        compare(problem, make, rounds)
+        compare(problem, OPTIMIZERS[name], rounds)
 
 
 if __name__ == "__main__":
