@@ -342,7 +342,7 @@ def top(scores: Tensor, count: int) -> Tensor:
     count = min(count, flat.numel())
     if count <= 0:
         return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    if not flat.is_cuda:
+    if flat.device.type == "cpu":
         # Numpy's selection is many times faster than kthvalue on a CPU.
         values = flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat
         return torch.from_numpy(_top_of_array(values.numpy(), count)).reshape(scores.shape)

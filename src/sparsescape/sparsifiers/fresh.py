@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -81,8 +81,8 @@ def _copied(
     """The optimizer's shallow copy, with its own parameter and no state or hooks."""
     twin = copy.copy(optimizer)
     twin.param_groups = [{**group, "params": [probe]}]
-    twin._optimizer_step_pre_hooks.clear()
-    twin._optimizer_step_post_hooks.clear()
+    twin._optimizer_step_pre_hooks = OrderedDict()
+    twin._optimizer_step_post_hooks = OrderedDict()
     return twin
 
 

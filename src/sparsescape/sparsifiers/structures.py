@@ -43,7 +43,9 @@ def per_row(scores: Tensor, counts: list[int]) -> Tensor:
     """The highest scores of each row, as many as the row's count says."""
     rows = scores.detach().flatten(1)
     order = rows.argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(rows.shape[1]).expand_as(order))
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(rows.shape[1], device=rows.device).expand_as(order)
+    )
     limit = torch.tensor(counts, device=rows.device).reshape(-1, 1)
     return (rank < limit).reshape(scores.shape)
 
