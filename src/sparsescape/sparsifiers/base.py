@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
 from ..points import named_parameters, named_weights
+from .bits import all_or_none, close
+from .gradients import DenseGradients
+from .hooks import hook_gradient, hook_steps, skipped
+from .owners import Owners, parameters, unwrapped
+from .shards import copied, local, put_together, share, whole
 
 Self = TypeVar("Self", bound="Sparsifier")
+Active = Mapping[str, Tensor]
 
 
+class LayerCollapse(UserWarning):
+    """A layer lost all its weights; the message names it."""
+
+
+@dataclass(eq=False, kw_only=True)
 class Sparsifier:
     """How the mask moves while an optimizer moves the weights.
 
@@ -25,63 +39,89 @@ class Sparsifier:
 
     From ``attach`` on, after every ``backward`` the gradients outside the mask are exactly 0 (so
     what clips gradients sees the norm inside it), and after every ``optimizer.step`` so are the
-    weights and every optimizer state tensor of a weight's shape, whatever the optimizer.
+    weights; optimizer state of a weight's shape has there the value that the optimizer gives a
+    fresh element, whatever the optimizer. So a weight that is grown later starts at 0 with fresh
+    state. (A step counter that an optimizer keeps per tensor, as Adam's for its bias correction,
+    goes on counting: a grown weight's moments start at 0 but are corrected as if they were old,
+    so its first steps are shorter than a fresh parameter's by up to (1 − β₁)/√(1 − β₂).)
 
     A method is a subclass with one or two of these: :meth:`first_mask`, the mask at ``attach``,
-    and :meth:`next_mask`, the mask after a step.
+    and :meth:`next_mask`, the mask after a step. What a method remembers between steps goes into
+    ``self.memory`` and is part of :meth:`state_dict`.
 
     Args:
         dense: patterns of weights to leave out (see :func:`sparsescape.points.named_weights`).
-            Parameters of fewer than two dimensions (biases, norms) are always left out.
+            Parameters of fewer than two dimensions (biases, norms) are always left out. The mask
+            does not name what is left out, and its sparsity is that of the rest.
+        on_collapse: ``"warn"`` or ``"raise"`` when a layer loses all its weights.
     """
 
-    def __init__(self, *, dense: Iterable[str] = ()):
-        self.dense = tuple(dense)
+    dense: Iterable[str] = ()
+    on_collapse: Literal["warn", "raise"] = "warn"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.dense, str):
+            raise InputError(f"Patterns are a list of names, not the text {self.dense!r}.")
+        self.dense = tuple(self.dense)
         self.step = 0
+        self.memory: dict[str, Any] = {}
+        self._counts: list[int] = []
         self._handles: list[Any] = []
         self._weights: dict[str, nn.Parameter] = {}
-        self._closed: dict[str, Tensor] = {}
-        self.densities: dict[str, float] = {}
-        """Weight name → share of active weights, now."""
+        self._bits: dict[str, Tensor] = {}
+        self._densities: dict[str, float] = {}
+        self._gradients = DenseGradients(self._close_gradient)
 
     # ------------------------------------------------------------------ what a method says
 
-    def first_mask(self, model: nn.Module) -> Mask:
+    def first_mask(self, model: nn.Module) -> Active:
         """The mask at :meth:`attach`: everything active, unless the method says otherwise."""
         weights = named_weights(model, self.dense)
-        return Mask({n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()})
+        return {n: torch.ones(w.shape, dtype=torch.bool) for n, w in weights.items()}
 
-    def next_mask(self, step: int) -> Mask | None:
+    def next_mask(self, step: int) -> Active | None:
         """The mask after ``step`` optimizer steps (from 1), or None to keep it as it is."""
         return None
 
+    def start(self) -> None:
+        """Called once, at the end of :meth:`attach`: what a method must remember from the start."""
+
+    def wants_gradient(self, step: int) -> bool:
+        """Whether :meth:`next_mask` of that step asks :meth:`gradient`."""
+        return False
+
+    def replaces_step(self, step: int) -> bool:
+        """Whether that step's mask update takes the place of its update of all parameters."""
+        return False
+
     # ------------------------------------------------------------------ what a loop says
 
-    def attach(self: Self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Self:
+    def attach(self: Self, model: nn.Module, *optimizers: Optimizer) -> Self:
         """Start: put the mask on the weights and on what the optimizer knows of them.
 
+        Several optimizers may share the model; a step is over when each has stepped.
+
         Raises:
-            InputError: it is attached already, the mask does not fit the model, or the optimizer
-                does not hold a weight that the mask names.
+            InputError: it is attached already, the mask does not fit the model, or no optimizer
+                holds a weight that the mask names.
         """
         if self._handles:
             raise InputError(f"This {type(self).__name__} is attached to a model already.")
-        mask = self.first_mask(model)
-        mask.check(model)
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        parameters = named_parameters(model)
-        for name in mask:
-            if id(parameters[name]) not in held:
-                raise InputError(f"The optimizer does not hold the weight {name!r}.")
-        self.optimizer = optimizer
-        self.step = 0
-        self._closed = {}
-        self._weights = {name: parameters[name] for name in mask}
-        self._set_mask(mask)
+        self.step, self.memory = 0, {}
+        first = Mask(self.first_mask(model))
+        named = named_parameters(model)
+        first.check({n: torch.empty(p.shape, device="meta") for n, p in named.items()})
+        self._weights = {name: named[name] for name in first}
+        self._owners = Owners(self._weights, [unwrapped(o) for o in optimizers])
+        self._fresh = self._owners.fresh()
+        self._counts = [0] * len(optimizers)
+        closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
+        self._set_mask(first)
+        self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
+        self.start()
         for name, weight in self._weights.items():
-            hook = self._gradient_hook(name)
-            self._handles.append(weight.register_post_accumulate_grad_hook(hook))
-        self._handles.append(optimizer.register_step_post_hook(self._after_step))
+            self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
+        self._handles += hook_steps(self, self._owners.optimizers)
         return self
 
     def detach(self) -> None:
@@ -93,19 +133,59 @@ class Sparsifier:
     @property
     def mask(self) -> Mask:
         """The current mask."""
-        return Mask({name: ~closed for name, closed in self._closed.items()})
+        return Mask(self.active)
+
+    @property
+    def active(self) -> dict[str, Tensor]:
+        """The current mask as plain bool tensors on the weights' devices."""
+        return {name: self.active_in(name) for name in self._weights}
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """Weight name → share of active weights, now."""
+        return self._densities
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """The sparse weights of the attached model by name, detached."""
-        return {name: w.detach() for name, w in self._weights.items()}
+        return {name: whole(w) for name, w in self._weights.items()}
+
+    def weight(self, name: str) -> Tensor:
+        """One of :attr:`weights`."""
+        return whole(self._weights[name])
+
+    def step_gradient(self, name: str) -> Tensor:
+        """The gradient inside the mask that the optimizer's last step used."""
+        weight: Any = self._weights[name]
+        if weight.grad is None:
+            return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
+        scale = getattr(self._owners.of(name), "grad_scale", None)
+        grad = whole(weight.grad) if scale is None else whole(weight.grad) / scale
+        return grad.nan_to_num()
+
+    def gradient(self, name: str) -> Tensor:
+        """The gradient over all positions of a weight, in a step that :meth:`wants_gradient`."""
+        return self._gradients.of(name, self._weights[name]).nan_to_num()
+
+    def group(self, name: str) -> dict[str, Any]:
+        """The optimizer's parameter group that a weight is in, for its learning rate."""
+        return self._owners.group(name)
 
     def state_dict(self) -> dict[str, Any]:
-        """The step and the mask: with the model's and the optimizer's state, all of a run."""
-        return {"step": self.step, "mask": dict(self.mask.items())}
+        """Step, mask and memory: with the model's and the optimizer's state, all of a run."""
+        return {
+            "step": self.step,
+            "counts": list(self._counts),
+            "mask": dict(self.mask.items()),
+            "memory": self.remembered(),
+            "fresh": copied(self._fresh),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`; to be called after :meth:`attach`.
+
+        The model and the optimizer may load theirs before or after: until the first step, what
+        :meth:`attach` closed can be opened again.
 
         Raises:
             InputError: it is not attached, or the mask in the state does not fit.
@@ -116,37 +196,106 @@ class Sparsifier:
         if mask.shapes != self.mask.shapes:
             raise InputError("The mask in the state is for other weights than the attached ones.")
         self.step = int(state["step"])
+        self._counts = [int(count) for count in state["counts"]]
+        self.remember(copied(state["memory"]))
+        self._fresh = copied(state["fresh"])
+        self._gradients.clear()
+        self._open_what_attach_closed()
         self._set_mask(mask)
 
-    # ------------------------------------------------------------------ how it is held
+    def remembered(self) -> dict[str, Any]:
+        """A copy of the memory, whole on every rank."""
+        return copied(self.memory)
 
-    def _set_mask(self, mask: Mask) -> None:
-        self.densities = mask.densities
-        for name, weight in self._weights.items():
-            self._closed[name] = ~mask[name].to(weight.device)
-        self._hold()
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Take up what :meth:`remembered` gave."""
+        self.memory = memory
 
-    def _gradient_hook(self, name: str) -> Any:
+    # ------------------------------------------------------------------ around a step
+
+    def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
+        owner = self._owners.index(name)
+
         def hook(weight: Tensor) -> None:
-            if weight.grad is not None:
-                weight.grad.masked_fill_(self._closed[name], 0)
+            if self.wants_gradient(self._counts[owner] + 1):
+                self._gradients.accumulated(name, weight)
+            else:
+                self._close_gradient(name, local(weight.grad))
 
         return hook
 
-    def _after_step(self, *_: object) -> None:
-        self.step += 1
-        mask = self.next_mask(self.step)
-        if mask is None:
-            self._hold()
+    @torch.no_grad()
+    def _open_what_attach_closed(self) -> None:
+        for tensor, before, version in self._closed:
+            if tensor._version == version:  # nobody has loaded anything into it since
+                tensor.copy_(before)
+        self._closed.clear()
+
+    def stepped(self, index: int) -> None:
+        self._closed.clear()
+        self._counts[index] += 1
+        if min(self._counts) > self.step:
+            self.step += 1
+            self._update()
         else:
+            self._hold(index)
+
+    def _update(self) -> None:
+        mask = self.next_mask(self.step)
+        if mask is not None:
             self._set_mask(mask)
+        else:
+            self._hold(*range(len(self._counts)))
+        self._gradients.clear()
+
+    def open(self, index: int) -> None:
+        """Just before an optimizer moves its parameters. Without gradients it moves none."""
+        optimizer = self._owners.optimizers[index]
+        if self.replaces_step(self._counts[index] + 1) and not skipped(optimizer):
+            self._withheld = [(p, p.grad) for p in parameters(optimizer)]
+            for parameter, _ in self._withheld:
+                parameter.grad = None
+
+    def close(self, index: int) -> None:
+        """Just after it, and before a closure looks at the model: give back what was taken."""
+        for parameter, grad in self.__dict__.pop("_withheld", ()):
+            parameter.grad = grad
+
+    # ------------------------------------------------------------------ how the mask is held
+
+    def _set_mask(self, mask: Active) -> None:
+        self._densities = {n: float(a.count_nonzero()) / a.numel() for n, a in mask.items()}
+        for name, weight in self._weights.items():
+            active = mask[name]
+            if not active.any():
+                self._collapsed(name)
+            self._bits[name] = all_or_none(share(active, weight), like=local(weight))
+        self._owners.forget_mixed_state()
+        self._hold(*range(len(self._counts)))
+
+    def _collapsed(self, name: str) -> None:
+        message = f"The layer {name!r} has lost all its weights."
+        if self.on_collapse == "raise":
+            raise InputError(message)
+        warnings.warn(message, LayerCollapse, stacklevel=2)
+
+    def _close_gradient(self, name: str, grad: Tensor) -> None:
+        close(grad, self._bits[name])
 
     @torch.no_grad()
-    def _hold(self) -> None:
-        """Close weights, and the optimizer's state of their shape, outside the mask."""
+    def _hold(self, *indices: int) -> None:
+        """Close the weights, and give the optimizer's state of them what is fresh."""
         for name, weight in self._weights.items():
-            closed = self._closed[name]
-            weight.masked_fill_(closed, 0)
-            for value in self.optimizer.state.get(weight, {}).values():
-                if isinstance(value, Tensor) and value.shape == weight.shape:
-                    value.masked_fill_(closed, 0)
+            if self._owners.index(name) not in indices:
+                continue
+            bits, fresh = self._bits[name], self._fresh[name]
+            close(local(weight), bits)
+            for key, value in self._owners.state(name).items():
+                if key in fresh:
+                    local(value).masked_fill_(bits == 0, fresh[key])
+                else:
+                    close(local(value), bits)
+
+    def active_in(self, name: str) -> Tensor:
+        """The current mask of one weight."""
+        return put_together(self._bits[name], self._weights[name]) != 0

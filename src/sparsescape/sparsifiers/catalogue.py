@@ -1,64 +1,86 @@
-"""The methods that can be named, made from a problem's recipe."""
+"""The methods that can be named, without importing what they need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
-from ..masks import Mask
-from .base import Sparsifier
-from .pruning import GradualMagnitude, OneShot
-from .static import Static
+
+if TYPE_CHECKING:
+    from ..masks import Mask
+    from .base import Sparsifier
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a method is made from: when it may move the mask, and what it must end at."""
+    """What a method is made from: how sparse, when it may move the mask, and what with."""
 
     sparsity: float
     distribution: str
+    steps: int
+    """Steps of the whole training."""
     begin: int
+    """First step at which a method that goes from dense to sparse prunes."""
     end: int
+    """Last one; methods that go from sparse to sparse move the mask until 3/4 of the steps."""
     every: int
+    """Steps between two updates of the mask."""
+    seed: int = 0
     mask: Mask | None = None
     dense: tuple[str, ...] = ()
+    data: Any = None
+    """A batch (inputs, targets), for scores that need data."""
+    loss: Any = None
 
 
 @dataclass(frozen=True)
 class Method:
     """One method of the catalogue."""
 
+    family: str
     summary: str
-    make: Callable[[Plan], Sparsifier | None]
+    row: str
+    """Its function in :mod:`sparsescape.sparsifiers.rows`; empty where there is no sparsifier."""
 
 
-def _static(plan: Plan) -> Sparsifier:
-    if plan.mask is not None:
-        return Static(plan.mask)
-    return Static(sparsity=plan.sparsity, distribution=plan.distribution, dense=plan.dense)
-
-
-def _one_shot(plan: Plan) -> Sparsifier:
-    return OneShot(plan.sparsity, at=plan.begin, distribution=plan.distribution, dense=plan.dense)
-
-
-def _gradual(plan: Plan) -> Sparsifier:
-    return GradualMagnitude(
-        plan.sparsity,
-        begin=plan.begin,
-        end=plan.end,
-        every=plan.every,
-        distribution=plan.distribution,
-        dense=plan.dense,
-    )
-
+_BASE, _FIXED, _INIT = "baseline", "fixed mask", "at initialization"
+_PRUNE, _MOVE, _SHAPE = "dense to sparse", "sparse to sparse", "structured"
 
 METHODS: dict[str, Method] = {
-    "dense": Method("no sparsity: the baseline", lambda plan: None),
-    "static": Method("one mask from beginning to end (random, unless given)", _static),
-    "one-shot": Method("magnitude pruning, all at once", _one_shot),
-    "gradual-magnitude": Method("gradual magnitude pruning (Zhu & Gupta 2017)", _gradual),
+    "dense": Method(_BASE, "no sparsity", ""),
+    "small-dense": Method(_BASE, "a narrower dense network of as many weights", ""),
+    "static": Method(_FIXED, "a random mask, or the one given, from beginning to end", "static"),
+    "random": Method(_INIT, "one threshold on random scores", "random"),
+    "magnitude": Method(_INIT, "one threshold on the initial magnitudes", "magnitude"),
+    "snip": Method(_INIT, "SNIP (Lee et al. 2019)", "snip"),
+    "force": Method(_INIT, "FORCE, iterative SNIP (de Jorge et al. 2021)", "force"),
+    "grasp": Method(_INIT, "GraSP (Wang et al. 2020)", "grasp"),
+    "synflow": Method(_INIT, "SynFlow, without data (Tanaka et al. 2020)", "synflow"),
+    "one-shot": Method(_PRUNE, "magnitude pruning at once (Han et al. 2015)", "one_shot"),
+    "gradual-magnitude": Method(
+        _PRUNE, "gradual magnitude pruning (Zhu & Gupta 2017)", "gradual_magnitude"
+    ),
+    "acdc": Method(_PRUNE, "AC/DC, dense and sparse in turn (Peste et al. 2021)", "acdc"),
+    "granet": Method(_PRUNE, "GraNet, pruning with regeneration (Liu et al. 2021)", "granet"),
+    "powerpropagation": Method(
+        _PRUNE, "Powerpropagation, pruned gradually (Schwarz et al. 2021)", "powerpropagation"
+    ),
+    "movement": Method(_PRUNE, "movement pruning, for fine-tuning (Sanh et al. 2020)", "movement"),
+    "str": Method(_PRUNE, "STR, which chooses its sparsity (Kusupati et al. 2020)", "str_"),
+    "set": Method(_MOVE, "SET, grows at random (Mocanu et al. 2018)", "set_"),
+    "deep-r": Method(_MOVE, "Deep Rewiring (Bellec et al. 2018)", "deep_r"),
+    "snfs": Method(_MOVE, "sparse momentum (Dettmers & Zettlemoyer 2019)", "snfs"),
+    "dsr": Method(_MOVE, "DSR (Mostafa & Wang 2019)", "dsr"),
+    "rigl": Method(_MOVE, "RigL, grows by gradient (Evci et al. 2020)", "rigl"),
+    "mest": Method(_MOVE, "MEST (Yuan et al. 2021)", "mest"),
+    "top-kast": Method(_MOVE, "Top-KAST (Jayakumar et al. 2020)", "top_kast"),
+    "rigl-itop": Method(_MOVE, "RigL with ITOP's settings (Liu et al. 2021)", "rigl_itop"),
+    "set-itop": Method(_MOVE, "SET with ITOP's settings (Liu et al. 2021)", "set_itop"),
+    "srigl": Method(_SHAPE, "SRigL, constant fan-in (Lasby et al. 2024)", "srigl"),
+    "n-m": Method(_SHAPE, "2:4 by magnitude (Mishra et al. 2021)", "n_m"),
+    "sr-ste": Method(_SHAPE, "2:4, SR-STE (Zhou et al. 2021)", "sr_ste"),
 }
 
 
@@ -72,4 +94,7 @@ def make_method(name: str, plan: Plan) -> Sparsifier | None:
         raise unknown("method", name, METHODS)
     if not 0 <= plan.sparsity < 1:
         raise InputError(f"Sparsity is a number from 0 to below 1, not {plan.sparsity}.")
-    return METHODS[name].make(plan)
+    row = METHODS[name].row
+    if not row:
+        return None
+    return getattr(importlib.import_module("sparsescape.sparsifiers.rows"), row)(plan)

@@ -1,20 +1,52 @@
-"""Dense to sparse: the mask only shrinks."""
+"""Dense to sparse: the mask mostly shrinks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import distributions, schedules, scores
 from ..errors import InputError
-from ..masks import Mask
-from ..points import named_weights
-from .base import Sparsifier
+from ..points import PointLike, named_weights
+from .base import Active, Sparsifier
+from .shards import gathered
+from .static import select
+from .structures import Structure, unstructured
 
 
-class GradualMagnitude(Sparsifier):
+@dataclass(eq=False)
+class Magnitude(Sparsifier):
+    """What magnitude pruning of every kind shares: keep the largest at some sparsity."""
+
+    sparsity: float
+    _: KW_ONLY
+    distribution: str | distributions.Distribution = "uniform"
+    structure: Structure = unstructured
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sparsity(self.sparsity)
+        self.distribution = distributions.named(self.distribution)
+
+    def largest(self, point: PointLike, sparsity: float, among: Active | None = None) -> Active:
+        """The largest weights of a point; with ``among``, of those that are in it, and no others.
+
+        An active weight that happens to be 0 comes before those that were closed earlier.
+        """
+        sizes = scores.magnitude(point)
+        if among is not None:
+            tiny = {n: torch.finfo(s.dtype).tiny for n, s in sizes.items()}
+            sizes = {n: s.clamp(min=tiny[n]) * among[n] for n, s in sizes.items()}
+        densities = self.distribution(sizes, sparsity=sparsity)  # type: ignore[operator]
+        found = select(sizes, densities, self.structure)
+        return found if among is None else {n: a & among[n] for n, a in found.items()}
+
+
+@dataclass(eq=False)
+class GradualMagnitude(Magnitude):
     """Gradual magnitude pruning (Zhu & Gupta 2017, *To prune, or not to prune*, section 3).
 
     Every ``every`` steps from ``begin`` to ``end``, and at ``end``, the weights of smallest
@@ -31,7 +63,8 @@ class GradualMagnitude(Sparsifier):
         initial_sparsity: s_i.
         distribution: how the weights that stay are spread over layers: ``"uniform"`` (the
             paper's), ``"erk"``, ``"global"`` or a function (:mod:`sparsescape.distributions`).
-        dense: patterns of weights to leave dense.
+        structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`).
+        dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:
         InputError: a sparsity outside [0, 1), or an end before the beginning.
@@ -49,48 +82,45 @@ class GradualMagnitude(Sparsifier):
     [100, 21, 10, 10]
     """
 
-    def __init__(
-        self,
-        sparsity: float,
-        *,
-        begin: int,
-        end: int,
-        every: int = 100,
-        initial_sparsity: float = 0.0,
-        distribution: str | distributions.Distribution = "uniform",
-        dense: Iterable[str] = (),
-    ):
-        super().__init__(dense=dense)
-        for value in (sparsity, initial_sparsity):
-            if not 0 <= value < 1:
-                raise InputError(f"Sparsity is a number from 0 to below 1, not {value}.")
-        if every < 1:
-            raise InputError(f"The mask is updated every 1 step or more, not {every}.")
-        self.schedule = schedules.cubic(initial_sparsity, sparsity, begin=begin, end=end)
-        self.begin, self.end, self.every = begin, end, every
-        self.distribution = distributions.named(distribution)
+    _: KW_ONLY
+    begin: int
+    end: int
+    every: int = 100
+    initial_sparsity: float = 0.0
 
-    def first_mask(self, model: nn.Module) -> Mask:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sparsity(self.initial_sparsity)
+        if self.every < 1:
+            raise InputError(f"The mask is updated every 1 step or more, not {self.every}.")
+        self.schedule = schedules.cubic(
+            self.initial_sparsity, self.sparsity, begin=self.begin, end=self.end
+        )
+
+    def first_mask(self, model: nn.Module) -> Active:
         if self.begin > 0:
             return super().first_mask(model)
-        weights = named_weights(model, self.dense)
-        densities = self.distribution(weights, sparsity=self.schedule(0))
-        return Mask.from_scores(scores.magnitude(weights), densities=densities)
+        return self.largest(named_weights(gathered(model), self.dense), self.schedule(0))
 
-    def next_mask(self, step: int) -> Mask | None:
-        due = self.begin <= step <= self.end and (step - self.begin) % self.every == 0
-        if due or step == self.end:
-            return smallest_closed(self, self.schedule(step))
-        return None
+    def due(self, step: int) -> bool:
+        """Whether the mask is updated after this step."""
+        on_time = self.begin <= step <= self.end and (step - self.begin) % self.every == 0
+        return on_time or step == self.end
+
+    def next_mask(self, step: int) -> Active | None:
+        if not self.due(step):
+            return None
+        return self.largest(self.weights, self.schedule(step), among=self.active)
 
 
-class OneShot(GradualMagnitude):
+@dataclass(eq=False)
+class OneShot(Magnitude):
     """One-shot magnitude pruning: all at once, after step ``at`` (Han et al. 2015, section 3).
 
     Args:
         sparsity: share of weights to close.
         at: the optimizer step after which is pruned; 0 prunes at ``attach``.
-        distribution, dense: as in :class:`GradualMagnitude`.
+        distribution, structure, dense, on_collapse: as in :class:`GradualMagnitude`.
 
     >>> import torch
     >>> model = nn.Linear(10, 10)
@@ -99,24 +129,73 @@ class OneShot(GradualMagnitude):
     10
     """
 
-    def __init__(
-        self,
-        sparsity: float,
-        *,
-        at: int = 0,
-        distribution: str | distributions.Distribution = "uniform",
-        dense: Iterable[str] = (),
-    ):
-        super().__init__(sparsity, begin=at, end=at, distribution=distribution, dense=dense)
+    _: KW_ONLY
+    at: int = 0
+
+    def first_mask(self, model: nn.Module) -> Active:
+        if self.at > 0:
+            return super().first_mask(model)
+        return self.largest(named_weights(gathered(model), self.dense), self.sparsity)
+
+    def next_mask(self, step: int) -> Active | None:
+        return self.largest(self.weights, self.sparsity) if step == self.at else None
 
 
-def smallest_closed(sparsifier: Sparsifier, sparsity: float) -> Mask:
-    """The mask that keeps the largest of the weights that are still active."""
-    active = sparsifier.mask
-    # An open weight that happens to be 0 still goes after all that were closed earlier.
-    sizes = {
-        name: weight.abs().clamp(min=torch.finfo(weight.dtype).tiny) * active[name]
-        for name, weight in sparsifier.weights.items()
-    }
-    densities = sparsifier.distribution(sizes, sparsity=sparsity)  # type: ignore[attr-defined]
-    return Mask.from_scores(sizes, densities=densities) & active
+@dataclass(eq=False)
+class ACDC(Magnitude):
+    """AC/DC: dense and sparse phases in turn (Peste et al. 2021, Algorithm 1).
+
+    Dense until ``begin``; then phases of ``phase`` steps, sparse first: at the start of a sparse
+    phase the largest weights are kept, at the start of a dense one all are opened, at 0 with
+    fresh optimizer state. From ``end`` on it stays sparse.
+
+    Args:
+        sparsity: share of closed weights in the sparse phases.
+        begin: steps of dense warm-up.
+        phase: steps of one phase.
+        end: the step at which the last, sparse phase starts.
+        distribution: ``"global"`` (the paper's) or another of :mod:`sparsescape.distributions`.
+        structure, dense, on_collapse: as in :class:`GradualMagnitude`.
+
+    >>> model = nn.Linear(10, 10)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = ACDC(0.9, begin=1, phase=2, end=5).attach(model, optimizer)
+    >>> counts = []
+    >>> for _ in range(6):
+    ...     model(torch.ones(1, 10)).sum().backward()
+    ...     optimizer.step()
+    ...     counts.append(sparsifier.mask.count)
+    >>> counts
+    [10, 10, 100, 100, 10, 10]
+    """
+
+    _: KW_ONLY
+    begin: int
+    phase: int
+    end: int
+    distribution: str | distributions.Distribution = "global"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.phase < 1 or self.end < self.begin:
+            raise InputError("A phase takes 1 step or more, and the end comes after the beginning.")
+
+    def next_mask(self, step: int) -> Active | None:
+        number, rest = divmod(step - self.begin, self.phase)
+        if step == self.end or (self.begin <= step < self.end and rest == 0 and number % 2 == 0):
+            return self.largest(self.weights, self.sparsity)
+        if self.begin < step < self.end and rest == 0:
+            return {n: torch.ones_like(a) for n, a in self.active.items()}
+        return None
+
+
+def alive(scores: Mapping[str, Tensor], among: Active | None) -> Mapping[str, Tensor]:
+    """The scores, those of closed weights below all others, an active weight of 0 included."""
+    if among is None:
+        return scores
+    return {n: s - (~among[n]).to(s) for n, s in scores.items()}
+
+
+def check_sparsity(sparsity: float) -> None:
+    if not 0 <= sparsity < 1:
+        raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity}.")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .. import distributions, scores
 from ..errors import InputError
-from ..masks import Mask
+from ..masks import Mask, keep_count
 from ..points import named_weights
-from .base import Sparsifier
+from .base import Active, Sparsifier
+from .shards import gathered
+from .structures import Structure, unstructured
 
 
 class Static(Sparsifier):
@@ -19,10 +23,11 @@ class Static(Sparsifier):
     Args:
         mask: the mask; or else
         sparsity: share of weights to close, at random,
-        distribution: ``"uniform"``, ``"erk"``, ``"global"`` or a function
+        distribution: ``"uniform"``, ``"erk"``, ``"lamp"``, ``"global"`` or a function
             (:mod:`sparsescape.distributions`),
+        structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`),
         seed: of the random choice,
-        dense: patterns of weights to leave dense.
+        dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:
         InputError: both or neither of mask and sparsity.
@@ -40,20 +45,45 @@ class Static(Sparsifier):
         *,
         sparsity: float | None = None,
         distribution: str | distributions.Distribution = "uniform",
+        structure: Structure = unstructured,
         seed: int = 0,
         dense: Iterable[str] = (),
+        on_collapse: Literal["warn", "raise"] = "warn",
     ):
-        super().__init__(dense=dense)
+        super().__init__(dense=dense, on_collapse=on_collapse)
         if (mask is None) == (sparsity is None):
             raise InputError("Static takes either a mask or a sparsity.")
         self.given = mask
         self.sparsity = sparsity
         self.distribution = distributions.named(distribution)
+        self.structure = structure
         self.seed = seed
 
-    def first_mask(self, model: nn.Module) -> Mask:
+    def first_mask(self, model: nn.Module) -> Active:
         if self.given is not None:
             return self.given
-        weights = named_weights(model, self.dense)
-        densities = self.distribution(weights, sparsity=self.sparsity)
-        return Mask.from_scores(scores.random(weights, seed=self.seed), densities=densities)
+        point = named_weights(gathered(model), self.dense)
+        densities = self.distribution(point, sparsity=self.sparsity)
+        return select(scores.random(point, seed=self.seed), densities, self.structure)
+
+
+def select(
+    scores: Mapping[str, Tensor], densities: Mapping[str, float], structure: Structure
+) -> Active:
+    """The highest scores in an allowed pattern, layer by layer, as many as the densities say."""
+    if not all(0 <= density <= 1 for density in densities.values()):
+        raise InputError("A density is a number from 0 to 1.")
+    for name in densities:
+        if scores[name].isnan().any():
+            raise InputError(f"The scores of {name!r} contain NaN.")
+    return {
+        n: pattern(scores[n], keep_count(scores[n].numel(), 1 - d), structure)
+        for n, d in densities.items()
+    }
+
+
+def pattern(scores: Tensor, count: int, structure: Structure) -> Tensor:
+    """The structure's choice; a weight that is to be dense is dense in every structure."""
+    if count == scores.numel():
+        return torch.ones(scores.shape, dtype=torch.bool, device=scores.device)
+    return structure(scores, count)

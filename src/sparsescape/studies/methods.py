@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import InputError, unknown
 from ..problems import catalogue
-from ..sparsifiers.names import METHODS, Description
+from ..sparsifiers.catalogue import METHODS, Method
 from .graph import Stage
 from .statistics import interval
 from .store import Store
@@ -81,7 +81,9 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
         done: the finished cells of :func:`equal_steps`. A method all of whose runs diverged has
             none here.
     """
-    costs = {name: _cost_of_a_step(name, done, store) for name in dict.fromkeys(c.method for c in done)}
+    costs = {
+        name: _cost_of_a_step(name, done, store) for name in dict.fromkeys(c.method for c in done)
+    }
     dense = [store.metrics(c.stage.key) for c in done if c.method == "dense"]
     budget = settings.flops * max((run["flops"] or 0.0) for run in dense)
     cells = []
@@ -117,7 +119,9 @@ def _training(settings: Settings, method: str, seed: int, steps: int | None) -> 
         "start": "initialization",
         "seed": seed,
     }
-    return Stage("train", what, {"check": check}, label=f"seed {seed}: {method}, {steps or 'all'} steps")
+    return Stage(
+        "train", what, {"check": check}, label=f"seed {seed}: {method}, {steps or 'all'} steps"
+    )
 
 
 # ---------------------------------------------------------------------------- the results
@@ -164,7 +168,7 @@ def command(settings: Settings) -> str:
     return " ".join(words)
 
 
-def _about(name: str, described: Description) -> dict[str, str]:
+def _about(name: str, described: Method) -> dict[str, str]:
     return {"name": name, "family": described.family, "summary": described.summary}
 
 

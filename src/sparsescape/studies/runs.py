@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from .. import init, schedules
-from ..masks import Mask
-from ..points import save_point
+from ..masks import Mask, keep_count
+from ..points import named_weights, save_point
 from ..problems.problem import Problem
 from ..problems.recipe import Recipe
 from ..seeds import global_seed
@@ -43,13 +43,17 @@ _TRAINED = (
 )
 
 
+_SCORED = 128
+"""Examples that a mask at initialization is scored on, as in Lee et al. 2019, section 5."""
+
+
 def train(job: Job) -> Metrics:
     """One training run: from a start, with a method, to ``point.safetensors`` and its mask."""
     if job.diverged_inputs:
         return {**dict.fromkeys(_TRAINED), "steps": 0, "diverged": True}
     problem, settings = job.problem(), job.settings
     mask = job.mask() if "mask" in job.inputs else None
-    model = start(problem, settings["start"], settings["seed"], mask)
+    model = _model(problem, settings, mask)
     save_point(model, job.out / "start.safetensors")
     initial = problem.objective(model).evaluate(model)
     sparsifier = make_method(settings["method"], _plan(problem, settings, mask))
@@ -70,6 +74,14 @@ def train(job: Job) -> Metrics:
         "steps": outcome.steps,
         "diverged": diverged,
     }
+
+
+def _model(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> nn.Module:
+    if settings["method"] != "small-dense":
+        return start(problem, settings["start"], settings["seed"], mask)
+    weights = sum(w.numel() for w in named_weights(problem.make_model(0), problem.dense).values())
+    kept = keep_count(weights, settings["sparsity"])
+    return problem.small_dense(kept, settings["seed"])
 
 
 def start(problem: Problem, name: str, seed: int, mask: Mask | None) -> nn.Module:
@@ -109,8 +121,11 @@ def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier 
     flops = step_flops(model, example, problem.loss)
 
     def cost() -> float:
-        densities = {} if sparsifier is None else sparsifier.densities
-        return flops.at(densities) * batches.batch_size
+        if sparsifier is None:
+            return flops.at({}) * batches.batch_size
+        updates = sparsifier.wants_gradient(sparsifier.step + 1)
+        count = flops.with_dense_gradients if updates else flops.at
+        return count(sparsifier.densities) * batches.batch_size
 
     model.train()
     run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier, cost)
@@ -131,11 +146,15 @@ def _plan(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> P
     return Plan(
         sparsity=settings["sparsity"],
         distribution=settings["distribution"],
+        steps=recipe.steps,
         begin=recipe.prune_begin,
         end=recipe.prune_end,
         every=recipe.prune_every,
+        seed=settings["seed"],
         mask=mask,
         dense=problem.dense,
+        data=Batches(problem.train, batch_size=_SCORED, seed=settings["seed"])(0),
+        loss=problem.loss,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import InputError, unknown
 from ..problems import catalogue
+from ..sparsifiers.catalogue import METHODS
 from .graph import Stage
 from .store import Store, read_json
 
@@ -19,8 +20,6 @@ def training(
     Raises:
         InputError: an unknown problem or method, or a sparsity outside [0, 1).
     """
-    from ..sparsifiers.catalogue import METHODS  # with torch, which other commands do not need
-
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     if not 0 <= sparsity < 1:

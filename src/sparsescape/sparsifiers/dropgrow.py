@@ -1,0 +1,158 @@
+"""The template of methods that go from sparse to sparse: drop some weights, grow as many others.
+
+A method is a row of choices: drop score × grow score × schedule × distribution × structure. The
+rows are in :mod:`dynamic`; what a row leaves out is the template's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .. import distributions, schedules
+from ..errors import InputError
+from ..seeds import generator
+from .base import Active, Sparsifier
+from .pruning import check_sparsity
+from .static import Static
+from .structures import Structure, unstructured
+
+
+@dataclass(eq=False)
+class DropGrow(Sparsifier):
+    """The template: every ``update_every`` steps, drop a share of the weights and grow as many.
+
+    In layer l with n_l active weights, ⌊f_t·n_l⌋ of those with the lowest :meth:`drop_score` are
+    dropped, and as many closed positions with the highest :meth:`grow_score` are grown, at 0.
+    Weights just dropped are not grown again, unless there is no other or the method says
+    ``regrows``. The share is f_t = f_0·(1 + cos(π·t/update_until))/2, or f_0 throughout where
+    there is no ``update_until``.
+
+    A method of one's own is a subclass that says what differs::
+
+        class Oldest(ss.DropGrow):
+            def drop_score(self, name):
+                return self.weight(name).square()
+
+    Args:
+        sparsity: share of weights to close; the mask starts at random.
+        distribution: how many each layer keeps (:mod:`sparsescape.distributions`).
+        update_every: steps between two updates of the mask.
+        update_until: updates happen before this step; None: always.
+        drop_fraction: f_0, the share of a layer's active weights that an update moves.
+        structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`).
+        seed: of the random choices.
+        dense, on_collapse: as for every :class:`Sparsifier`.
+
+    Raises:
+        InputError: a share outside [0, 1], or ``update_every`` below 1.
+    """
+
+    sparsity: float
+    _: KW_ONLY
+    distribution: str | distributions.Distribution = "erk"
+    update_every: int = 100
+    update_until: int | None = None
+    drop_fraction: float = 0.3
+    structure: Structure = unstructured
+    seed: int = 0
+
+    regrows = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sparsity(self.sparsity)
+        if not 0 <= self.drop_fraction <= 1:
+            raise InputError(f"The drop fraction is from 0 to 1, not {self.drop_fraction}.")
+        if self.update_every < 1:
+            raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
+        self.distribution = distributions.named(self.distribution)
+
+    # ------------------------------------------------------------------ what a row may say
+
+    def drop_score(self, name: str) -> Tensor:
+        """What is lowest is dropped: |w|, unless the method says otherwise."""
+        return self.weight(name).abs()
+
+    def grow_score(self, name: str) -> Tensor:
+        """What is highest is grown: random, unless the method says otherwise."""
+        return self.noise("grow", name)
+
+    def due(self, step: int) -> bool:
+        """Whether the mask is updated after (or in place of) this step."""
+        before_end = self.update_until is None or step < self.update_until
+        return step % self.update_every == 0 and before_end
+
+    def drop_share(self, step: int) -> float:
+        """f_t."""
+        if self.update_until is None:
+            return self.drop_fraction
+        return schedules.cosine(self.drop_fraction, end=self.update_until)(step)
+
+    def shrunk(self, step: int) -> Active:
+        """What an update starts from: the mask, unless the method prunes as well."""
+        return self.active
+
+    def kept(self, active: Active, step: int) -> Active:
+        """The mask after the drop."""
+        counts = {n: int(a.count_nonzero()) for n, a in active.items()}
+        keep = {n: k - int(self.drop_share(step) * k) for n, k in counts.items()}
+        return {n: self.best(self.drop_score(n), a, keep[n]) for n, a in active.items()}
+
+    def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
+        """How many each layer grows: as many as it dropped, unless the method moves some."""
+        return {n: int(a.count_nonzero()) - int(kept[n].count_nonzero()) for n, a in active.items()}
+
+    # ------------------------------------------------------------------ the template
+
+    def first_mask(self, model: nn.Module) -> Active:
+        start = Static(
+            sparsity=self.start_sparsity(),
+            distribution=self.distribution,
+            structure=self.structure,
+            seed=self.seed,
+            dense=self.dense,
+        )
+        return start.first_mask(model)
+
+    def next_mask(self, step: int) -> Active | None:
+        if not self.due(step):
+            return None
+        active = self.shrunk(step)
+        kept = self.kept(active, step)
+        counts = self.grown_counts(active, kept)
+        return {n: self.regrown(n, active[n], kept[n], counts[n]) for n in active}
+
+    def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
+        """The mask after the growth: closed positions first, dropped ones where those run out."""
+        if count == 0:
+            return kept
+        score = self.grow_score(name)
+        fresh = ~kept if self.regrows else ~active
+        first = self.best(score, fresh, min(count, int(fresh.count_nonzero())))
+        rest = self.best(score, ~kept & ~fresh, count - int(first.count_nonzero()))
+        return kept | first | rest
+
+    def start_sparsity(self) -> float:
+        """The sparsity of the first mask."""
+        return self.sparsity
+
+    def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
+        """The ``count`` highest scores of what is allowed, in the method's structure."""
+        if count <= 0:
+            return torch.zeros_like(allowed)
+        return self.structure(among(score, allowed), count) & allowed
+
+    def noise(self, purpose: str, name: str) -> Tensor:
+        """Numbers in [0, 1) for this step and weight, the same on every machine."""
+        weight = self._weights[name]
+        source = generator(self.seed, purpose, self.step, name)
+        return torch.rand(weight.shape, generator=source).to(weight.device)
+
+
+def among(score: Tensor, allowed: Tensor) -> Tensor:
+    """The score where it is allowed, and −10³⁰ elsewhere (an addition: the fastest way)."""
+    return score.float() + (allowed.float() - 1) * 1e30

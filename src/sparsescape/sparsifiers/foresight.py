@@ -1,0 +1,177 @@
+"""At initialization: the mask is chosen once, before training, from the network and some data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import scores
+from ..errors import InputError
+from ..masks import Mask
+from ..objective import Loss
+from .base import Active, Sparsifier
+from .pruning import check_sparsity
+
+
+@dataclass(eq=False)
+class Foresight(Sparsifier):
+    """The template: keep the weights of highest score, one threshold for all layers.
+
+    A method is :meth:`score`. With more than one ``rounds`` the mask is reached in steps of
+    density (1 − sparsity)^(k/rounds), k = 1, 2, …, and each time scored at what the mask has left.
+    """
+
+    sparsity: float
+    _: KW_ONLY
+    rounds: int = 1
+
+    regrows = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sparsity(self.sparsity)
+        if self.rounds < 1:
+            raise InputError(f"There is at least 1 round, not {self.rounds}.")
+
+    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+        """The score of each weight of the model with the mask; higher is kept."""
+        raise NotImplementedError
+
+    def first_mask(self, model: nn.Module) -> Active:
+        mask = Mask(super().first_mask(model))
+        for k in range(1, self.rounds + 1):
+            density = (1 - self.sparsity) ** (k / self.rounds)
+            found = {n: s for n, s in self.score(model, mask).items() if n in mask}
+            if not self.regrows:
+                found = {n: s.masked_fill(~mask[n].to(s.device), -1e38) for n, s in found.items()}
+            mask = Mask.from_scores(found, sparsity=1 - density)
+        return mask
+
+
+@dataclass(eq=False)
+class SynFlow(Foresight):
+    """SynFlow: iterative synaptic flow pruning, without data.
+
+    100 rounds of :func:`sparsescape.scores.synflow` (Tanaka et al. 2020, *Pruning neural networks
+    without any data by iteratively conserving synaptic flow*, section 6, Algorithm 1).
+
+    Args:
+        inputs: one batch of inputs; only its shape is used.
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> SynFlow(0.75, inputs=torch.ones(1, 4)).attach(model, optimizer).mask.count
+    12
+    """
+
+    _: KW_ONLY
+    inputs: Any
+    rounds: int = 100
+
+    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+        return scores.synflow(model, self.inputs, mask=mask)
+
+
+@dataclass(eq=False)
+class _WithData(Foresight):
+    """What scores that need data share.
+
+    Args:
+        data: ``(inputs, targets)``, or an iterable of such batches; the gradient is that of all.
+        loss: ``loss(outputs, targets)``, the mean over a batch.
+    """
+
+    _: KW_ONLY
+    data: Any
+    loss: Loss = F.cross_entropy
+
+
+@dataclass(eq=False)
+class SNIP(_WithData):
+    """SNIP: keep the connections whose removal changes the loss most, |w·∂L/∂w|.
+
+    Lee et al. 2019, *SNIP: Single-shot Network Pruning*, section 4, equation 5 and Algorithm 1.
+
+    Args:
+        sparsity: share of weights to close, over all layers together.
+        data: ``(inputs, targets)``, or an iterable of such batches; the gradient is that of all.
+        loss: ``loss(outputs, targets)``, the mean over a batch.
+        rounds: 1 is the paper's; more is iterative SNIP, in which a weight that was closed stays
+            so (de Jorge et al. 2021, *Progressive Skeletonization*, section 4).
+
+    >>> import torch
+    >>> model = nn.Linear(4, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> data = torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1])
+    >>> SNIP(sparsity=0.75, data=data).attach(model, optimizer).mask.count
+    2
+    """
+
+    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+        return scores.snip(model, self.data, self.loss, mask=mask)
+
+
+@dataclass(eq=False)
+class FORCE(SNIP):
+    """FORCE: iterative SNIP in which closed weights may come back.
+
+    Each round scores all weights, |w·∂L/∂w| with the gradient at the network that the last
+    round's mask leaves (de Jorge et al. 2021, *Progressive Skeletonization: Trimming More Fat
+    from a Network at Initialization*, section 4, equation 6 and Algorithm 1; the exponential
+    schedule of its section 4).
+    """
+
+    _: KW_ONLY
+    rounds: int = 60
+
+    regrows = True
+
+
+@dataclass(eq=False)
+class GraSP(_WithData):
+    """GraSP: keep the connections without which the gradient flow would be least, w·(H·g).
+
+    Wang et al. 2020, *Picking Winning Tickets Before Training by Preserving Gradient Flow*,
+    section 4, equation 8 and Algorithm 2. Other arguments as of :class:`SNIP`.
+
+    Args:
+        temperature: outputs are divided by it before the loss; 200 is the authors'.
+    """
+
+    _: KW_ONLY
+    temperature: float = 200.0
+
+    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+        def softened(outputs: Tensor, targets: Tensor) -> Tensor:
+            return self.loss(outputs / self.temperature, targets)
+
+        return scores.grasp(model, self.data, softened, mask=mask)
+
+
+ScoreOf = Callable[..., scores.Scores]
+
+
+@dataclass(eq=False)
+class AtInitialization(Foresight):
+    """Any score of :mod:`sparsescape.scores` that needs a model alone: magnitude, random, lamp.
+
+    Args:
+        score_of: the function.
+
+    >>> import torch
+    >>> model = nn.Linear(4, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> AtInitialization(0.75, score_of=scores.magnitude).attach(model, optimizer).mask.count
+    2
+    """
+
+    _: KW_ONLY
+    score_of: ScoreOf
+
+    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+        return self.score_of(model)

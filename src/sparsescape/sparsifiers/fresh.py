@@ -1,0 +1,100 @@
+"""What an optimizer knows of an element that it has never moved."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..seeds import global_seed
+from .shards import local
+
+
+class _FirstValues(dict):
+    """An optimizer's state of one parameter that notes each entry as it was first set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: dict[str, Tensor] = {}
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if isinstance(value, Tensor) and key not in self.first:
+            self.first[key] = value.detach().clone()
+        super().__setitem__(key, value)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+
+def fresh_values(
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], weight: Tensor
+) -> dict[str, float]:
+    """State entry → the value the optimizer gives a fresh element, where it is not 0.
+
+    It is observed, not looked up: a twin of the optimizer meets a tiny parameter of zeros, takes
+    one step with a gradient of zeros, and each entry is read as it was first set. So it is the
+    learning rate for Rprop's step sizes, ``initial_accumulator_value`` for Adagrad, and 0 for
+    moments. Where no twin can be made, all is taken to be 0.
+
+    >>> weight = torch.nn.Parameter(torch.ones(2, 3))
+    >>> optimizer = torch.optim.Rprop([weight], lr=0.25)
+    >>> fresh_values(optimizer, optimizer.param_groups[0], weight)
+    {'step_size': 0.25}
+    """
+    plain = local(weight)
+    for twin in (_built, _copied):
+        probe = torch.zeros([2] * weight.ndim, dtype=plain.dtype, device=plain.device)
+        probe = torch.nn.Parameter(probe)
+        try:
+            with global_seed(0, "fresh state"):
+                return _observe(twin(optimizer, group, probe), probe)
+        except Exception:
+            continue
+    return {}
+
+
+def _built(
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], probe: Tensor
+) -> torch.optim.Optimizer:
+    """An optimizer of the same class and settings, made by its constructor."""
+    known = inspect.signature(type(optimizer).__init__).parameters
+    settings = {**optimizer.defaults, **group}
+    settings = {k: v for k, v in settings.items() if k in known and k != "params"}
+    make: Callable[..., torch.optim.Optimizer] = type(optimizer)
+    return make([probe], **settings)
+
+
+def _copied(
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], probe: Tensor
+) -> torch.optim.Optimizer:
+    """The optimizer's shallow copy, with its own parameter and no state or hooks."""
+    twin = copy.copy(optimizer)
+    twin.param_groups = [{**group, "params": [probe]}]
+    twin._optimizer_step_pre_hooks = OrderedDict()
+    twin._optimizer_step_post_hooks = OrderedDict()
+    return twin
+
+
+def _observe(twin: torch.optim.Optimizer, probe: Tensor) -> dict[str, float]:
+    state = _FirstValues()
+    state.update(twin.state.get(probe, {}) if type(twin.state) is defaultdict else {})
+    twin.state = defaultdict(_FirstValues, {probe: state})
+    probe.grad = torch.zeros_like(probe)
+    twin.step()
+    found: dict[str, float] = {}
+    for key, value in state.first.items():
+        uniform = value.shape == probe.shape and bool((value == value.flatten()[0]).all())
+        if uniform and value.flatten()[0] != 0:
+            found[key] = float(value.flatten()[0])
+    return found

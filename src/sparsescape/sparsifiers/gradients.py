@@ -1,0 +1,97 @@
+"""The gradient over all positions, closed ones too, for the steps that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .shards import local, whole
+
+
+@dataclass
+class _Kept:
+    grad: Tensor  # the weight's own gradient, closed since
+    version: int  # of its data, when it was closed
+    dense: Tensor  # what it was before
+
+
+class DenseGradients:
+    """Keeps dense gradients beside the closed ones that the loop sees.
+
+    While a step asks for them, each backward pass adds to a dense sum; at the end of the pass,
+    after DDP and FSDP have reduced what they reduce, the sum is put aside and the weight's
+    ``.grad`` is closed. Nothing is kept between the steps that ask.
+    """
+
+    def __init__(self, close: Callable[[str, Tensor], None]):
+        self._close = close
+        self._kept: dict[str, _Kept] = {}
+        self._pending: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def accumulated(self, name: str, weight: Tensor) -> None:
+        """To be called when a backward pass has added to ``weight.grad``."""
+        assert weight.grad is not None
+        kept = self._kept.pop(name, None)
+        if kept is not None and kept.grad is weight.grad and self._only_added(kept):
+            closed = local(kept.dense).clone()
+            self._close(name, closed)
+            local(weight.grad).add_(local(kept.dense) - closed)
+        if not self._pending:
+            self._at_end_of_backward()
+        self._pending[name] = weight
+
+    @staticmethod
+    def _only_added(kept: _Kept) -> bool:
+        """Whether this pass is all that happened to the gradient: it was not zeroed in between."""
+        return local(kept.grad)._version == kept.version + 1
+
+    def _at_end_of_backward(self) -> None:
+        # Twice, since DDP queues its own end of the pass after ours.
+        queue = torch.autograd.Variable._execution_engine.queue_callback
+        queue(lambda: queue(self._put_aside))
+
+    @torch.no_grad()
+    def _put_aside(self) -> None:
+        for name, weight in self._pending.items():
+            grad: Any = weight.grad
+            if grad is not None:
+                dense = grad.clone()
+                self._close(name, local(grad))
+                self._kept[name] = _Kept(grad, local(grad)._version, dense)
+        self._pending.clear()
+
+    @torch.no_grad()
+    def of(self, name: str, weight: Tensor) -> Tensor:
+        """The dense gradient of a weight, all shards together; 0 where there was none.
+
+        If the loop scaled the gradient meanwhile (it clipped, or undid a loss scale), the whole
+        of it is scaled as the part inside was.
+        """
+        kept = self._kept.get(name)
+        if kept is None:
+            return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
+        dense = whole(kept.dense)
+        if local(kept.grad)._version == kept.version:
+            return dense
+        inside = local(kept.dense).clone()
+        self._close(name, inside)
+        now, before = _norm(local(kept.grad), kept.grad), _norm(inside, kept.grad)
+        return dense * (now / before) if before > 0 else dense
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+def _norm(part: Tensor, like: Any) -> Tensor:
+    """The norm of a tensor of which every rank that shards ``like`` has a part."""
+    square = part.detach().float().square().sum()
+    if part is not like and hasattr(like, "device_mesh"):
+        for dimension in range(like.device_mesh.ndim):
+            group = like.device_mesh.get_group(dimension)
+            torch.distributed.all_reduce(square, group=group)
+    return square.sqrt()

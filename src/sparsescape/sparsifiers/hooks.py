@@ -1,0 +1,85 @@
+"""Where a sparsifier meets the user's loop: the optimizer's own hooks around a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class Around(Protocol):
+    """What is called around the steps of optimizer number ``index``."""
+
+    def open(self, index: int) -> None:
+        """Just before the optimizer moves its parameters, its gradients being there."""
+
+    def close(self, index: int) -> None:
+        """After it has, and before a closure looks at the model."""
+
+    def stepped(self, index: int) -> None:
+        """After a step that was not skipped."""
+
+
+def hook_steps(around: Around, optimizers: list[Optimizer]) -> list[Any]:
+    """Call ``around`` at every step of the optimizers; returns the hooks' handles."""
+    handles: list[Any] = []
+    for index, optimizer in enumerate(optimizers):
+        # Untraced: a compiled step must not recompile because a step count moved.
+        before = torch.compiler.disable(_before(around, index))
+        after = torch.compiler.disable(_after(around, index))
+        handles.append(optimizer.register_step_pre_hook(before))
+        handles.append(optimizer.register_step_post_hook(after))
+    return handles
+
+
+def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
+    """Call the hook whenever a backward pass has added to the weight's gradient.
+
+    A weight that is frozen now may be trained later; torch asks that it is not, at this moment.
+    """
+    frozen = not weight.requires_grad
+    handle = weight.requires_grad_().register_post_accumulate_grad_hook(hook)
+    weight.requires_grad_(not frozen)
+    return handle
+
+
+def skipped(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer was told by a GradScaler to leave this step out."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
+def _before(around: Around, index: int) -> Callable[..., Any]:
+    def hook(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            around.open(index)
+            return None
+        rest = {key: value for key, value in kwargs.items() if key != "closure"}
+        return (optimizer, _seeing_the_loops_model(closure, around, index), *args[2:]), rest
+
+    return hook
+
+
+def _seeing_the_loops_model(closure: Callable[[], Any], around: Around, index: int) -> Any:
+    """The closure: it sees the model as the loop does, the optimizer sees it opened."""
+
+    def evaluate() -> Any:
+        around.close(index)
+        loss = closure()
+        around.open(index)
+        return loss
+
+    return evaluate
+
+
+def _after(around: Around, index: int) -> Callable[..., None]:
+    def hook(optimizer: Optimizer, *_: Any) -> None:
+        around.close(index)
+        if not skipped(optimizer):
+            around.stepped(index)
+
+    return hook

@@ -1,0 +1,210 @@
+"""Sparse to sparse, weights moving between layers: rows of the drop-and-grow template."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import distributions
+from ..seeds import derived_seed, generator
+from .base import Active
+from .dropgrow import DropGrow
+from .shards import local, share
+
+
+@dataclass(eq=False)
+class SNFS(DropGrow):
+    """Sparse networks from scratch (sparse momentum).
+
+    A smoothed gradient m ← β·m + (1 − β)·∂L/∂w is kept over *all* positions. In each layer a share
+    of the smallest weights is dropped; all that were dropped are shared out over the layers in
+    proportion to the mean |m| of their active weights, and grown where |m| is largest (Dettmers
+    & Zettlemoyer 2019, *Sparse Networks from Scratch*, section 3.2 and Algorithm 1).
+
+    Needs the dense gradient at every step, and one float more per weight.
+
+    Args:
+        smoothing: β.
+    """
+
+    _: KW_ONLY
+    distribution: str | distributions.Distribution = "uniform"
+    drop_fraction: float = 0.5
+    smoothing: float = 0.9
+
+    regrows = True
+
+    def wants_gradient(self, step: int) -> bool:
+        return self.update_until is None or step < self.update_until
+
+    def next_mask(self, step: int) -> Active | None:
+        if self.wants_gradient(step):
+            momentum = self.memory.setdefault("momentum", {})
+            for name in self._weights:
+                gradient = self.gradient(name)
+                old = momentum.get(name, torch.zeros_like(gradient)).to(gradient.device)
+                momentum[name] = old.lerp(gradient, 1 - self.smoothing)
+        return super().next_mask(step)
+
+    def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
+        momentum = self.memory["momentum"]
+        wanted = {
+            n: float(momentum[n].abs()[a].mean()) if a.any() else 0 for n, a in active.items()
+        }
+        return shared_out(dropped(active, kept), wanted, room(kept))
+
+    def grow_score(self, name: str) -> Tensor:
+        return self.memory["momentum"][name].abs()
+
+
+@dataclass(eq=False)
+class DSR(DropGrow):
+    """Dynamic sparse reparameterization.
+
+    All weights below one threshold H are dropped, in whichever layer; they are shared out over the
+    layers in proportion to the weights these still have, and grown at random. When fewer than
+    (1 − δ)·N were dropped H doubles, when more than (1 + δ)·N it halves; N is ``drop_fraction`` of
+    all active weights (Mostafa & Wang 2019, *Parameter Efficient Training of Deep Convolutional
+    Neural Networks by Dynamic Sparse Reparameterization*, section 3 and Algorithm 1).
+
+    Args:
+        threshold: H at the start.
+        tolerance: δ.
+    """
+
+    _: KW_ONLY
+    distribution: str | distributions.Distribution = "uniform"
+    drop_fraction: float = 0.01
+    threshold: float = 1e-3
+    tolerance: float = 0.1
+
+    def kept(self, active: Active, step: int) -> Active:
+        threshold = self.memory.get("threshold", self.threshold)
+        kept = {n: a & (self.weight(n).abs() >= threshold) for n, a in active.items()}
+        goal = self.drop_share(step) * sum(int(a.sum()) for a in active.values())
+        count = dropped(active, kept)
+        low, high = (1 - self.tolerance) * goal, (1 + self.tolerance) * goal
+        factor = 2.0 if count < low else 0.5 if count > high else 1.0
+        self.memory["threshold"] = threshold * factor
+        return kept
+
+    def drop_share(self, step: int) -> float:
+        return self.drop_fraction
+
+    def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
+        survivors = {n: int(k.sum()) for n, k in kept.items()}
+        return shared_out(dropped(active, kept), survivors, room(kept))
+
+
+@dataclass(eq=False)
+class DeepR(DropGrow):
+    """Deep rewiring: a random walk in which a connection ends where its weight changes sign.
+
+    Each active connection has a fixed sign s and w = s·θ. After every step of the optimizer, which
+    is the gradient part, θ ← θ − η·α + √(2·η·T)·ν with ν from N(0, 1) and η the learning rate; a
+    connection with θ < 0 is dropped, and as many are grown, at 0 with a random sign, uniformly
+    among the closed ones of all layers (Bellec et al. 2018, *Deep Rewiring*, section 2 and
+    Algorithm 1).
+
+    Args:
+        shrinkage: α, the strength of the L1 term.
+        temperature: T.
+    """
+
+    _: KW_ONLY
+    distribution: str | distributions.Distribution = "uniform"
+    update_every: int = 1
+    shrinkage: float = 1e-4
+    temperature: float = 0.0
+
+    def start(self) -> None:
+        """A connection keeps the sign that its weight has at the start."""
+        self.memory["sign"] = {
+            n: torch.where(w == 0, self._random_signs(n), w.sign()) for n, w in self.weights.items()
+        }
+
+    def next_mask(self, step: int) -> Active | None:
+        before, mask = self.active, super().next_mask(step)
+        signs = self.memory["sign"]
+        for name, active in (mask or {}).items():
+            new = active & ~before[name]
+            signs[name] = torch.where(new, self._random_signs(name), signs[name].to(new.device))
+        return mask
+
+    def kept(self, active: Active, step: int) -> Active:
+        return {n: a & (self._walk(n, a) >= 0) for n, a in active.items()}
+
+    def _walk(self, name: str, active: Tensor) -> Tensor:
+        """Move θ by its drift and noise, and return it."""
+        rate = float(self.group(name)["lr"])
+        sign = self.memory["sign"][name].to(active.device)
+        theta = self.weight(name) * sign - rate * self.shrinkage
+        if self.temperature > 0:
+            theta = theta + math.sqrt(2 * rate * self.temperature) * self._normal(name)
+        parameter: Any = self._weights[name]
+        with torch.no_grad():
+            local(parameter).copy_(share(theta * sign * active, parameter))
+        return theta
+
+    def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
+        chance = np.random.default_rng(derived_seed(self.seed, "layers", self.step))
+        places = [int((~a).sum()) for a in active.values()]
+        count = dropped(active, kept)
+        spill = max(0, count - sum(places))
+        drawn = chance.multivariate_hypergeometric(places, count - spill)
+        counts = dict(zip(active, map(int, drawn), strict=True))
+        more = shared_out(
+            spill, dict.fromkeys(kept, 1), {n: r - counts[n] for n, r in room(kept).items()}
+        )
+        return {n: counts[n] + more[n] for n in counts}
+
+    def _random_signs(self, name: str) -> Tensor:
+        return (self.noise("sign", name) < 0.5).to(self._weights[name].dtype) * 2 - 1
+
+    def _normal(self, name: str) -> Tensor:
+        weight = self._weights[name]
+        source = generator(self.seed, "walk", self.step, name)
+        return torch.randn(weight.shape, generator=source).to(weight.device, weight.dtype)
+
+
+def dropped(active: Active, kept: Active) -> int:
+    """How many weights of all layers together were dropped."""
+    return sum(int(a.sum()) - int(kept[n].sum()) for n, a in active.items())
+
+
+def room(kept: Active) -> dict[str, int]:
+    """How many more weights each layer can take."""
+    return {n: k.numel() - int(k.sum()) for n, k in kept.items()}
+
+
+def shared_out(total: int, wanted: Mapping[str, float], room: Mapping[str, int]) -> dict[str, int]:
+    """Integers that add up to ``total``, in proportion to ``wanted``, none above its ``room``.
+
+    What does not fit in one goes to the others in the same proportion; what is left by rounding
+    goes to the largest remainders; where no one wants, all want the same.
+
+    >>> shared_out(10, {"a": 3.0, "b": 1.0, "c": 0.0}, {"a": 5, "b": 9, "c": 9})
+    {'a': 5, 'b': 5, 'c': 0}
+    """
+    counts = dict.fromkeys(room, 0)
+    left = total
+    while left > 0:
+        open_ = [n for n in room if counts[n] < room[n]]
+        wishes = {n: max(float(wanted[n]), 0.0) for n in open_}
+        if not sum(wishes.values()):
+            wishes = dict.fromkeys(open_, 1.0)
+        shares = {n: left * w / sum(wishes.values()) for n, w in wishes.items()}
+        given = {n: min(int(s), room[n] - counts[n]) for n, s in shares.items()}
+        if not any(given.values()):
+            ranked = sorted(open_, key=lambda n: shares[n], reverse=True)
+            given = {n: int(n in ranked[:left] and shares[n] > 0) for n in open_}
+        for name, more in given.items():
+            counts[name] += more
+        left = total - sum(counts.values())
+    return counts

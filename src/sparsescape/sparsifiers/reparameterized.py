@@ -1,0 +1,199 @@
+"""Methods that train dense weights and show sparse ones (:mod:`views`), without a structure."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..points import named_weights
+from .base import Active
+from .pruning import GradualMagnitude, Magnitude, check_sparsity
+from .shards import gathered, is_sharded, share
+from .static import select
+from .views import View
+
+
+@dataclass(eq=False)
+class TopKAST(View, Magnitude):
+    """Top-KAST: the forward pass uses the largest weights, the backward pass some more.
+
+    A, the weights of largest |θ| at ``sparsity``, are shown; B ⊃ A, those at ``backward_sparsity``,
+    get gradients and move. The loss is regularized by λ/2·(‖θ_A‖² + ‖θ_B∖A‖²/D), D the density of
+    A, so that a weight that is not in use must be worth it (Jayakumar et al. 2020, *Top-KAST:
+    Top-K Always Sparse Training*, sections 2.1 to 2.3).
+
+    Args:
+        sparsity, backward_sparsity: shares of weights outside A and outside B.
+        update_every: steps between two choices of A and B; 100 in the paper's section 4.1.
+        regularization: λ.
+        distribution, structure, dense, on_collapse: as in :class:`GradualMagnitude`.
+    """
+
+    _: KW_ONLY
+    backward_sparsity: float = 0.5
+    update_every: int = 100
+    regularization: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sparsity(self.backward_sparsity)
+        if self.backward_sparsity > self.sparsity:
+            raise InputError("The backward pass uses all weights of the forward pass, and more.")
+        if self.update_every < 1:
+            raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
+
+    def first_mask(self, model: nn.Module) -> Active:
+        point = named_weights(gathered(model), self.dense)
+        self.memory["backward"] = self.largest(point, self.backward_sparsity)
+        return self.largest(point, self.sparsity)
+
+    def next_mask(self, step: int) -> Active | None:
+        if step % self.update_every:
+            return None
+        weights = self.weights
+        self.memory["backward"] = self.largest(weights, self.backward_sparsity)
+        return self.largest(weights, self.sparsity)
+
+    def _set_mask(self, mask: Active) -> None:
+        backward = self.memory["backward"]
+        self._moves = {n: share(backward[n] | mask[n], w) for n, w in self._weights.items()}
+        super()._set_mask(mask)
+
+    def _close_gradient(self, name: str, grad: Tensor) -> None:
+        grad.mul_(self._moves[name])
+
+    def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
+        shown = self._multipliers[name]
+        strength = shown + (1 - shown) / (1 - self.sparsity)
+        return (grad + self.regularization * strength * theta) * self._moves[name]
+
+    def settle(self, name: str, before: Tensor, after: Tensor) -> Tensor:
+        return torch.where(self._moves[name], after, before)
+
+
+@dataclass(eq=False)
+class PowerPropagation(View, GradualMagnitude):
+    """Powerpropagation with gradual magnitude pruning: w = θ·|θ|^(α−1).
+
+    The gradient of θ is that of w times α·|θ|^(α−1), so large weights grow and small ones stay
+    near 0, which makes room for pruning. θ starts where w is the model's (Schwarz et al. 2021,
+    *Powerpropagation: A sparsity inducing weight reparameterisation*, section 2).
+
+    Args:
+        alpha: α; 1 is plain pruning.
+        sparsity, begin, end, …: as in :class:`GradualMagnitude`.
+    """
+
+    _: KW_ONLY
+    alpha: float = 2.0
+
+    def behind(self, name: str, weight: Tensor) -> Tensor:
+        return weight.sign() * weight.abs() ** (1 / self.alpha)
+
+    def shown(self, name: str, theta: Tensor) -> Tensor:
+        return theta * theta.abs() ** (self.alpha - 1) * self._multipliers[name]
+
+    def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
+        return grad * self.alpha * theta.abs() ** (self.alpha - 1) * self._multipliers[name]
+
+
+@dataclass(eq=False)
+class MovementPruning(View, GradualMagnitude):
+    """Movement pruning, for fine-tuning: keep the weights that move away from 0.
+
+    The scores are S = −α_S·Σ_t (∂L/∂w)_t·θ_t over all positions, closed ones too, where the
+    gradient is that of the shown weights; the highest are kept, on the schedule of
+    :class:`GradualMagnitude`, and a closed weight may come back, at its dense value (Sanh et al.
+    2020, *Movement Pruning: Adaptive Sparsity by Fine-Tuning*, sections 3 and 4, equation 3).
+
+    Args:
+        score_rate: α_S. It matters only where scores start from values other than 0.
+        sparsity, begin, end, …: as in :class:`GradualMagnitude`.
+    """
+
+    _: KW_ONLY
+    every: int = 1
+    score_rate: float = 1.0
+
+    def start(self) -> None:
+        super().start()
+        self.memory["scores"] = {n: torch.zeros_like(t) for n, t in self.dense_weights.items()}
+
+    def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
+        scale = getattr(self._owners.of(name), "grad_scale", None)
+        rate = self.score_rate if scale is None else self.score_rate / scale
+        self.memory["scores"][name] -= rate * grad * theta
+        return grad * self._multipliers[name]
+
+    def next_mask(self, step: int) -> Active | None:
+        if not self.due(step):
+            return None
+        weights = self.weights
+        densities = self.distribution(weights, sparsity=self.schedule(step))  # type: ignore[operator]
+        found = {n: self.from_parts(n, s) for n, s in self.memory["scores"].items()}
+        return select(found, densities, self.structure)
+
+
+@dataclass(eq=False)
+class STR(View):
+    """Soft threshold reparameterization: w = sign(θ)·max(|θ| − g(s), 0), g the sigmoid.
+
+    Each layer's s is trained with the weights, by the same optimizer with the same settings; weight
+    decay draws it to 0, and so the threshold up. The sparsity is what comes out, and is read from
+    ``mask.sparsity`` (Kusupati et al. 2020, *Soft Threshold Weight Reparameterization for Learnable
+    Sparsity*, section 3, equations 2 to 5).
+
+    Args:
+        initial: s at the start.
+        dense, on_collapse: as for every :class:`Sparsifier`.
+    """
+
+    _: KW_ONLY
+    initial: float = -5.0
+
+    def start(self) -> None:
+        super().start()
+        self.thresholds: dict[str, nn.Parameter] = {}
+        for name, weight in self._weights.items():
+            if is_sharded(weight):
+                raise InputError("STR's thresholds cannot be trained on sharded weights.")
+            threshold = nn.Parameter(torch.tensor(self.initial).to(weight))
+            self.thresholds[name] = threshold
+            self.group(name)["params"].append(threshold)
+        self._set_mask(self.above())
+
+    def above(self) -> Active:
+        """Where |θ| is above the layer's threshold."""
+        return {
+            n: self.weight(n).abs() > torch.sigmoid(s.detach()) for n, s in self.thresholds.items()
+        }
+
+    def next_mask(self, step: int) -> Active | None:
+        return self.above()
+
+    def shown(self, name: str, theta: Tensor) -> Tensor:
+        if not hasattr(self, "thresholds"):
+            return theta
+        threshold = torch.sigmoid(self.thresholds[name].detach())
+        return theta.sign() * (theta.abs() - threshold).clamp(min=0)
+
+    def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
+        inside = grad * self._multipliers[name]
+        s = self.thresholds[name]
+        slope = torch.sigmoid(s) * (1 - torch.sigmoid(s))
+        s.grad = -slope.detach() * (inside * theta.sign()).sum()
+        return inside
+
+    def state_dict(self) -> dict[str, Any]:
+        values = {n: s.detach().clone() for n, s in self.thresholds.items()}
+        return {**super().state_dict(), "thresholds": values}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state["thresholds"].items():
+            self.thresholds[name].copy_(value)
+        super().load_state_dict(state)

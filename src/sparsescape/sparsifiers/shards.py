@@ -1,0 +1,64 @@
+"""One protocol for a weight, whole on one device or sharded over many (FSDP2's ``DTensor``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..points import PointLike, named_parameters
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    return hasattr(tensor, "to_local")
+
+
+def local(tensor: Any) -> Tensor:
+    """The part of a tensor that lies on this rank; of a plain tensor, the tensor itself."""
+    return tensor.to_local() if is_sharded(tensor) else tensor
+
+
+def whole(tensor: Any) -> Tensor:
+    """The tensor with the shards of all ranks put together. All ranks must call it."""
+    tensor = tensor.detach()
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
+
+
+def share(tensor: Tensor, like: Any) -> Tensor:
+    """This rank's part of a tensor that is whole on every rank, cut as ``like`` is."""
+    tensor = tensor.to(like.device)
+    if not is_sharded(like):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    mesh, placements = like.device_mesh, like.placements
+    return distribute_tensor(tensor, mesh, placements, src_data_rank=None).to_local()
+
+
+def put_together(part: Tensor, like: Any) -> Tensor:
+    """The inverse of :func:`share`: the whole of which this rank has a part, cut as ``like``."""
+    if not is_sharded(like):
+        return part
+    from torch.distributed.tensor import DTensor
+
+    mesh, placements = like.device_mesh, like.placements
+    sharded = DTensor.from_local(part, mesh, placements, shape=like.shape, stride=like.stride())
+    return sharded.full_tensor()
+
+
+@torch.no_grad()
+def gathered(model: nn.Module) -> PointLike:
+    """The model; of a sharded one, its parameters put together."""
+    parameters = named_parameters(model)
+    if not any(map(is_sharded, parameters.values())):
+        return model
+    return {name: whole(p) for name, p in parameters.items()}
+
+
+def copied(tree: Any) -> Any:
+    """The tree with its tensors copied: what runs must not change what was saved."""
+    if isinstance(tree, Mapping):
+        return {key: copied(value) for key, value in tree.items()}
+    return tree.detach().clone() if isinstance(tree, Tensor) else tree

@@ -1,0 +1,166 @@
+"""Drop and grow on tables worked by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+import sparsescape as ss
+
+WEIGHT = [[4.0, -3, 0, 0], [0, 1, 0, -2], [0, 0, 8, 0], [7, 0, 0, -5]]
+GRADIENT = [[1.0, 1, 9, -7], [0, 6, 2, 1], [1, -8, 1, 3], [1, 0, 4, 1]]
+ACTIVE = torch.tensor(WEIGHT) != 0
+
+
+class Table(nn.Module):
+    """A model whose weight has a gradient of our choice."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(WEIGHT))
+        self.bias = nn.Parameter(torch.ones(2))
+
+    def forward(self):
+        return (self.weight * torch.tensor(GRADIENT)).sum() + self.bias.sum()
+
+
+def after_one_update(sparsifier, lr=0.0):
+    """The table after one step with an update of the mask."""
+    model = Table()
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=0.1)
+    sparsifier.first_mask = lambda model: {"weight": ACTIVE.clone()}
+    sparsifier.attach(model, optimizer)
+    model().backward()
+    optimizer.step()
+    return model, sparsifier, optimizer
+
+
+def positions(mask):
+    return [tuple(p) for p in mask["weight"].nonzero().tolist()]
+
+
+def test_rigl_drops_the_smallest_and_grows_the_largest_gradients():
+    # 7 active, ⌊0.45·7⌋ = 3 dropped: 1, −2, −3. Grown: 9, −8, −7 (of what is closed or dropped,
+    # |gradient|: 9, 7 in row 0; 0, 6 (dropped), 2, 1; 1, 8, 3; 0, 4).
+    rigl = ss.RigL(0.5, update_every=1, drop_fraction=0.45)
+    model, rigl, _ = after_one_update(rigl)
+    assert positions(rigl.mask) == [(0, 0), (0, 2), (0, 3), (2, 1), (2, 2), (3, 0), (3, 3)]
+    assert model.weight.tolist() == [[4, 0, 0, 0], [0, 0, 0, 0], [0, 0, 8, 0], [7, 0, 0, -5]]
+
+
+def test_rigl_may_grow_again_what_it_dropped_at_its_value():
+    # ⌊0.6·7⌋ = 4 dropped: 1, −2, −3, 4. The four largest gradients outside the kept: 9, 8, 7 and
+    # 6, the last at the dropped weight 1, which goes on as it was.
+    model, rigl, _ = after_one_update(ss.RigL(0.5, update_every=1, drop_fraction=0.6))
+    assert positions(rigl.mask) == [(0, 2), (0, 3), (1, 1), (2, 1), (2, 2), (3, 0), (3, 3)]
+    assert model.weight[1].tolist() == [0, 1, 0, 0]
+
+
+def test_rigls_update_takes_the_place_of_the_step_of_all_parameters():
+    model, _rigl, optimizer = after_one_update(
+        ss.RigL(0.5, update_every=1, drop_fraction=0.0), lr=0.1
+    )
+    assert model.weight.tolist() == WEIGHT
+    assert model.bias.tolist() == [1, 1]
+    assert not optimizer.state  # momentum has not heard of it
+    assert model.bias.grad.tolist() == [1, 1]
+    assert torch.equal(model.weight.grad, torch.tensor(GRADIENT) * ACTIVE)
+
+
+def test_what_set_drops_is_not_grown_in_the_same_update():
+    # A share of 1/3 of the 4 positive (1, 4, 7, 8) and of the 3 negative (−2, −3, −5) weights:
+    # 2 in all, the lowest of each sign.
+    model, mask, _ = after_one_update(ss.SET(0.5, update_every=1, drop_fraction=1 / 3))
+    grown = mask.mask["weight"] & ~ACTIVE
+    assert not mask.mask["weight"][1, 1]
+    assert not mask.mask["weight"][1, 3]
+    assert grown.sum() == 2
+    assert not model.weight[grown].any()
+
+
+def test_mest_weighs_the_gradient_in():
+    # |w| + 1·|g|: 5, 4, 7, 3, 9, 8, 6; ⌊0.3·7⌋ = 2 dropped: those with 3 and 4.
+    mest = ss.MEST(0.5, update_every=1, drop_fraction=0.3, gradient_weight=1.0)
+    _, mest, _ = after_one_update(mest)
+    assert not mest.mask["weight"][1, 3]
+    assert not mest.mask["weight"][0, 1]
+    assert mest.mask["weight"][1, 1]
+
+
+def test_snfs_grows_by_the_smoothed_gradient_over_all_positions():
+    snfs = ss.SNFS(0.5, update_every=1, drop_fraction=0.45, smoothing=0.9)
+    _, snfs, _ = after_one_update(snfs)
+    expected = 0.1 * torch.tensor(GRADIENT)
+    torch.testing.assert_close(snfs.memory["momentum"]["weight"], expected)
+    assert positions(snfs.mask) == [(0, 0), (0, 2), (0, 3), (2, 1), (2, 2), (3, 0), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "next_threshold", "dropped"),
+    [(1.5, 3.0, 1), (2.5, 2.5, 2), (3.5, 1.75, 3)],
+)
+def test_dsr_drops_below_a_threshold_that_adapts(threshold, next_threshold, dropped):
+    dsr = ss.DSR(0.5, update_every=1, threshold=threshold, drop_fraction=2 / 7)
+    _, dsr, _ = after_one_update(dsr)
+    assert dsr.memory["threshold"] == next_threshold
+    assert (ACTIVE & ~dsr.mask["weight"]).sum() == dropped
+    assert dsr.mask.count == 7
+
+
+def test_deep_r_drops_what_changed_sign():
+    # w − lr·(g + 0.1·w) at lr = 0.5 without momentum's memory: (1, 1): 1 − 0.5·6.1 < 0.
+    model, deep_r, _ = after_one_update(ss.DeepR(0.5, shrinkage=0.0), lr=0.5)
+    kept = deep_r.mask["weight"] & ACTIVE
+    assert positions({"weight": ACTIVE & ~kept}) == [(1, 1)]
+    assert deep_r.mask.count == 7
+    grown = deep_r.mask["weight"] & ~ACTIVE
+    assert not model.weight[grown].any()
+
+
+def test_deep_r_shrinks_towards_zero():
+    model, _, _ = after_one_update(ss.DeepR(0.5, shrinkage=1.0), lr=0.1)
+    # (0, 0): 4 − 0.1·(1 + 0.4) − 0.1·1; (3, 3): −5 − 0.1·(1 − 0.5) + 0.1·1
+    assert model.weight[0, 0].item() == pytest.approx(3.76)
+    assert model.weight[3, 3].item() == pytest.approx(-4.95)
+
+
+def test_granet_prunes_and_regenerates():
+    # From 7 to 16 − 12 = 4 weights: 4, 7, 8, −5; ⌊0.5·4⌋ = 2 dropped: 4 and −5; grown: 9 and −8.
+    granet = ss.GraNet(0.75, initial_sparsity=0.5, prune_until=1, update_every=1, drop_fraction=0.5)
+    _, granet, _ = after_one_update(granet)
+    assert positions(granet.mask) == [(0, 2), (2, 1), (2, 2), (3, 0)]
+
+
+def test_srigl_ablates_the_neuron_with_few_salient_weights():
+    # 2 of 7 dropped: 1 and −2, all that row 1 has. Salient besides the kept: 9 and −8. Rows have
+    # 3, 0, 2, 2 salient weights; with γ = 0.9 and k = 7/4, row 1 is ablated. The others share
+    # 7: 3, 2, 2. Row 0: 4, −3 and 9; row 2: 8 and −8; row 3: 7, −5.
+    srigl = ss.SRigL(0.5, update_every=1, drop_fraction=0.3, ablation=0.9)
+    _, srigl, _ = after_one_update(srigl)
+    assert positions(srigl.mask) == [(0, 0), (0, 1), (0, 2), (2, 1), (2, 2), (3, 0), (3, 3)]
+
+
+def test_ties_go_to_the_lower_index():
+    class Flat(ss.DropGrow):
+        def drop_score(self, name):
+            return torch.ones(4, 4)
+
+        def grow_score(self, name):
+            return torch.zeros(4, 4)
+
+    _, flat, _ = after_one_update(Flat(0.5, update_every=1, drop_fraction=0.45))
+    # Kept: the first four active ones; grown: the first three that were closed.
+    assert positions(flat.mask) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 3)]
+
+
+def test_the_drop_share_decays_by_a_cosine():
+    rigl = ss.RigL(0.5, update_every=25, update_until=100, drop_fraction=0.4)
+    assert [round(rigl.drop_share(t), 4) for t in (0, 25, 50, 75, 100)] == [
+        0.4, 0.3414, 0.2, 0.0586, 0.0,
+    ]  # fmt: skip
+    assert [rigl.due(t) for t in (24, 25, 75, 100)] == [False, True, True, False]
+
+
+def test_itop_counts_what_was_explored():
+    sparsifier = ss.SETITOP(0.5, update_every=1, drop_fraction=0.45)
+    after_one_update(sparsifier)
+    assert sparsifier.explored == (7 + 3) / 16

@@ -1,0 +1,110 @@
+"""Masks chosen before training."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import sparsescape as ss
+
+X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+Y = X[:, :3].argmax(1)
+
+
+def make_model(bias=True):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(6, 10, bias=bias), nn.ReLU(), nn.Linear(10, 8, bias=bias), nn.ReLU(),
+        nn.Linear(8, 3, bias=bias),
+    )  # fmt: skip
+
+
+def attach(sparsifier, model):
+    return sparsifier.attach(model, torch.optim.SGD(model.parameters(), lr=0.1)).mask
+
+
+@pytest.mark.parametrize("method", [ss.SNIP, ss.FORCE, ss.GraSP])
+def test_the_count_is_exact(method):
+    model = make_model()
+    before = {n: p.clone() for n, p in model.named_parameters() if p.ndim < 2}
+    mask = attach(method(sparsity=0.9, data=(X, Y), loss=F.cross_entropy), model)
+    assert mask.count == 164 - round(0.9 * 164)
+    mask.check_contains(model)
+    for name, value in before.items():
+        assert torch.equal(value, model.get_parameter(name))
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_snip_is_weight_times_gradient():
+    model = make_model()
+    F.cross_entropy(model(X), Y).backward()
+    expected = {n: (p * p.grad).abs() for n, p in model.named_parameters() if p.ndim > 1}
+    for name, score in ss.scores.snip(make_model(), (X, Y)).items():
+        torch.testing.assert_close(score, expected[name])
+
+
+def test_snip_sees_all_batches():
+    whole = ss.scores.snip(make_model(), (X, Y))
+    parts = ss.scores.snip(make_model(), [(X[:15], Y[:15]), (X[15:], Y[15:])])
+    for name in whole:
+        torch.testing.assert_close(whole[name], parts[name])
+
+
+def test_snip_at_density_one_keeps_all():
+    assert attach(ss.SNIP(sparsity=0.0, data=(X, Y)), make_model()).sparsity == 0
+
+
+def test_iterative_snip_is_nested_and_force_may_recover():
+    def masks(method):
+        return [
+            method(sparsity=s, data=(X, Y), rounds=r).first_mask(make_model())
+            for s, r in ((1 - 0.1**0.5, 1), (0.9, 2))
+        ]
+
+    first, second = masks(ss.SNIP)
+    assert not (second & ~first).count
+    assert attach(ss.SNIP(0.9, data=(X, Y), rounds=9), make_model()).count == 16
+    first, second = masks(ss.FORCE)
+    assert (second & ~first).count
+
+
+def test_grasp_predicts_the_change_of_the_gradient_norm():
+    model = make_model().double()
+    data = (X.double(), Y)
+    score = ss.scores.grasp(model, data)["2.weight"][3, 4].item()
+
+    def flow(scale):
+        twin = make_model().double()
+        twin[2].weight.data[3, 4] *= scale
+        gradient = ss.Objective(twin, data).gradient(twin)
+        return sum(float(g.square().sum()) for g in gradient.values())
+
+    slope = (flow(1 + 1e-4) - flow(1 - 1e-4)) / 2e-4
+    assert 2 * score == pytest.approx(slope, rel=1e-3)
+
+
+def test_synflow_is_conserved_from_layer_to_layer():
+    found = ss.scores.synflow(make_model(bias=False), X)
+    sums = [score.sum().item() for score in found.values()]
+    assert sums == pytest.approx([sums[0]] * 3, rel=1e-12)
+
+
+def test_synflow_needs_no_data_and_avoids_collapse():
+    model = make_model(bias=False)
+    one = ss.SynFlow(0.95, inputs=X).first_mask(model)
+    other = ss.SynFlow(0.95, inputs=torch.zeros(3, 6)).first_mask(model)
+    assert one == other
+    assert one.count == 164 - round(0.95 * 164)
+    assert min(one.counts.values()) > 0
+
+
+def test_any_score_of_the_weights_alone():
+    model = make_model()
+    expected = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.75)
+    assert attach(ss.AtInitialization(0.75, score_of=ss.scores.magnitude), model) == expected
+
+
+def test_what_is_dense_is_not_scored():
+    mask = attach(ss.SNIP(sparsity=0.9, data=(X, Y), dense=["4"]), make_model())
+    assert list(mask) == ["0.weight", "2.weight"]
+    assert mask.count == 14

@@ -1,0 +1,70 @@
+"""What an optimizer gives a fresh element is observed."""
+
+import pytest
+import torch
+
+from sparsescape.sparsifiers.fresh import fresh_values
+
+
+class Stubborn(torch.optim.Optimizer):
+    """It cannot be built from its settings, and starts its state at 3."""
+
+    def __init__(self, params, helper):
+        helper.append(1)
+        super().__init__(params, {"lr": 0.1})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                if not state:
+                    state.update(level=torch.full_like(parameter, 3.0), count=0)
+                state["level"].mul_(0.5)
+                state["count"] += 1
+
+
+def found(optimizer, steps=0):
+    weight = optimizer.param_groups[0]["params"][0]
+    for _ in range(steps):
+        weight.grad = torch.randn_like(weight)
+        optimizer.step()
+    before = torch.random.get_rng_state()
+    values = fresh_values(optimizer, optimizer.param_groups[0], weight)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    return values
+
+
+def weight():
+    return torch.nn.Parameter(torch.ones(4, 3))
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: torch.optim.SGD([weight()], lr=0.1, momentum=0.9), {}),
+        (lambda: torch.optim.Adam([weight()], amsgrad=True), {}),
+        (lambda: torch.optim.Adamax([weight()]), {}),
+        (lambda: torch.optim.Rprop([weight()], lr=0.125), {"step_size": 0.125}),
+        (lambda: torch.optim.Adagrad([weight()], initial_accumulator_value=0.5), {"sum": 0.5}),
+        (lambda: Stubborn([weight()], []), {"level": 3.0}),
+    ],
+)
+def test_the_value_is_the_first_one(make, expected, steps):
+    assert found(make(), steps) == expected
+
+
+def test_an_optimizer_that_no_twin_can_be_made_of_counts_as_zeros():
+    assert found(torch.optim.LBFGS([weight()])) == {}
+
+
+def test_the_users_optimizer_is_left_alone():
+    optimizer = Stubborn([weight()], [])
+    called = []
+    optimizer.register_step_post_hook(lambda *_: called.append(1))
+    found(optimizer)
+    assert called == []
+    assert not optimizer.state
+    found(optimizer, steps=1)
+    assert called == [1]
