@@ -16,6 +16,8 @@ from torch import Tensor
 from .errors import InputError
 from .points import PointLike, as_point, named_weights, plain_name
 
+_FORMAT = "sparsescape.mask/1"
+
 
 @dataclass(frozen=True)
 class _Positions:
@@ -46,7 +48,9 @@ class _Positions:
         return active.reshape(self.shape)
 
     def as_indices(self) -> Tensor:
-        return self.held.reshape(-1).nonzero().reshape(-1) if self.is_dense else self.held.long()
+        if self.is_dense:
+            return self.held.reshape(-1).nonzero().reshape(-1)
+        return self.held.to(torch.int64, copy=True)
 
 
 def _narrow(indices: Tensor, size: int) -> Tensor:
@@ -164,7 +168,7 @@ class Mask(Mapping[str, Tensor]):
 
     @classmethod
     def _from_one_threshold(cls, scores: Mapping[str, Tensor], sparsity: float) -> Mask:
-        flat = torch.cat([score.detach().reshape(-1).float() for score in scores.values()])
+        flat = torch.cat([score.detach().reshape(-1) for score in scores.values()])
         active = top(flat, keep_count(flat.numel(), sparsity))
         parts = active.split([score.numel() for score in scores.values()])
         return cls({n: p.reshape(scores[n].shape) for n, p in zip(scores, parts, strict=True)})
@@ -299,7 +303,8 @@ class Mask(Mapping[str, Tensor]):
 
         held = {name: p.held.contiguous() for name, p in self._positions.items()}
         shapes = json.dumps({name: list(shape) for name, shape in self.shapes.items()})
-        save_file(held, str(path), metadata={"format": "sparsescape.mask/1", "shapes": shapes})
+        # One entry only: safetensors writes several in an order that changes from run to run.
+        save_file(held, str(path), metadata={_FORMAT: shapes})
 
     @classmethod
     def load(cls, path: str | Path) -> Mask:
@@ -308,15 +313,18 @@ class Mask(Mapping[str, Tensor]):
         Raises:
             InputError: the file is not a mask.
         """
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(str(path), framework="pt") as file:
+        try:
+            opened = safe_open(str(path), framework="pt")
+        except SafetensorError as error:
+            raise InputError(f"{path} is not a mask: {error}.") from error
+        with opened as file:
             metadata = file.metadata() or {}
-            if not metadata.get("format", "").startswith("sparsescape.mask/"):
+            if _FORMAT not in metadata:
                 raise InputError(f"{path} is not a mask.")
-            shapes = json.loads(metadata["shapes"])
             mask = cls({})
-            for name, shape in shapes.items():
+            for name, shape in json.loads(metadata[_FORMAT]).items():
                 mask._positions[name] = _Positions(torch.Size(shape), file.get_tensor(name))
         return mask
 
@@ -332,8 +340,8 @@ def keep_count(size: int, sparsity: float) -> int:
     """
     if not 0 <= sparsity <= 1:
         raise InputError(f"Sparsity is a number from 0 to 1, not {sparsity}.")
-    # Sparsities arrive as 1 − density: without this, 1 − 0.9 would turn some halves around.
-    return size - round(round(sparsity * size, 6))
+    # Sparsities arrive as 1 − density, whose last bits would turn some halves around.
+    return size - round(round(sparsity, 12) * size)
 
 
 def top(scores: Tensor, count: int) -> Tensor:

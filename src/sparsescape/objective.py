@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
@@ -51,8 +51,9 @@ class Objective:
             from a pass over the data with the point's weights, as in Garipov et al. 2018,
             section 3.3. ``"stored"``: from the point's own buffers, or else the model's.
             ``"batch"``: from each batch. A model without BatchNorm is the same under all three.
-        batch_size: examples per forward pass where data are tensors. It changes time and memory,
-            not the loss (``batch_norm="batch"`` apart).
+        batch_size: at most so many examples per forward pass where data are tensors. It changes
+            time and memory, not the loss; BatchNorm's statistics, unless stored, are those of
+            batches of this size.
 
     Raises:
         InputError: the data set is empty, or inputs and targets differ in number.
@@ -72,11 +73,12 @@ class Objective:
         *,
         weight_decay: float = 0.0,
         batch_norm: BatchNormMode = "recompute",
-        batch_size: int = 2048,
+        batch_size: int = 512,
     ):
         if batch_norm not in ("recompute", "stored", "batch"):
             raise InputError(f"batch_norm is recompute, stored or batch, not {batch_norm!r}.")
-        self.data = check_data(data) if _is_pair(data) else data
+        self.data = data
+        self._pair = check_data(data) if _is_pair(data) else None
         self.loss = loss
         self.weight_decay = weight_decay
         self.batch_norm = batch_norm
@@ -110,8 +112,6 @@ class Objective:
                 hits = outputs.argmax(1) == targets
                 correct += float(hits.sum()) * len(targets) / hits.numel()
             count += len(targets)
-        if not count:
-            raise InputError("The data set is empty.")
         return Evaluation(
             loss=total / count + float(self._penalty(state)),
             accuracy=correct / count if classes else None,
@@ -124,7 +124,8 @@ class Objective:
         BatchNorm uses the batch's statistics here, as training does, unless ``"stored"``.
         """
         inputs, targets = batch
-        state = {self._names[name]: tensor for name, tensor in point.items()}
+        free = set(self._parameters)  # what else a point carries is no coordinate: no gradient
+        state = {self._names[n]: t if n in free else t.detach() for n, t in point.items()}
         if self._norms and self.batch_norm != "stored":
             buffers = {n: b.clone() for n, b in self._model.named_buffers()}
             self._set_norms(training=True)
@@ -137,7 +138,10 @@ class Objective:
     # ------------------------------------------------------------------ derivatives
 
     def gradient(self, point: PointLike) -> Point:
-        """∇L at the point, over the whole data set: parameter name → gradient."""
+        """∇L at the point, over the whole data set: parameter name → gradient.
+
+        BatchNorm's statistics are held at what they are at this point.
+        """
         return self._differentiate(point, None)
 
     def hessian_vector_product(self, point: PointLike, vector: Mapping[str, Tensor]) -> Point:
@@ -164,9 +168,7 @@ class Objective:
         return {n: t / count + self.weight_decay * direction[n] for n, t in total.items()}
 
     @staticmethod
-    def _first_or_second(
-        loss: Tensor, free: Point, vector: Mapping[str, Tensor] | None
-    ) -> Point:
+    def _first_or_second(loss: Tensor, free: Point, vector: Mapping[str, Tensor] | None) -> Point:
         second = vector is not None
         names, tensors = list(free), list(free.values())
         grads = torch.autograd.grad(
@@ -176,26 +178,29 @@ class Objective:
             slope = sum((g * vector[n]).sum() for n, g in zip(names, grads, strict=True))
             if not isinstance(slope, Tensor) or not slope.requires_grad:
                 return {n: torch.zeros_like(t) for n, t in free.items()}
-            grads = torch.autograd.grad(
-                slope, tensors, allow_unused=True, materialize_grads=True
-            )
+            grads = torch.autograd.grad(slope, tensors, allow_unused=True, materialize_grads=True)
         return dict(zip(names, grads, strict=True))
 
     # ------------------------------------------------------------------ data and state
 
     def batches(self) -> Iterator[Batch]:
-        """The data in order, in batches."""
-        if not _is_pair(self.data):
-            return iter(self.data)
-        inputs, targets = self.data
-        sizes = self.batch_size
-        return zip(inputs.split(sizes), targets.split(sizes), strict=True)
+        """The data in order, in batches.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self._pair is None:
+            return _quietly(cast("Iterable[Batch]", self.data))
+        inputs, targets = self._pair
+        # Evenly, so that no batch of one is left over, which BatchNorm could not take.
+        count = math.ceil(len(inputs) / self.batch_size)
+        return zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True)
 
     def tensors(self) -> Batch:
         """The data as one pair of tensors; those of a data loader are gathered."""
-        if _is_pair(self.data):
-            return self.data
-        inputs, targets = zip(*self.data, strict=True)
+        if self._pair is not None:
+            return self._pair
+        inputs, targets = zip(*self.batches(), strict=True)
         return torch.cat(inputs), torch.cat(targets)
 
     def check(self, point: PointLike) -> Point:
@@ -220,9 +225,7 @@ class Objective:
         state = {self._names[name]: tensor for name, tensor in point.items()}
         if not self._norms or self.batch_norm == "stored":
             return state
-        statistics = {
-            n: b.clone() for n, b in self._model.named_buffers() if is_statistic(n)
-        }
+        statistics = {n: b.clone() for n, b in self._model.named_buffers() if is_statistic(n)}
         state = {**state, **statistics}
         if self.batch_norm == "recompute":
             self._recompute(state)
@@ -230,15 +233,17 @@ class Objective:
 
     @torch.no_grad()
     def _recompute(self, state: dict[str, Tensor]) -> None:
-        """Replace the statistics in ``state`` by their mean over all batches of the data."""
+        """Replace the statistics in ``state`` by their mean over all examples of the data."""
         for name, tensor in state.items():
             if is_statistic(name):
                 tensor.fill_(1 if name.endswith("running_var") else 0)
         momenta = [norm.momentum for norm in self._norms]
         self._set_norms(training=True)
-        for norm in self._norms:
-            norm.momentum = None  # None: a plain average over the batches
+        seen = 0
         for inputs, _ in self.batches():
+            seen += len(inputs)
+            for norm in self._norms:
+                norm.momentum = len(inputs) / seen  # a running mean over examples, not batches
             functional_call(self._model, state, (inputs,))
         self._set_norms(training=False)
         for norm, momentum in zip(self._norms, momenta, strict=True):
@@ -269,12 +274,25 @@ def check_data(data: Batch) -> Batch:
     return inputs, targets
 
 
-def is_finite(value: float | None) -> bool:
-    """Whether a loss is a number that can be compared."""
-    return value is not None and math.isfinite(value)
+def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches, with torch's random state left alone: a DataLoader draws from it even where it
+    does not shuffle."""
+    found, state = False, torch.get_rng_state()
+    source = iter(batches)
+    torch.set_rng_state(state)
+    while True:
+        state = torch.get_rng_state()
+        batch = next(source, None)
+        torch.set_rng_state(state)
+        if batch is None:
+            break
+        found = True
+        yield batch
+    if not found:
+        raise InputError("The data set is empty.")
 
 
-def _is_pair(data: object) -> bool:
+def _is_pair(data: object) -> TypeGuard[Batch]:
     return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor)
 
 

@@ -125,6 +125,7 @@ def move_to(model: nn.Module, point: PointLike) -> None:
                 f"{name!r} has shape {tuple(targets[name].shape)} in the model "
                 f"and {tuple(value.shape)} in the point."
             )
+    for name, value in point.items():
         targets[name].copy_(value)
 
 

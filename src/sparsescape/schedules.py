@@ -31,7 +31,9 @@ def cosine(initial: float, final: float = 0.0, *, end: int, begin: int = 0) -> S
     >>> [round(cosine(1.0, end=4)(step), 3) for step in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
-    return _between(begin, end, lambda p: final + (initial - final) * (1 + math.cos(math.pi * p)) / 2)
+    return _between(
+        begin, end, lambda p: final + (initial - final) * (1 + math.cos(math.pi * p)) / 2
+    )
 
 
 def cubic(initial: float, final: float, *, begin: int, end: int) -> Schedule:
@@ -63,6 +65,8 @@ def _between(begin: int, end: int, value: Callable[[float], float]) -> Schedule:
     def at(step: int) -> float:
         if step >= end:
             return value(1.0)
-        return value(max(0.0, (step - begin) / (end - begin)))
+        if step <= begin:
+            return value(0.0)
+        return value((step - begin) / (end - begin))
 
     return at

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import Point, PointLike, is_statistic, snapshot
+from ..points import Point, PointLike, as_point, is_statistic, named_parameters, snapshot
 
 
 class Curve(nn.Module):
@@ -20,8 +20,8 @@ class Curve(nn.Module):
     ends and are one parameter, ``control``, so that finding a path is training. With
     ``subspace`` they are held in it: outside the mask every point of the curve is exactly 0.
 
-    Parameters follow the curve. Buffers that an end carries (BatchNorm's statistics) follow the
-    straight line between the ends' buffers.
+    Parameters follow the curve. Buffers that the ends carry (BatchNorm's statistics) follow the
+    straight line between the ends' buffers; integers stay those of the start.
 
     Args:
         start, end: points or models; copied.
@@ -40,10 +40,11 @@ class Curve(nn.Module):
         self, start: PointLike, end: PointLike, *, bends: int, subspace: Mask | None = None
     ):
         super().__init__()
+        coordinates = _coordinates(start) & _coordinates(end)
         self.start, self.end = snapshot(start), snapshot(end)
         self.subspace = subspace
         self._check_ends()
-        self._shapes = {n: p.shape for n, p in self.start.items() if not is_statistic(n)}
+        self._shapes = {n: p.shape for n, p in self.start.items() if n in coordinates}
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         ends = torch.stack([self._flatten(self.start), self._flatten(self.end)])
         self.register_buffer("ends", ends, persistent=False)
@@ -71,12 +72,12 @@ class Curve(nn.Module):
         """The point at t, buffers included; at t = 0 and t = 1 the ends, to the bit."""
         if t in (0, 1):
             return snapshot(self.end if t else self.start)
-        statistics = {
+        buffers = {
             n: torch.lerp(b, self.end[n], t) if b.is_floating_point() else b.clone()
             for n, b in self.start.items()
-            if is_statistic(n)
+            if n not in self._shapes
         }
-        return {**self.forward(t), **statistics}
+        return {**self.forward(t), **buffers}
 
     @torch.no_grad()
     def control_points(self) -> list[Point]:
@@ -87,20 +88,33 @@ class Curve(nn.Module):
             points.append({name: part.reshape(shape).clone() for (name, shape), part in parts})
         return points
 
+    @torch.no_grad()
+    def set_control_points(self, points: Sequence[Point]) -> None:
+        """Put the free control points where they were (see :meth:`control_points`).
+
+        Raises:
+            InputError: there are more or fewer of them than the curve has.
+        """
+        if len(points) != len(self.control):
+            raise InputError(
+                f"The curve has {len(self.control)} free control points, not {len(points)}."
+            )
+        for row, point in zip(self.control, points, strict=True):
+            row.copy_(self._flatten(point))
+
     def _flatten(self, point: Point) -> Tensor:
         return torch.cat([point[name].reshape(-1) for name in self._shapes])
 
     def _openings(self) -> Tensor:
         """1 for coordinates that are free, 0 for those the subspace closes; a single 1 for all."""
-        device = next(iter(self.start.values())).device
         if self.subspace is None:
-            return torch.ones((), device=device)
+            return self.ends.new_ones(())
         parts = []
         for name, shape in self._shapes.items():
             free = name not in self.subspace
             active = torch.ones(shape) if free else self.subspace[name].float()
             parts.append(active.reshape(-1))
-        return torch.cat(parts).to(device)
+        return torch.cat(parts).to(self.ends)
 
     def _check_ends(self) -> None:
         for name in self.start.keys() ^ self.end.keys():
@@ -114,9 +128,18 @@ class Curve(nn.Module):
                 )
         shared = self.start.keys() & self.end.keys()
         self.start = {n: p for n, p in self.start.items() if n in shared}
+        self.end = {n: p for n, p in self.end.items() if n in shared}
         if self.subspace is not None:
             self.subspace.check_contains(self.start, "The start of the curve")
             self.subspace.check_contains(self.end, "The end of the curve")
+
+
+def _coordinates(end: PointLike) -> set[str]:
+    """The names that span weight space: a model's parameters; in a mapping, which does not say
+    what is a buffer, every tensor of real numbers but BatchNorm's statistics."""
+    if isinstance(end, nn.Module):
+        return set(named_parameters(end))
+    return {n for n, p in as_point(end).items() if p.is_floating_point() and not is_statistic(n)}
 
 
 class Bezier(Curve):
@@ -172,11 +195,11 @@ class PolygonalChain(Curve):
     def __init__(
         self, start: PointLike, end: PointLike, *, bends: int = 1, subspace: Mask | None = None
     ):
+        if bends < 0:
+            raise InputError(f"A polygonal chain has 0 bends or more, not {bends}.")
         self.bends = bends
         super().__init__(start, end, bends=bends, subspace=subspace)
 
     def coefficients(self, t: float) -> Sequence[float]:
         pieces = self.bends + 1
         return [max(0.0, 1 - abs(t * pieces - k)) for k in range(pieces + 1)]
-
-

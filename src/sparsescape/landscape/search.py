@@ -67,7 +67,7 @@ def fit_curve(
     run = Run(
         module=curve,
         loss=lambda step: objective.batch_loss(curve(t[step]), batches(step)),
-        optimizer=torch.optim.SGD(curve.parameters(), lr=lr, momentum=momentum),
+        optimizer=torch.optim.SGD(curve.parameters(), lr=lr, momentum=momentum, fused=True),
         learning_rate=cosine(lr, end=steps),
         steps=steps,
     )

@@ -26,15 +26,25 @@ class Entry:
     """``"module:function"`` of a function from (recipe, data root) to a Problem."""
 
 
+_DIGITS = Recipe(
+    steps=2000,
+    batch_size=50,
+    lr=0.1,
+    weight_decay=1e-3,
+    prune_begin=500,
+    prune_end=1300,
+    prune_every=50,
+)
+
 CATALOGUE: dict[str, Entry] = {
     "digits-conv": Entry(
-        "8×8 digits (scikit-learn); two strided 3×3 convolutions of 16 and 32 filters, 64 hidden",
-        Recipe(steps=2000, batch_size=100, lr=0.1, prune_every=50),
+        "8×8 digits (scikit-learn); two 3×3 convolutions of 16 and 32 filters, 64 hidden",
+        _DIGITS,
         "sparsescape.problems.digits:conv",
     ),
     "digits-mlp": Entry(
         "8×8 digits (scikit-learn); perceptron 64-300-100-10",
-        Recipe(steps=2000, batch_size=100, lr=0.1, prune_every=50),
+        _DIGITS,
         "sparsescape.problems.digits:mlp",
     ),
     "mnist-lenet300": Entry(
@@ -140,7 +150,8 @@ def _from_file(problem: str) -> Problem:
 
     path, function = _split(problem)
     spec = importlib.util.spec_from_file_location(f"sparsescape_user_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
@@ -150,7 +161,10 @@ def _from_file(problem: str) -> Problem:
     make = getattr(module, function, None)
     if not callable(make):
         raise InputError(f"{path} has no function named {function!r}.")
-    made = make()
+    try:
+        made = make()
+    except Exception as error:  # likewise
+        raise InputError(f"{function} in {path} fails: {type(error).__name__}: {error}") from error
     if not isinstance(made, Problem):
         raise InputError(f"{function} in {path} made a {type(made).__name__}, not an ss.Problem.")
     return made

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,15 +19,17 @@ _TEST = 360
 
 
 def conv(recipe: Recipe, data_root: str | None = None) -> Problem:
-    """A small all-convolutional front (strides for pooling, Springenberg et al. 2015)."""
+    """Two 3×3 convolutions of 16 and 32 filters with max pooling, 64 hidden units."""
     train, test = digits()
 
     def model() -> nn.Module:
         return he_normal(
             nn.Sequential(
-                nn.Conv2d(1, 16, 3, stride=2, padding=1),
+                nn.Conv2d(1, 16, 3, padding=1),
+                nn.MaxPool2d(2),
                 nn.ReLU(),
-                nn.Conv2d(16, 32, 3, stride=2, padding=1),
+                nn.Conv2d(16, 32, 3, padding=1),
+                nn.MaxPool2d(2),
                 nn.ReLU(),
                 nn.Flatten(),
                 nn.Linear(128, 64),
@@ -57,15 +63,27 @@ def mlp(recipe: Recipe, data_root: str | None = None) -> Problem:
 def digits() -> tuple[Batch, Batch]:
     """1437 examples for training and 360 for testing, in a fixed shuffled order.
 
-    Inputs are (n, 1, 8, 8), standardized by the training set's mean and deviation.
+    Inputs are (n, 1, 8, 8), from 0 to 1; the background is 0, as is what convolutions pad with.
     """
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    inputs = torch.tensor(data.images, dtype=torch.float32).unsqueeze(1)
-    targets = torch.tensor(data.target, dtype=torch.int64)
+    table = torch.from_numpy(_table())
+    inputs = table[:, :64].float().reshape(-1, 1, 8, 8) / 16
+    targets = table[:, 64].long()
     order = torch.randperm(len(inputs), generator=generator(0, "digits split"))
     inputs, targets = inputs[order], targets[order]
-    mean, deviation = inputs[_TEST:].mean(), inputs[_TEST:].std()
-    inputs = (inputs - mean) / deviation
+    # With one channel these strides mean the same and say channels-last, in which torch's
+    # convolutions and pooling on a CPU take three quarters of the time.
+    inputs = inputs.as_strided(inputs.shape, (64, 1, 8, 1))
     return (inputs[_TEST:], targets[_TEST:]), (inputs[:_TEST], targets[:_TEST])
+
+
+def _table() -> np.ndarray:
+    """One row per example: 64 pixels from 0 to 16, and the digit.
+
+    The file is read where scikit-learn keeps it: its own ``load_digits`` does just that, but
+    takes a second longer, for importing most of scikit-learn and of scipy.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    return np.loadtxt(path, delimiter=",", dtype=np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -99,13 +100,22 @@ def _read_idx(path: Path) -> np.ndarray:
     if path.is_file():
         data = path.read_bytes()
     elif path.with_name(path.name + ".gz").is_file():
-        data = gzip.decompress(path.with_name(path.name + ".gz").read_bytes())
+        data = _unpacked(path.with_name(path.name + ".gz"))
     else:
         raise InputError(f"There is no {path.name} in {path.parent}.")
     if data[:3] != b"\x00\x00\x08":
         raise InputError(f"{path} is not a file of unsigned bytes in the idx format.")
+    if len(data) < 4 or len(data) < 4 + 4 * data[3]:
+        raise InputError(f"{path} is cut short: it ends within its header.")
     shape = np.frombuffer(data, ">u4", count=data[3], offset=4).astype(int)
     start = 4 + 4 * len(shape)
     if len(data) - start != shape.prod():
         raise InputError(f"{path} is cut short: {len(data) - start} of {shape.prod()} bytes.")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be unpacked: {error}") from error

@@ -59,12 +59,13 @@ class Problem:
                 differ in number, a loss that rejects the targets, a model that returns NaN or has
                 nothing to make sparse.
         """
-        for split, data in (("training", self.train), ("test", self.test)):
-            try:
-                check_data(data)
-            except InputError as error:
-                raise InputError(f"The {split} data cannot be used: {error}") from None
-        model = self.make_model(0)
+        _check_split("training", self.train)
+        _check_split("test", self.test)
+        try:
+            model = self.make_model(0)
+        except Exception as error:  # whatever a user's function raises is for the user to read
+            message = f"{type(error).__name__}: {_first_line(error)}"
+            raise InputError(f"The problem's model function fails: {message}") from error
         if not isinstance(model, nn.Module):
             raise InputError(f"The problem's model function made a {type(model).__name__}.")
         named_weights(model, self.dense)
@@ -77,6 +78,8 @@ class Problem:
             outputs = model(inputs)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"The model cannot take the inputs: {_first_line(error)}") from error
+        if not isinstance(outputs, Tensor):
+            raise InputError(f"The model returns a {type(outputs).__name__}, not a tensor.")
         if not outputs.isfinite().all():
             raise InputError("The model returns NaN or infinite numbers where it starts.")
         try:
@@ -88,6 +91,16 @@ class Problem:
             ) from error
         if loss.ndim or not loss.isfinite():
             raise InputError("The loss must be one finite number, the mean over a batch.")
+
+
+def _check_split(split: str, data: Batch) -> None:
+    pair = isinstance(data, (tuple, list)) and len(data) == 2
+    if not pair or not all(isinstance(part, Tensor) for part in data):
+        raise InputError(f"The {split} data must be a pair of tensors: inputs and targets.")
+    try:
+        check_data(data)
+    except InputError as error:
+        raise InputError(f"The {split} data cannot be used: {error}") from None
 
 
 def _first_line(error: Exception) -> str:

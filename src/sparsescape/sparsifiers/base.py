@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from ..errors import InputError
 from ..masks import Mask
 from ..points import named_parameters, named_weights
+from .closing import bits_of, close_
 from .gradients import DenseGradients
 from .hooks import hook_gradient, hook_steps, skipped
 from .owners import Owners, parameters, unwrapped
@@ -67,7 +68,9 @@ class Sparsifier:
         self._counts: list[int] = []
         self._handles: list[Any] = []
         self._weights: dict[str, nn.Parameter] = {}
-        self._multipliers: dict[str, Tensor] = {}
+        self._bits: dict[str, Tensor] = {}
+        self.densities: dict[str, float] = {}
+        """Weight name → share of active weights, now."""
         self._gradients = DenseGradients(self._close_gradient)
 
     # ------------------------------------------------------------------ what a method says
@@ -111,7 +114,8 @@ class Sparsifier:
         self._weights = {name: named[name] for name in first}
         self._owners = Owners(self._weights, [unwrapped(o) for o in optimizers])
         self._fresh = self._owners.fresh()
-        self._counts = [0] * len(optimizers)
+        self.step, self._counts = 0, [0] * len(optimizers)
+        self.densities.clear()
         closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
         self._set_mask(first)
         self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
@@ -258,10 +262,11 @@ class Sparsifier:
     def _set_mask(self, mask: Active) -> None:
         for name, weight in self._weights.items():
             active = mask[name]
-            if not active.any():
+            count = int(active.count_nonzero())
+            self.densities[name] = count / max(active.numel(), 1)
+            if not count:
                 self._collapsed(name)
-            # As numbers, not bools: one multiplication without a conversion at every step.
-            self._multipliers[name] = share(active, weight).to(local(weight).dtype)
+            self._bits[name] = bits_of(share(active, weight), local(weight).dtype)
         self._owners.forget_mixed_state()
         self._hold(*range(len(self._counts)))
 
@@ -272,28 +277,22 @@ class Sparsifier:
         warnings.warn(message, LayerCollapse, stacklevel=2)
 
     def _close_gradient(self, name: str, grad: Tensor) -> None:
-        grad.mul_(self._multipliers[name])
+        close_(grad, self._bits[name])
 
     @torch.no_grad()
     def _hold(self, *indices: int) -> None:
-        """Weights, and the optimizer's state of their shape, times the mask, in one fused pass."""
-        tensors: list[Tensor] = []
-        multipliers: list[Tensor] = []
+        """Close weights, and the optimizer's state of their shape, outside the mask."""
         for name, weight in self._weights.items():
             if self._owners.index(name) not in indices:
                 continue
-            multiplier, fresh = self._multipliers[name], self._fresh[name]
-            tensors.append(local(weight))
-            multipliers.append(multiplier)
+            bits, fresh = self._bits[name], self._fresh[name]
+            close_(local(weight), bits)
             for key, value in self._owners.state(name).items():
                 if key in fresh:
-                    local(value).masked_fill_(multiplier == 0, fresh[key])
+                    local(value).masked_fill_(bits == 0, fresh[key])
                 else:
-                    tensors.append(local(value))
-                    multipliers.append(multiplier)
-        if tensors:
-            torch._foreach_mul_(tensors, multipliers)
+                    close_(local(value), bits)
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""
-        return put_together(self._multipliers[name], self._weights[name]) != 0
+        return put_together(self._bits[name], self._weights[name]) != 0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .. import distributions, schedules, scores
 from ..errors import InputError
@@ -33,8 +32,12 @@ class Magnitude(Sparsifier):
 
     def largest(self, point: PointLike, sparsity: float, among: Active | None = None) -> Active:
         """The largest weights of a point; with ``among``, those of them that are in it."""
-        densities = self.distribution(point, sparsity=sparsity)  # type: ignore[operator]
-        return select(alive(scores.magnitude(point), among), densities, self.structure)
+        sizes = scores.magnitude(point)
+        if among is not None:
+            # An open weight that happens to be 0 still goes after all that were closed earlier.
+            sizes = {n: s.clamp(min=torch.finfo(s.dtype).tiny) * among[n] for n, s in sizes.items()}
+        densities = self.distribution(sizes, sparsity=sparsity)  # type: ignore[operator]
+        return select(sizes, densities, self.structure)
 
 
 @dataclass(eq=False)
@@ -88,6 +91,12 @@ class GradualMagnitude(Magnitude):
         self.schedule = schedules.cubic(
             self.initial_sparsity, self.sparsity, begin=self.begin, end=self.end
         )
+
+    def first_mask(self, model: nn.Module) -> Active:
+        if self.begin > 0:
+            return super().first_mask(model)
+        point = named_weights(gathered(model), self.dense)
+        return self.largest(point, self.schedule(0))
 
     def due(self, step: int) -> bool:
         """Whether the mask is updated after this step."""
@@ -174,13 +183,6 @@ class ACDC(Magnitude):
         if self.begin < step < self.end and rest == 0:
             return {n: torch.ones_like(a) for n, a in self.active.items()}
         return None
-
-
-def alive(scores: Mapping[str, Tensor], among: Active | None) -> Mapping[str, Tensor]:
-    """The scores, those of closed weights below all others, an active weight of 0 included."""
-    if among is None:
-        return scores
-    return {n: s - (~among[n]).to(s) for n, s in scores.items()}
 
 
 def check_sparsity(sparsity: float) -> None:

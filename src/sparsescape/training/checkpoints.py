@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,19 @@ from typing import Any
 
 from torch import Tensor
 
+_STATE = "state"
+
 
 @dataclass
 class Checkpoint:
-    """One place on disk that holds the latest state of a run.
+    """One file on disk that holds the latest state of a run.
 
-    A state is any nesting of dicts and lists of tensors, numbers, strings and None. It is kept as
-    ``state.json`` beside ``tensors.safetensors``.
+    A state is any nesting of dicts and lists of tensors, numbers, strings and None. It is one
+    safetensors file, with everything that is no tensor as JSON in its metadata; a new one takes
+    the place of the old one in one step.
 
     Args:
-        path: a folder; made when it is first needed.
+        path: the file; its folder is made when it is first needed.
         every: seconds between two writes.
     """
 
@@ -34,31 +36,31 @@ class Checkpoint:
         return time.monotonic() - self._last >= self.every
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state beside the old one, then let it take its place."""
+        """Write the state; until it is whole the one before it stays."""
         from safetensors.torch import save_file
 
-        fresh, old = self.path.with_suffix(".new"), self.path.with_suffix(".old")
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        fresh.mkdir(parents=True)
         tensors: dict[str, Tensor] = {}
-        (fresh / "state.json").write_text(json.dumps(_take_out(state, tensors)))
-        save_file(tensors, str(fresh / "tensors.safetensors"))
-        if self.path.exists():
-            os.rename(self.path, old)
-        os.rename(fresh, self.path)
-        shutil.rmtree(old, ignore_errors=True)
+        text = json.dumps(_take_out(state, tensors))
+        fresh = self.path.with_name(self.path.name + ".new")
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, str(fresh), metadata={_STATE: text})
+        os.replace(fresh, self.path)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The latest state, or None where there is none."""
-        from safetensors.torch import load_file
+        from safetensors import safe_open
 
-        found = next((p for p in (self.path, self.path.with_suffix(".old")) if p.exists()), None)
-        if found is None:
+        if not self.path.exists():
             return None
-        state = json.loads((found / "state.json").read_text())
-        return _put_back(state, load_file(str(found / "tensors.safetensors")))
+        with safe_open(str(self.path), framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return _put_back(json.loads(file.metadata()[_STATE]), tensors)
+
+    def discard(self) -> None:
+        """Remove the file, and one that was being written."""
+        for path in (self.path, self.path.with_name(self.path.name + ".new")):
+            path.unlink(missing_ok=True)
 
 
 def _take_out(tree: Any, tensors: dict[str, Tensor]) -> Any:

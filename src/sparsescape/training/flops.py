@@ -31,22 +31,43 @@ class StepFlops:
 def step_flops(model: nn.Module, batch: Batch, loss: Loss) -> StepFlops:
     """Count one training step on a batch, per example.
 
+    What a module does itself belongs to its weights, shared by their sizes where it has several.
+
     >>> from torch.nn.functional import mse_loss
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     >>> step_flops(model, (torch.ones(5, 4), torch.ones(5, 2)), mse_loss)
     StepFlops(by_weight={'0.weight': 48, '1.weight': 36}, rest=0)
     """
+    model = copy.deepcopy(model)
+    counts, total = _counts(model, batch, loss)
+    weights = named_weights(model)
+    siblings: dict[str, int] = {}
+    for name, weight in weights.items():
+        owner = name.rpartition(".")[0]
+        siblings[owner] = siblings.get(owner, 0) + weight.numel()
+    examples = len(batch[0])
+    by_weight = {}
+    for name, weight in weights.items():
+        owner = name.rpartition(".")[0]
+        by_weight[name] = counts[owner] * weight.numel() // siblings[owner] // examples
+    return StepFlops(by_weight, total // examples - sum(by_weight.values()))
+
+
+def _counts(model: nn.Module, batch: Batch, loss: Loss) -> tuple[dict[str, int], int]:
+    """What each module does itself, its children apart, by its name; and all together."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = copy.deepcopy(model)
     inputs, targets = batch
-    with FlopCounterMode(display=False) as counter:
+    with torch.random.fork_rng(devices=()), FlopCounterMode(display=False) as counter:
         loss(model(inputs), targets).backward()
-    counts = {name: sum(by.values()) for name, by in counter.get_flop_counts().items()}
+    counted = counter.get_flop_counts()
     root = type(model).__name__
-    by_weight: dict[str, int] = {}
-    for name in named_weights(model):
-        owner = name.rpartition(".")[0]
-        by_weight[name] = counts.get(f"{root}.{owner}" if owner else root, 0) // len(inputs)
-    rest = counter.get_total_flops() // len(inputs) - sum(by_weight.values())
-    return StepFlops(by_weight, max(rest, 0))
+
+    def inclusive(name: str) -> int:
+        return sum(counted.get(f"{root}.{name}" if name else root, {}).values())
+
+    own = {}
+    for name, module in model.named_modules():
+        children = [f"{name}.{child}" if name else child for child, _ in module.named_children()]
+        own[name] = inclusive(name) - sum(inclusive(child) for child in children)
+    return own, counter.get_total_flops()

@@ -23,7 +23,9 @@ class Outcome:
     steps: int
     """Optimizer steps taken."""
     diverged: bool
-    """Whether it was given up at a loss that is not finite."""
+    """Whether it was given up, at a loss or a weight that is not finite."""
+    cost: float = 0.0
+    """The sum of what the steps cost."""
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Run:
         learning_rate: from the step to the learning rate.
         steps: how many optimizer steps.
         sparsifier: attached already.
+        cost: what the next step costs, in whatever is counted (FLOPs, say); added up.
 
     A run is the same bits however often it is interrupted: :meth:`train` with a checkpoint goes
     on from the last one.
@@ -48,6 +51,8 @@ class Run:
     learning_rate: Schedule
     steps: int
     sparsifier: Sparsifier | None = None
+    cost: Callable[[], float] = lambda: 0.0
+    spent: float = 0.0
 
     def train(
         self, checkpoint: Checkpoint | None = None, observe: Observer | None = None
@@ -63,10 +68,10 @@ class Run:
             if observe is not None:
                 observe(step, loss)
             if not math.isfinite(loss):
-                return Outcome(step, diverged=True)
+                return Outcome(step, diverged=True, cost=self.spent)
             if checkpoint is not None and checkpoint.due:
                 checkpoint.save(self.state(step + 1))
-        return Outcome(self.steps, diverged=False)
+        return Outcome(self.steps, not self._is_finite(), self.spent)
 
     def take(self, step: int) -> float:
         """One optimizer step; returns the loss before it. Nothing moves on a loss not finite."""
@@ -77,14 +82,20 @@ class Run:
         loss = self.loss(step)
         value = loss.item()
         if math.isfinite(value):
+            self.spent += self.cost()
             loss.backward()
             self.optimizer.step()
         return value
+
+    def _is_finite(self) -> bool:
+        return all(bool(p.isfinite().all()) for p in self.module.parameters())
 
     def state(self, step: int) -> dict[str, object]:
         """Everything that a step changes."""
         return {
             "step": step,
+            "random": torch.get_rng_state(),  # of dropout, say
+            "spent": self.spent,
             "module": dict(self.module.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "sparsifier": self.sparsifier and self.sparsifier.state_dict(),
@@ -98,4 +109,6 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.sparsifier is not None:
             self.sparsifier.load_state_dict(state["sparsifier"])
+        torch.set_rng_state(state["random"])
+        self.spent = state["spent"]
         return state["step"]

@@ -1,0 +1,1 @@
+"""A study is a graph of stages, each done once and kept in a store."""

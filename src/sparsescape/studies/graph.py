@@ -1,0 +1,72 @@
+"""Stages: what is computed, named by everything that decides the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+SCHEMA = 1
+"""Goes into every key. Raise it whenever the same settings would give another result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One computation of a study.
+
+    Args:
+        kind: which computation, a name in :data:`sparsescape.studies.stages.KINDS`.
+        settings: everything else that decides the result; JSON values only.
+        inputs: role → the stage whose results are read.
+        label: for people; no part of the key.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Stage] = field(default_factory=dict)
+    label: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Kind and hash of *all* settings, of the keys of the inputs and of :data:`SCHEMA`.
+
+        >>> Stage("train", {"seed": 0}).key == Stage("train", {"seed": 0}, label="again").key
+        True
+        >>> Stage("train", {"seed": 0}).key == Stage("train", {"seed": 1}).key
+        False
+        """
+        text = json.dumps(self.description, sort_keys=True, ensure_ascii=True)
+        return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What the key is the hash of; it is kept beside the results."""
+        return {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "settings": dict(self.settings),
+            "inputs": {role: stage.key for role, stage in self.inputs.items()},
+        }
+
+
+def with_inputs(stages: Iterable[Stage]) -> list[Stage]:
+    """The stages and all they need, each once, inputs before what reads them.
+
+    >>> first = Stage("a", {})
+    >>> [stage.kind for stage in with_inputs([Stage("b", {}, {"of": first}), first])]
+    ['a', 'b']
+    """
+    ordered: dict[str, Stage] = {}
+    for stage in stages:
+        for needed in _depth_first(stage):
+            ordered.setdefault(needed.key, needed)
+    return list(ordered.values())
+
+
+def _depth_first(stage: Stage) -> Iterator[Stage]:
+    for needed in stage.inputs.values():
+        yield from _depth_first(needed)
+    yield stage

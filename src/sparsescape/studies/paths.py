@@ -1,0 +1,83 @@
+"""Stages that search for a path between two runs, and evaluate it."""
+
+from __future__ import annotations
+
+import math
+
+from ..landscape.curves import Bezier, Curve, Line
+from ..landscape.profiles import profile
+from ..landscape.search import fit_curve
+from ..points import load_point, save_point
+from .job import Job, Metrics
+
+
+def fit(job: Job) -> Metrics:
+    """Search for a path between two runs; the control points go to ``control-K.safetensors``."""
+    if job.diverged_inputs:
+        return {"diverged": True, "steps": 0, "examples": 0}
+    problem, settings = job.problem(), job.settings
+    curve = _bezier(job)
+    found = fit_curve(
+        curve,
+        problem.objective(problem.make_model(0)),
+        steps=settings["curve_steps"],
+        lr=settings["curve_lr"],
+        batch_size=problem.recipe.batch_size,
+        seed=settings["seed"],
+        checkpoint=job.checkpoint(),
+        observe=job.observer(settings["curve_steps"]),
+    )
+    for number, point in enumerate(curve.control_points(), start=1):
+        save_point(point, job.out / f"control-{number}.safetensors")
+    return {"steps": found.steps, "examples": found.examples, "diverged": found.diverged}
+
+
+def _bezier(job: Job) -> Bezier:
+    inside = job.settings["space"] == "sparse"
+    return Bezier(
+        job.point("start"),
+        job.point("end"),
+        degree=job.settings["degree"],
+        subspace=job.mask() if inside else None,
+    )
+
+
+_ALONG = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+def along(job: Job) -> Metrics:
+    """Evaluate both data sets along a line between two points, or along a curve that was fitted."""
+    problem, settings = job.problem(), job.settings
+    if job.diverged_inputs:
+        unknown = {name: [None] * len(settings["t"]) for name in _ALONG}
+        measures = dict.fromkeys(("barrier", "climb", "tolerance"))
+        return {"t": settings["t"], **unknown, **measures, "decreasing": False, "diverged": True}
+    curve = _fitted(job) if "curve" in job.inputs else _line(job)
+    model, t = problem.make_model(0), settings["t"]
+    train = profile(curve, problem.objective(model), t=t)
+    test = profile(curve, problem.objective(model, "test"), t=t)
+    return {
+        "t": list(t),
+        "train_loss": list(train.loss),
+        "train_accuracy": list(train.accuracy),
+        "test_loss": list(test.loss),
+        "test_accuracy": list(test.accuracy),
+        "barrier": train.barrier,
+        "climb": train.climb,
+        "tolerance": train.tolerance,
+        "decreasing": train.monotone(),
+        "diverged": not math.isfinite(train.climb),
+    }
+
+
+def _line(job: Job) -> Curve:
+    which = job.settings["from"]  # "start": where that run began; "point": where it ended
+    return Line(job.point("start", which), job.point("end"))
+
+
+def _fitted(job: Job) -> Curve:
+    """The curve through control points that are in the subspace already."""
+    controls = sorted(job.inputs["curve"].glob("control-*.safetensors"))
+    curve = Bezier(job.point("start"), job.point("end"), degree=len(controls) + 1)
+    curve.set_control_points([load_point(path) for path in controls])
+    return curve

@@ -1,0 +1,148 @@
+"""Stages that train a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import init, schedules
+from ..masks import Mask
+from ..points import save_point
+from ..problems.problem import Problem
+from ..problems.recipe import Recipe
+from ..seeds import global_seed
+from ..sparsifiers.base import Sparsifier
+from ..sparsifiers.catalogue import Plan, make_method
+from ..training.batches import Batches
+from ..training.flops import step_flops
+from ..training.trainer import Outcome, Run
+from .job import Job, Metrics
+
+
+def check(job: Job) -> Metrics:
+    """Try the problem once, on a few examples, before any work is done."""
+    problem = job.problem()
+    problem.check()
+    return {"train": len(problem.train[0]), "test": len(problem.test[0])}
+
+
+_TRAINED = (
+    "initial_loss",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "nonzeros",
+    "weights",
+    "sparsity",
+    "flops",
+)
+
+
+def train(job: Job) -> Metrics:
+    """One training run: from a start, with a method, to ``point.safetensors`` and its mask."""
+    if job.diverged_inputs:
+        return {**dict.fromkeys(_TRAINED), "steps": 0, "diverged": True}
+    problem, settings = job.problem(), job.settings
+    mask = job.mask() if "mask" in job.inputs else None
+    model = start(problem, settings["start"], settings["seed"], mask)
+    save_point(model, job.out / "start.safetensors")
+    initial = problem.objective(model).evaluate(model)
+    sparsifier = make_method(settings["method"], _plan(problem, settings, mask))
+    outcome = _train(job, problem, model, sparsifier)
+    save_point(model, job.out / "point.safetensors")
+    nonzero = Mask.of(model)
+    final = sparsifier.mask if sparsifier is not None else nonzero
+    final.save(job.out / "mask.safetensors")
+    reached = _evaluated(problem, model)
+    diverged = outcome.diverged or not math.isfinite(reached["train_loss"])
+    return {
+        "initial_loss": initial.loss,
+        **(dict.fromkeys(reached) if diverged else reached),
+        "nonzeros": nonzero.count,
+        "weights": nonzero.total,
+        "sparsity": nonzero.sparsity,
+        "flops": outcome.cost,
+        "steps": outcome.steps,
+        "diverged": diverged,
+    }
+
+
+def start(problem: Problem, name: str, seed: int, mask: Mask | None) -> nn.Module:
+    """The model where training starts, inside the mask where there is one.
+
+    ``"initialization"`` is the one that the dense run and pruning start from; ``"fresh"`` is
+    another draw of the same initialization; ``"fresh-sparse-fan-in"`` is that one with its masked
+    weights drawn anew at the scale of the sparse fan-in.
+    """
+    model = problem.make_model(seed, "initialization" if name == "initialization" else "fresh")
+    if mask is not None:
+        if name == "fresh-sparse-fan-in":
+            init.sparse_fan_in(model, mask, seed=seed)
+        mask.apply_(model)
+    return model
+
+
+def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier | None) -> Outcome:
+    recipe = problem.recipe
+    batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+        fused=True,  # the same update in one pass; on small models, where a step is overhead
+    )
+    if sparsifier is not None:
+        sparsifier.attach(model, optimizer)
+
+    def loss(step: int) -> torch.Tensor:
+        inputs, targets = batches(step)
+        return problem.loss(model(inputs), targets)
+
+    example = Batches(problem.train, batch_size=8, seed=0)(0)
+    flops = step_flops(model, example, problem.loss)
+
+    def cost() -> float:
+        densities = {} if sparsifier is None else sparsifier.densities
+        return flops.at(densities) * batches.batch_size
+
+    model.train()
+    run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier, cost)
+    with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
+        return run.train(job.checkpoint(), job.observer(recipe.steps))
+
+
+def learning_rate(recipe: Recipe) -> schedules.Schedule:
+    """The recipe's learning rate at every step."""
+    if recipe.schedule == "constant":
+        return schedules.warmup(schedules.constant(recipe.lr), recipe.warmup)
+    decay = schedules.cosine(recipe.lr, begin=recipe.warmup, end=recipe.steps)
+    return schedules.warmup(decay, recipe.warmup)
+
+
+def _plan(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> Plan:
+    recipe = problem.recipe
+    return Plan(
+        sparsity=settings["sparsity"],
+        distribution=settings["distribution"],
+        begin=recipe.prune_begin,
+        end=recipe.prune_end,
+        every=recipe.prune_every,
+        mask=mask,
+        dense=problem.dense,
+    )
+
+
+def _evaluated(problem: Problem, model: nn.Module) -> Metrics:
+    """Loss and accuracy on the whole of both data sets."""
+    metrics: Metrics = {}
+    for split in ("train", "test"):
+        found = problem.objective(model, split).evaluate(model)
+        metrics |= {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy}
+    return metrics

@@ -1,0 +1,95 @@
+"""Single stages for the command line: one training run, one path between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InputError, unknown
+from ..problems import catalogue
+from .graph import Stage
+from .store import Store, read_json
+
+
+def training(
+    problem: str, *, method: str, sparsity: float, distribution: str, seed: int, steps: int | None
+) -> Stage:
+    """One training run from the problem's own initialization.
+
+    Raises:
+        InputError: an unknown problem or method, or a sparsity outside [0, 1).
+    """
+    from ..sparsifiers.catalogue import METHODS  # with torch, which other commands do not need
+
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    if not 0 <= sparsity < 1:
+        raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity}.")
+    common = {"problem": catalogue.describe(problem), "steps": steps}
+    what = {
+        "method": method,
+        "sparsity": sparsity,
+        "distribution": distribution,
+        "start": "initialization",
+        "seed": seed,
+    }
+    check = Stage("check", common, label="check")
+    return Stage("train", {**common, **what}, {"check": check}, label=f"train {method}")
+
+
+def path(start: Stage, end: Stage, *, space: str, points: int, search: Mapping[str, Any]) -> Stage:
+    """A curve searched for between two training runs, evaluated along its length.
+
+    Raises:
+        InputError: the runs are of different problems, or one is no training run.
+    """
+    for run in (start, end):
+        if run.kind != "train":
+            raise InputError(f"{run.key} is not a training run.")
+    common = {name: start.settings[name] for name in ("problem", "steps")}
+    if any(end.settings[name] != value for name, value in common.items()):
+        raise InputError("The two runs are of different problems, or of different lengths.")
+    if points < 3:
+        raise InputError(f"--points is at least 3, not {points}.")
+    if search["degree"] < 1 or search["curve_steps"] < 1 or not search["curve_lr"] > 0:
+        raise InputError("--degree and --curve-steps are at least 1, and --curve-lr is above 0.")
+    ends = {"start": start, "end": end}
+    fit = Stage(
+        "fit", {**common, **search, "space": space}, {**ends, "mask": end}, label="search the path"
+    )
+    t = [i / (points - 1) for i in range(points)]
+    return Stage("along", {**common, "t": t, "from": "point"}, {**ends, "curve": fit}, "evaluate")
+
+
+def locator(stage: Stage, given: str | None) -> str:
+    """Where the problem of a stage is found: its name, or the file that the user gives.
+
+    Raises:
+        InputError: it is a problem of the user's own and no file, or another one, was given.
+    """
+    described = stage.settings["problem"]
+    if "name" in described:
+        return described["name"]
+    if given is None or catalogue.describe(given) != described:
+        raise InputError(
+            f"The runs are of {described['function']} in {described['file']}: "
+            "give that file, unchanged, with --problem."
+        )
+    return given
+
+
+def summaries(store: Store) -> list[tuple[str, str]]:
+    """Every study and training run in the store, with a line on what it is."""
+    studies = [(p.name, read_json(p / "results.json")["command"]) for p in store.studies()]
+    return studies + [(key, _summary(store, key)) for key in store.runs()]
+
+
+def _summary(store: Store, key: str) -> str:
+    settings = read_json(store.path(key) / "stage.json")["settings"]
+    problem = settings["problem"].get("name") or settings["problem"]["file"]
+    loss = store.metrics(key).get("train_loss")
+    reached = "diverged" if loss is None else f"training loss {loss:.4f}"
+    return (
+        f"{problem}, {settings['method']} from {settings['start']} at sparsity "
+        f"{settings['sparsity']}, seed {settings['seed']}: {reached}"
+    )

@@ -1,0 +1,19 @@
+"""The kinds of stages: functions from a job to its metrics.
+
+Each writes its points into ``job.out`` and returns its metrics. A stage whose input diverged
+says so and does nothing more, so that one diverged run does not sink a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import paths, runs
+from .job import Job, Metrics
+
+KINDS: dict[str, Callable[[Job], Metrics]] = {
+    "check": runs.check,
+    "train": runs.train,
+    "fit": paths.fit,
+    "along": paths.along,
+}

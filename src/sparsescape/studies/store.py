@@ -1,0 +1,122 @@
+"""The store: finished stages under their keys, and the studies made of them.
+
+::
+
+    runs/
+      stages/train-0123456789abcdef/   one finished stage
+        stage.json                     schema, kind, settings, keys of the inputs
+        metrics.json                   its results
+        start.safetensors …            its points (``docs/store.md`` lists them by kind)
+        provenance.json                when, how long, on what: no part of the results
+      partial/train-…/                 a stage under way, with its checkpoint
+      locks/                           who is working on what
+      difficulty-0123456789abcdef/     one study: results.json, report.html, figures/
+
+A stage appears by one atomic rename, so what is there is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, unknown
+from .graph import Stage
+
+
+class Store:
+    """A folder of finished stages.
+
+    Args:
+        root: the folder; made when something is written.
+
+    Raises:
+        InputError: the root is a file, or cannot be written to.
+    """
+
+    def __init__(self, root: str | Path = "runs"):
+        self.root = Path(root).absolute()
+        nearest = next(p for p in (self.root, *self.root.parents) if p.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise InputError(f"The store {str(self.root)!r} is not a folder that can be written.")
+
+    def path(self, key: str) -> Path:
+        """Where the results of a stage are, or will be."""
+        return self.root / "stages" / key
+
+    def has(self, key: str) -> bool:
+        return self.path(key).is_dir()
+
+    def metrics(self, key: str) -> dict[str, Any]:
+        """The results of a finished stage."""
+        return read_json(self.path(key) / "metrics.json")
+
+    def partial(self, key: str) -> Path:
+        """Where a stage that is under way keeps what it has."""
+        path = self.root / "partial" / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def finish(self, key: str) -> None:
+        """Let the partial results of a stage become its results, all at once."""
+        self.path(key).parent.mkdir(parents=True, exist_ok=True)
+        os.rename(self.root / "partial" / key, self.path(key))
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold a stage against other processes; the lock of a process that dies is free."""
+        from filelock import FileLock
+
+        path = self.root / "locks" / f"{key}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path):
+            yield
+
+    def stage(self, key: str) -> Stage:
+        """A finished stage as it was planned, its inputs included.
+
+        Raises:
+            InputError: there is none of that key.
+        """
+        if not self.has(key):
+            known = [p.name for p in (self.root / "stages").glob("*")]
+            raise unknown("run", key, known) if known else InputError("The store is empty.")
+        description = read_json(self.path(key) / "stage.json")
+        inputs = {role: self.stage(k) for role, k in description["inputs"].items()}
+        return Stage(description["kind"], description["settings"], inputs)
+
+    def studies(self) -> list[Path]:
+        """The folders of finished studies, by name."""
+        found = (p.parent for p in self.root.glob("*/results.json"))
+        return sorted(p for p in found if p.suffix != ".old")
+
+    def runs(self) -> list[str]:
+        """The keys of the finished training runs."""
+        return sorted(p.name for p in (self.root / "stages").glob("train-*"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, the same bytes for the same value, whole or not at all; NaN becomes null."""
+    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(text, encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,136 @@
+"""A worker process: takes stages from its standard input, one JSON line each, and does them.
+
+It answers in JSON lines on what was its standard output when it started; anything that a user's
+code prints goes to standard error. It ends when its input does, so it never outlives the process
+that started it, however that one ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import InputError
+from .store import Store, write_json
+
+_PROGRESS_EVERY = 0.1  # seconds
+
+
+def main(threads: int) -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    requests = _requests()
+    import torch
+
+    torch.set_num_threads(threads)
+    for request in requests:
+        _answer(answers, _done(request, answers))
+
+
+def _requests() -> Iterator[dict[str, Any]]:
+    """The requests, read by a thread that ends the process when there can be no more."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)  # at once, in the middle of a stage: nobody waits for it
+
+    threading.Thread(target=read, daemon=True).start()
+    return iter(lambda: json.loads(lines.get()), None)
+
+
+def _done(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
+    """Do one stage, unless another process did it meanwhile; what to answer."""
+    key, store = request["key"], Store(request["store"])
+    try:
+        with store.lock(key):
+            if not store.has(key):
+                _do(request, store, answers)
+    except InputError as error:
+        return {"event": "refused", "key": key, "message": str(error)}
+    except Exception as error:  # the study goes on without it and says so
+        message = f"{type(error).__name__}: {error}"
+        return {"event": "failed", "key": key, "message": message, "trace": traceback.format_exc()}
+    return {"event": "done", "key": key}
+
+
+def _do(request: dict[str, Any], store: Store, answers: IO[str]) -> None:
+    from .executor import Context
+    from .job import Job
+    from .stages import KINDS
+
+    key, description = request["key"], request["description"]
+    out = store.partial(key)
+    began, clock = time.time(), time.perf_counter()
+    job = Job(
+        settings=description["settings"],
+        inputs={role: store.path(k) for role, k in description["inputs"].items()},
+        out=out,
+        context=Context(**request["context"]),
+        observer=lambda steps: _Progress(answers, key, steps),
+    )
+    metrics = KINDS[description["kind"]](job)
+    job.checkpoint().discard()
+    write_json(out / "stage.json", description)
+    write_json(out / "metrics.json", metrics)
+    write_json(
+        out / "provenance.json",
+        {**_machine(), "began": began, "seconds": time.perf_counter() - clock},
+    )
+    store.finish(key)
+
+
+class _Progress:
+    """Passes the step and the loss on, a few times a second."""
+
+    def __init__(self, answers: IO[str], key: str, steps: int):
+        self.answers, self.key, self.steps, self.last = answers, key, steps, 0.0
+
+    def __call__(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - self.last >= _PROGRESS_EVERY:
+            self.last = now
+            event = {"event": "step", "key": self.key, "step": step, "steps": self.steps}
+            _answer(self.answers, {**event, "loss": repr(loss)})
+
+
+def _answer(answers: IO[str], answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    from .. import __version__
+
+    return {
+        "sparsescape": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,59 @@
+"""Settings and data that all tests share."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# The same examples every time, and no deadline: a busy machine is no failure.
+settings.register_profile("sparsescape", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("sparsescape")
+
+MNIST_FILES = {
+    "train-images-idx3-ubyte": (30, 28, 28),
+    "train-labels-idx1-ubyte": (30,),
+    "t10k-images-idx3-ubyte": (10, 28, 28),
+    "t10k-labels-idx1-ubyte": (10,),
+}
+
+
+@pytest.fixture(scope="session")
+def idx() -> Callable[[np.ndarray], bytes]:
+    """From an array of bytes to a file of LeCun's idx format."""
+
+    def encode(array: np.ndarray) -> bytes:
+        header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+        return header + array.astype(np.uint8).tobytes()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def mnist_arrays() -> dict[str, np.ndarray]:
+    """What the tiny MNIST of :func:`mnist_folder` holds, by file name."""
+    rng = np.random.default_rng(0)
+    return {
+        name: rng.integers(0, 256, shape) if len(shape) > 1 else np.arange(shape[0]) % 10
+        for name, shape in MNIST_FILES.items()
+    }
+
+
+@pytest.fixture
+def mnist_folder(
+    tmp_path: Path, idx: Callable[[np.ndarray], bytes], mnist_arrays: dict[str, np.ndarray]
+) -> Path:
+    """A data root with MNIST's four files, 30 and 10 examples: two plain and two as .gz."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, array in mnist_arrays.items():
+        if name.startswith("train"):
+            (raw / name).write_bytes(idx(array))
+        else:
+            (raw / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+    return tmp_path

@@ -1,0 +1,133 @@
+"""A problem of one's own, and what is said of one that cannot be trained."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+import sparsescape as ss
+from helpers import bits, classes, draw, perceptron
+
+
+def layers():
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+@pytest.fixture
+def problem():
+    return ss.Problem(
+        model=layers, train=(draw(20, 6), classes(20, 3)), test=(draw(9, 6, seed=1), classes(9, 3))
+    )
+
+
+def test_a_good_problem_passes(problem):
+    problem.check()
+    targets = torch.zeros(20, 3)
+    replace(problem, loss=mse_loss, train=(problem.train[0], targets)).check()
+
+
+def test_models_hang_on_seed_and_purpose_and_not_on_torchs_generator(problem):
+    before = torch.get_rng_state()
+    first = bits(problem.make_model(0))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    assert bits(problem.make_model(0)) == first
+    assert bits(problem.make_model(1)) != first
+    assert bits(problem.make_model(0, "another start")) != first
+
+
+def test_checking_leaves_torchs_generator(problem):
+    before = torch.get_rng_state()
+    problem.check()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_objective_is_over_the_whole_of_the_split_that_is_asked_for(problem):
+    model = problem.make_model(0)
+    for split, (inputs, targets) in (("train", problem.train), ("test", problem.test)):
+        found = problem.objective(model, split).evaluate(model)
+        expected = cross_entropy(model(inputs), targets).item()
+        assert found.loss == pytest.approx(expected, rel=1e-6)
+        assert found.count == len(targets)
+    assert problem.objective(model)(model) == problem.objective(model, "train")(model)
+
+
+def test_a_problem_is_frozen(problem):
+    with pytest.raises(FrozenInstanceError):
+        problem.train = problem.test
+
+
+def returns_nan():
+    model = layers()
+    nn.init.constant_(model[0].weight, float("nan"))
+    return model
+
+
+class ReturnsTwo(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = layers()
+
+    def forward(self, inputs):
+        return self.body(inputs), inputs
+
+
+INPUTS, TARGETS = draw(20, 6), classes(20, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": (INPUTS[:0], TARGETS[:0])}, "The training data cannot be used: .* empty"),
+        ({"test": (INPUTS[:0], TARGETS[:0])}, "The test data cannot be used: .* empty"),
+        ({"train": (INPUTS, TARGETS[:9])}, "training data .* 20 inputs but 9 targets"),
+        ({"test": (INPUTS, TARGETS[:9])}, "test data .* 20 inputs but 9 targets"),
+        ({"train": (INPUTS, TARGETS.float())}, "loss cannot take targets of type torch.float32"),
+        ({"train": (INPUTS, TARGETS[:, None])}, r"loss cannot take targets .* shape \(1,\)"),
+        ({"train": (INPUTS, TARGETS + 3)}, "loss cannot take targets"),
+        ({"train": (INPUTS[:, :5], TARGETS)}, "model cannot take the inputs"),
+        ({"model": returns_nan}, "model returns NaN or infinite numbers"),
+        ({"model": lambda: nn.BatchNorm1d(6)}, "no parameter with two dimensions"),
+        ({"model": lambda: torch.zeros(2)}, "model function made a Tensor"),
+        ({"model": lambda: perceptron().state_dict()}, "model function made a OrderedDict"),
+        ({"model": ReturnsTwo}, "[Tt]he model"),
+        ({"dense": ("fc",)}, "'fc' matches none"),
+        ({"dense": ("0", "2")}, "no parameter with two dimensions"),
+        (
+            {"loss": lambda out, y: cross_entropy(out, y, reduction="none")},
+            "must be one finite number, the mean over a batch",
+        ),
+        ({"loss": lambda out, y: out.sum() * float("inf")}, "must be one finite number"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_cannot_be_trained_is_said_in_one_sentence(problem, change, message):
+    with pytest.raises(ss.InputError, match=message) as caught:
+        replace(problem, **change).check()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps is at least 1, not 0"),
+        ({"steps": -5}, "steps is at least 1, not -5"),
+        ({"batch_size": 0}, "batch_size is at least 1"),
+        ({"prune_every": 0}, "prune_every is at least 1"),
+        ({"lr": 0.0}, "lr is above 0"),
+        ({"lr": float("nan")}, "lr is above 0"),
+        ({"schedule": "linear"}, "cosine or constant, not 'linear'"),
+        ({"prune_begin": 9, "prune_end": 8}, "Pruning from step 9 to 8 does not fit"),
+        ({"steps": 10, "prune_end": 11}, "does not fit into 10 steps"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(settings, message):
+    with pytest.raises(ss.InputError, match=message):
+        ss.Recipe(**settings)
+
+
+def test_a_recipe_prunes_in_the_middle_half_unless_told():
+    assert (ss.Recipe(steps=400).prune_begin, ss.Recipe(steps=400).prune_end) == (100, 300)
+    assert ss.Recipe(steps=400, prune_begin=0).prune_begin == 0

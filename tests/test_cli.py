@@ -1,0 +1,396 @@
+import inspect
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tiny
+from sparsescape.cli import COMMANDS, STUDIES, main
+from sparsescape.problems.catalogue import CATALOGUE
+from sparsescape.sparsifiers.catalogue import METHODS
+from sparsescape.studies import executor
+
+TRAINING = ["train", "--method", "gradual-magnitude", "--sparsity", "0.8"]
+QUICK = ["--curve-steps", "5", "--points", "6"]
+
+REFUSED = {  # what a problem file's make_problem does → what the sentence speaks of
+    "return problem(model=lambda: no_such_network())": "NameError",
+    "1 / 0": "ZeroDivisionError",
+    "return None": "NoneType",
+    "return network": "function",
+    "return ss.Recipe(steps=0)": "steps",
+    "return problem(model=lambda: None)": "NoneType",
+    "return problem(model=lambda: nn.Linear(7, 2))": "inputs",
+    "return problem(model=lambda: nn.Sequential(network(), nn.Threshold(9, torch.nan)))": "NaN",
+    "return problem(train=(data(0)[0], data(0)[1].float()))": "targets",
+    "return problem(train=(data(0)[0], data(0)[1] + 5))": "targets",
+    "return problem(train=data(0, count=0))": "training data.*empty",
+    "return problem(test=data(0, count=0))": "test data.*empty",
+    "return problem(train=(data(0)[0], data(0)[1][:9]))": "64 inputs.*9 targets",
+    "return problem(train=None)": "training data",
+    "return problem(dense=('no-such-layer',))": "no-such-layer",
+}
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages are done in this process, so that no worker has to import torch."""
+    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
+
+
+@pytest.fixture
+def refused(capsys, tmp_path):
+    """Run a command that must be refused: the one sentence it says, all of it on stderr."""
+
+    def run(*words: str) -> str:
+        assert main([*words]) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert re.fullmatch(r"sparsescape: [^\n]+\n", shown.err)
+        assert "Traceback" not in shown.err
+        assert not list(tmp_path.glob("runs/stages/*"))
+        assert not list(tmp_path.glob("runs/*/results.json"))
+        return shown.err
+
+    return run
+
+
+def trained(capsys, *words: str) -> str:
+    """Train the tiny problem; the name of the run."""
+    assert main([*words]) == 0
+    (name,) = re.findall(r"^run +(train-\S+)$", capsys.readouterr().out, re.MULTILINE)
+    return name
+
+
+# ---------------------------------------------------------------------------- bad input
+
+
+def test_an_unknown_command_is_named_with_the_nearest(refused):
+    assert "'studdy'; did you mean 'study'?" in refused("studdy", "difficulty")
+    assert "'trian'; did you mean 'train'?" in refused("trian")
+
+
+def test_an_unknown_study_is_named_with_the_nearest(refused):
+    assert "no study named 'dificulty'; did you mean 'difficulty'?" in refused("study", "dificulty")
+
+
+@pytest.mark.parametrize("command", [["study", "difficulty"], ["train"]])
+def test_an_unknown_problem_is_named_with_the_nearest(refused, tmp_path, command):
+    said = refused(*command, "--problem", "digit-conv", "--store", str(tmp_path / "runs"))
+    assert "no problem named 'digit-conv'; did you mean 'digits-conv'?" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_method_is_named_with_the_nearest(refused, tmp_path):
+    said = refused("train", "--method", "gradual", "--store", str(tmp_path / "runs"))
+    assert "no method named 'gradual'; did you mean 'gradual-magnitude'?" in said
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", [["study", "difficulty"], ["train"]])
+@pytest.mark.parametrize("sparsity", ["1", "1.5", "-0.1", "nan"])
+def test_a_sparsity_that_is_none_is_refused(refused, tmp_path, command, sparsity):
+    said = refused(*command, "--sparsity", sparsity, "--store", str(tmp_path / "runs"))
+    assert re.search(rf"Sparsity .* not {float(sparsity)}", said)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "value"),
+    [
+        ("study difficulty", "--seeds", "0"),
+        ("study difficulty", "--steps", "0"),
+        ("study difficulty", "--curve-steps", "0"),
+        ("study difficulty", "--curve-lr", "-1"),
+        ("study difficulty", "--points", "2"),
+        ("study difficulty", "--workers", "-1"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_named_with_its_flag(
+    refused, tmp_path, monkeypatch, command, flag, value
+):
+    monkeypatch.setattr(executor, "_Pool", None)  # before any work is done
+    problem = tiny.write(tmp_path)
+    where = ["--problem", problem, "--store", str(tmp_path / "runs")]
+    assert flag in refused(*command.split(), *where, flag, value)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("steps", ["0", "-3"])
+def test_a_run_of_no_steps_is_refused(refused, tmp_path, steps):
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    assert f"steps is at least 1, not {steps}" in refused("train", *where, "--steps", steps)
+
+
+@pytest.mark.parametrize(
+    ("problem", "about"),
+    [
+        ("no_such_file.py:make_problem", "no file 'no_such_file.py'"),
+        ("no_such_file.py", "write my_file.py:make_problem"),
+        (":make_problem", "write my_file.py:make_problem"),
+        ("no_such_file.py:", "write my_file.py:make_problem"),
+    ],
+)
+def test_a_problem_file_that_is_not_there_is_refused(refused, tmp_path, problem, about):
+    assert about in refused(*tiny.study(problem, tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("body", REFUSED)
+def test_a_problem_that_cannot_be_trained_is_refused(refused, tmp_path, body):
+    said = refused(*tiny.study(tiny.write(tmp_path, body), tmp_path / "runs"))
+    assert re.search(REFUSED[body], said)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_problem_file_without_the_function_is_refused(refused, tmp_path):
+    problem = tiny.write(tmp_path).replace("make_problem", "make_prblem")
+    said = refused(*tiny.study(problem, tmp_path / "runs"))
+    assert "no function named 'make_prblem'" in said
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("text", ["def make_problem(:", "import no_such_module"])
+def test_a_problem_file_that_cannot_be_imported_is_refused(refused, tmp_path, text):
+    (tmp_path / "broken.py").write_text(text)
+    words = tiny.study(f"{tmp_path / 'broken.py'}:make_problem", tmp_path / "runs")
+    assert "cannot be imported" in refused(*words)
+
+
+def test_data_that_is_missing_is_said_with_where_it_was_looked_for(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
+    flags = ["--data-root", str(tmp_path / "nowhere"), "--store", str(tmp_path / "runs")]
+    assert "nowhere" in refused("train", "--problem", "mnist-lenet300", *flags)
+
+
+def test_a_store_that_is_a_file_is_refused(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "not a folder" in refused("train", "--store", str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("command", ["report", "path"])
+def test_what_is_not_in_the_store_is_refused(refused, tmp_path, command):
+    nothing = [str(tmp_path / "runs")] if command == "report" else ["train-0", "train-1"]
+    store = [] if command == "report" else ["--store", str(tmp_path / "runs")]
+    assert "no results.json" in (said := refused(command, *nothing, *store)) or "empty" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "--no-such-flag"], ["train", "--seed", "x"], ["list", "nothing"], ["study"], []],
+)
+def test_words_that_no_command_takes_end_with_status_2(words, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(words)
+    assert ending.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_refusal_of_the_installed_program(tmp_path):
+    """Once through real worker processes: nothing but the sentence comes out."""
+    problem = tiny.write(tmp_path, "return problem(train=data(0, count=0))")
+    ended = subprocess.run(
+        [tiny.COMMAND, *tiny.study(problem, tmp_path / "runs")], capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert re.fullmatch(r"sparsescape: The training data cannot [^\n]+\n", ended.stderr)
+
+
+def test_ctrl_c_stops_with_one_sentence(tmp_path):
+    """A terminal sends SIGINT to the program and to its workers."""
+    note = tmp_path / "paused"
+    process = subprocess.Popen(
+        [tiny.COMMAND, *tiny.study(tiny.write(tmp_path, "wait()"), tmp_path / "runs")],
+        env={**os.environ, "PAUSED": str(note)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        tiny.eventually(lambda: note.exists() or process.poll() is not None, "never began")
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert said == "sparsescape: stopped; run it again to go on\n"
+
+
+# ---------------------------------------------------------------------------- what it does
+
+
+@pytest.mark.usefixtures("here")
+def test_train_then_path_between_two_runs(tmp_path, capsys, refused):
+    problem, store = tiny.write(tmp_path), ["--store", str(tmp_path / "runs")]
+    given = ["--problem", problem]
+    first, second = (trained(capsys, *TRAINING, *given, *store, "--seed", s) for s in "01")
+    assert first != second
+
+    assert main(["path", first, second, "--space", "dense", *QUICK, *given, *store]) == 0
+    found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    metrics = json.loads((tmp_path / "runs/stages" / found["run"] / "metrics.json").read_text())
+    assert found["run"].startswith("along-")
+    assert {"barrier", "climb", "decreasing"} <= found.keys()
+    assert float(found["climb"]) == metrics["climb"]
+    assert len(metrics["t"]) == 6
+
+    assert main(["list", "runs", *store]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[0] for line in listed) == sorted([first, second])
+    assert all("tiny.py" in line and "sparsity 0.8" in line for line in listed)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_path_that_cannot_be_is_refused_in_one_sentence(tmp_path, capsys):
+    problem, store = tiny.write(tmp_path), ["--store", str(tmp_path / "runs")]
+    given = ["--problem", problem]
+    first, second = (trained(capsys, *TRAINING, *given, *store, "--seed", s) for s in "01")
+    other = trained(capsys, *TRAINING, *given, *store, "--steps", "5")
+    for words, about in [
+        ([first, second, "--space", "sparse", *given], "start of the curve"),
+        ([first, second], "give that file"),
+        ([first, second, "--problem", "digits-conv"], "give that file"),
+        ([first, other, *given], "different"),
+        ([first, "train-0", *given], "train-0"),
+        ([first, second, "--degree", "0", *given], "--degree"),
+        ([first, second, "--points", "2", *given], "--points"),
+        ([first, second, "--curve-lr", "0", *given], "--curve-lr"),
+    ]:
+        assert main(["path", *words, *QUICK[:2], *store]) == 2, words
+        said = capsys.readouterr().err
+        assert re.fullmatch(r"sparsescape: [^\n]+\n", said), words
+        assert about in said
+    assert not list(tmp_path.glob("runs/stages/fit-*"))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_path_to_a_dense_run_is_free_in_either_space(tmp_path, capsys):
+    problem = tiny.write(tmp_path)
+    where = ["--problem", problem, "--store", str(tmp_path / "runs")]
+    sparse = trained(capsys, *TRAINING, *where)
+    dense = trained(capsys, "train", "--method", "dense", *where)
+    assert main(["path", sparse, dense, "--space", "sparse", *QUICK, *where]) == 0
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains(tmp_path, capsys, method):
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    assert main(["train", "--method", method, "--sparsity", "0.75", *where]) == 0
+    found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert found["nonzeros"] == ("128" if method == "dense" else "32")
+    assert found["diverged"] == "False"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_training_run_is_done_once(tmp_path, capsys, monkeypatch):
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    first = trained(capsys, *TRAINING, *where)
+    monkeypatch.setattr(executor, "_Pool", None)
+    assert trained(capsys, *TRAINING, *where) == first
+
+
+def test_lists_name_every_problem_and_method(capsys):
+    for what, table in (("problems", CATALOGUE), ("methods", METHODS)):
+        assert main(["list", what]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == list(table)
+        assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_a_store_where_nothing_was_done_has_no_runs(tmp_path, capsys):
+    assert main(["list", "runs", "--store", str(tmp_path / "runs")]) == 0
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "function"),
+    [([name], function) for name, function in COMMANDS.items()]
+    + [(["study", name], function) for name, function in STUDIES.items()],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_help_of_each_command_names_every_flag(words, function, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ending:
+        main([*words, "--help"])
+    assert ending.value.code == 0
+    shown = capsys.readouterr().out
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
+            assert f"--{name.replace('_', '-')} " in shown
+        about = re.search(rf"^ +{name}: (\S+ \S+)", inspect.getdoc(function), re.MULTILINE)
+        assert about, f"{name} is not described"
+        assert about[1] in shown
+
+
+def test_the_help_of_path_names_its_two_runs(capsys):
+    with pytest.raises(SystemExit):
+        main(["path", "--help"])
+    usage = capsys.readouterr().out.partition("\n\n")[0]
+    assert re.search(r"RUN.A.*RUN.B", usage)
+
+
+def test_the_help_of_the_program_names_every_command(capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["--help"])
+    assert ending.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in (*COMMANDS, "study", *STUDIES))
+
+
+# ---------------------------------------------------------------------------- again
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> tuple[list[str], Path]:
+    """A finished study: the words of its command, and its folder."""
+    folder = tmp_path_factory.mktemp("done")
+    words = tiny.study(tiny.write(folder), folder / "runs", "--seeds", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executor, "_Pool", tiny.PoolHere)
+        assert main(words) == 0
+    return words, tiny.results_file(folder / "runs").parent
+
+
+def test_a_finished_study_is_shown_again_without_torch_or_matplotlib(done):
+    words, folder = done
+    program = (
+        "import sys; from sparsescape.cli import main; assert main(sys.argv[1:]) == 0\n"
+        "heavy = 'torch matplotlib sklearn scipy.stats numpy'.split()\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=True
+    )
+    imported = shown.stderr.strip()
+    assert "torch" not in imported
+    assert "matplotlib" not in imported
+    assert "sklearn" not in imported
+    assert "Verdicts" in shown.stdout
+    assert str(folder / "report.html") in shown.stdout
+
+
+def test_report_draws_a_finished_study_anew(done, capsys):
+    _, folder = done
+    before = (folder / "results.json").read_bytes()
+    page = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    assert main(["report", str(folder)]) == 0
+    assert (folder / "report.html").read_bytes() == page
+    assert (folder / "results.json").read_bytes() == before
+    assert "Verdicts" in capsys.readouterr().out
+
+
+def test_a_finished_study_is_listed_with_its_command(done, capsys):
+    words, folder = done
+    assert main(["list", "runs", "--store", str(folder.parent)]) == 0
+    first, *runs = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{folder.name}  sparsescape study difficulty --problem ")
+    assert len(runs) == 5
+    assert words[3] in first
