@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from torch import Tensor
 
 from .errors import InputError, unknown
-from .masks import Mask, keep_count
+from .masks import Mask
 from .points import PointLike, matching, named_weights
 from .scores import lamp as lamp_scores
 from .scores import magnitude
@@ -39,7 +39,7 @@ def erk(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Dens
     densities add up to exactly (1 − sparsity)·Σ n_l weights. A layer whose density would exceed 1
     stays dense and the others share what remains, repeated until none exceeds 1
     (Evci et al. 2020, *Rigging the Lottery*, section 3 and its code; Mocanu et al. 2018 for
-    fully connected layers). Densities are rounded to whole weights so that they add up exactly.
+    fully connected layers).
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(100, 10), nn.Linear(10, 2))
@@ -59,9 +59,8 @@ def erk(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Dens
         if not over:
             break
         full |= over
-    wanted = {n: 1.0 if n in full else epsilon * raw[n] for n in sizes}
-    exact = _whole_weights(wanted, sizes, keep_count(sum(sizes.values()), sparsity))
-    return {n: exact.get(n, 1.0) for n in weights}
+    free = kept_dense | full
+    return {n: 1.0 if n in free else epsilon * raw[n] for n in weights}
 
 
 def lamp(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Densities:
@@ -120,16 +119,6 @@ def named(distribution: str | Distribution) -> Distribution:
     if distribution not in _BY_NAME:
         raise unknown("distribution", distribution, _BY_NAME)
     return _BY_NAME[distribution]
-
-
-def _whole_weights(densities: Densities, sizes: Mapping[str, int], total: int) -> Densities:
-    """The densities at whole numbers of weights that add up to ``total``, by largest remainder."""
-    counts = {n: int(round(densities[n] * size, 6)) for n, size in sizes.items()}
-    missing = total - sum(counts.values())
-    by_remainder = sorted(sizes, key=lambda n: counts[n] - densities[n] * sizes[n])
-    for name in by_remainder[: max(missing, 0)]:
-        counts[name] = min(counts[name] + 1, sizes[name])
-    return {n: count / max(sizes[n], 1) for n, count in counts.items()}
 
 
 def _split(

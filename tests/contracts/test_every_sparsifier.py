@@ -22,6 +22,9 @@ from sparsescape.points import as_point, named_parameters
 
 STEPS = 7
 
+# What an optimizer gives a fresh element, where it is not 0 (see OPTIMIZERS for the settings).
+FRESH = {("Adagrad", "sum"): 0.1, ("Rprop", "step_size"): 0.01}
+
 # Each is done moving its mask before STEPS, and ends at the sparsity 0.75.
 SPARSIFIERS = {
     "static": lambda **more: ss.Static(sparsity=0.75, **more),

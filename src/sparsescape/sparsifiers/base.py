@@ -114,7 +114,8 @@ class Sparsifier:
         self._weights = {name: named[name] for name in first}
         self._owners = Owners(self._weights, [unwrapped(o) for o in optimizers])
         self._fresh = self._owners.fresh()
-        self._counts = [0] * len(optimizers)
+        self.step, self._counts = 0, [0] * len(optimizers)
+        self.densities.clear()
         closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
         self._set_mask(first)
         self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
@@ -267,7 +268,9 @@ class Sparsifier:
         self._densities = {n: float(a.count_nonzero()) / a.numel() for n, a in mask.items()}
         for name, weight in self._weights.items():
             active = mask[name]
-            if not active.any():
+            count = int(active.count_nonzero())
+            self.densities[name] = count / max(active.numel(), 1)
+            if not count:
                 self._collapsed(name)
             self._bits[name] = all_or_none(share(active, weight), like=local(weight))
         self._owners.forget_mixed_state()

@@ -11,7 +11,7 @@ from .. import schedules, scores
 from ..masks import Mask, top
 from .base import Active
 from .dropgrow import DropGrow, among
-from .pruning import alive, check_sparsity
+from .pruning import check_sparsity
 from .structures import Structure, fan_in, per_row
 
 
@@ -166,7 +166,9 @@ class GraNet(DropGrow):
         return self.due(step)
 
     def shrunk(self, step: int) -> Active:
-        ranked = alive(scores.magnitude(self.weights), self.active)
+        active = self.active
+        sizes = scores.magnitude(self.weights)
+        ranked = {n: s - (~active[n]).to(s) for n, s in sizes.items()}
         return dict(Mask.from_scores(ranked, sparsity=self.schedule(step)))
 
     def grow_score(self, name: str) -> Tensor:

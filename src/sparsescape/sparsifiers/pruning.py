@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -187,13 +186,6 @@ class ACDC(Magnitude):
         if self.begin < step < self.end and rest == 0:
             return {n: torch.ones_like(a) for n, a in self.active.items()}
         return None
-
-
-def alive(scores: Mapping[str, Tensor], among: Active | None) -> Mapping[str, Tensor]:
-    """The scores, those of closed weights below all others, an active weight of 0 included."""
-    if among is None:
-        return scores
-    return {n: s - (~among[n]).to(s) for n, s in scores.items()}
 
 
 def check_sparsity(sparsity: float) -> None:

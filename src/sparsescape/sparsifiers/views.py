@@ -88,6 +88,9 @@ class View(Sparsifier):
             self.memory["dense_weights"] = {
                 n: self.behind(n, local(w).detach()) for n, w in self._weights.items()
             }
+        self._multipliers = {
+            n: share(mask[n], w).to(local(w).dtype) for n, w in self._weights.items()
+        }
         super()._set_mask(mask)
 
     def _close_gradient(self, name: str, grad: Tensor) -> None:
