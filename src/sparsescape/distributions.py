@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from torch import Tensor
 
 from .errors import InputError, unknown
-from .masks import Mask
+from .masks import Mask, keep_count
 from .points import PointLike, matching, named_weights
 from .scores import lamp as lamp_scores
 from .scores import magnitude
@@ -39,7 +39,8 @@ def erk(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Dens
     densities add up to exactly (1 − sparsity)·Σ n_l weights. A layer whose density would exceed 1
     stays dense and the others share what remains, repeated until none exceeds 1
     (Evci et al. 2020, *Rigging the Lottery*, section 3 and its code; Mocanu et al. 2018 for
-    fully connected layers).
+    fully connected layers). Where rounding every layer to whole weights would miss that number,
+    as few layers as it takes, those nearest to a half, are rounded the other way.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(100, 10), nn.Linear(10, 2))
@@ -59,8 +60,9 @@ def erk(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Dens
         if not over:
             break
         full |= over
-    free = kept_dense | full
-    return {n: 1.0 if n in free else epsilon * raw[n] for n in weights}
+    ideal = {n: 1.0 if n in full else epsilon * raw[n] for n in sizes}
+    found = _adding_up(ideal, sizes, keep_count(sum(sizes.values()), sparsity))
+    return {n: found.get(n, 1.0) for n in weights}
 
 
 def lamp(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Densities:
@@ -119,6 +121,18 @@ def named(distribution: str | Distribution) -> Distribution:
     if distribution not in _BY_NAME:
         raise unknown("distribution", distribution, _BY_NAME)
     return _BY_NAME[distribution]
+
+
+def _adding_up(ideal: Densities, sizes: Mapping[str, int], total: int) -> Densities:
+    """The densities, with a few of them moved by less than a weight, so that the numbers of
+    weights that they round to add up to ``total``."""
+    counts = {n: keep_count(size, 1 - ideal[n]) for n, size in sizes.items()}
+    missing = total - sum(counts.values())
+    step = 1 if missing > 0 else -1
+    open_ends = [n for n in sizes if 0 <= counts[n] + step <= sizes[n]]
+    open_ends.sort(key=lambda n: step * (counts[n] - ideal[n] * sizes[n]))
+    moved = {n: (counts[n] + step) / sizes[n] for n in open_ends[: abs(missing)]}
+    return {**ideal, **moved}
 
 
 def _split(

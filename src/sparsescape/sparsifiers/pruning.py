@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .. import distributions, schedules, scores
 from ..errors import InputError
