@@ -24,12 +24,13 @@ def bits_of(active: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def close_(tensor: Tensor, bits: Tensor) -> None:
-    """Set the tensor to 0 where the bits are 0, in place.
+    """Set the tensor to 0 where the bits are 0, in place; without gradient tracking.
 
     >>> values = torch.tensor([3.0, float("nan")])
     >>> close_(values, bits_of(torch.tensor([True, False]), values.dtype))
     >>> values.tolist()
     [3.0, 0.0]
     """
-    width = _INTEGERS[tensor.element_size()]
-    tensor.detach().view(width).bitwise_and_(bits.to(width))
+    if tensor.element_size() != bits.element_size():
+        bits = bits.to(_INTEGERS[tensor.element_size()])
+    tensor.view(bits.dtype).bitwise_and_(bits)
