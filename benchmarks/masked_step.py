@@ -1,7 +1,7 @@
 """What a mask costs: a masked training step against the plain dense one, interleaved.
 
-Claims: at most 1.05 on a 784-300-100-10 perceptron with batch 100, at most 1.02 on ResNet-18 at
-32×32 with batch 100; a mask update costs at most one training step. Extra memory is one integer
+Wanted: at most 1.05 on a 784-300-100-10 perceptron with batch 100, at most 1.02 on ResNet-18 at
+32×32 with batch 100; a mask update at most one training step. Extra memory is one integer
 mask of the weight's width per sparse weight (a bitwise and is ten times as fast as a masked fill).
 
     python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 200]
