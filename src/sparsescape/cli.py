@@ -72,6 +72,58 @@ def study_difficulty(
     print(f"\n{folder / 'report.html'}")
 
 
+def study_methods(
+    problem: str = "digits-conv",
+    sparsity: float = 0.98,
+    distribution: Distribution = "erk",
+    seeds: int = 3,
+    steps: int | None = None,
+    flops: float = 0.1,
+    methods: tuple[str, ...] = (),
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """Every sparse-training method on one problem, at equal steps and at equal training FLOPs.
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: share of the weights that are closed at the end, from 0 to below 1.
+        distribution: of what is kept over the layers, where a method leaves it open.
+        seeds: how many seeds, from 0 on.
+        steps: training steps instead of the problem's own.
+        flops: the budget of equal FLOPs, as a share of what dense training costs.
+        methods: names (see: sparsescape list methods); all that fit the problem unless given.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from .report import publish, terminal
+    from .studies import methods as study
+    from .studies.executor import Context
+
+    settings = study.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seeds=seeds,
+        steps=steps,
+        flops=flops,
+        methods=methods or study.DEFAULT,
+    )
+    context = Context(problem, data_root, checkpoint_every)
+    cells = study.equal_steps(settings)
+    kept = _compute([cell.stage for cell in cells], store, context, workers)
+    cells += study.equal_flops(settings, cells, kept)
+    _compute([cell.stage for cell in cells], store, context, workers)
+    results = study.results(settings, cells, kept)
+    folder = publish.publish(results, [cell.stage for cell in cells], kept)
+    terminal.print_results(results)
+    print(f"\n{folder / 'report.html'}")
+
+
 def train(
     problem: str = "digits-conv",
     method: str = "gradual-magnitude",
@@ -197,7 +249,10 @@ def list_(
         print(f"{name}  {summary}")
 
 
-STUDIES: dict[str, Callable[..., None]] = {"difficulty": study_difficulty}
+STUDIES: dict[str, Callable[..., None]] = {
+    "difficulty": study_difficulty,
+    "methods": study_methods,
+}
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "path": path,

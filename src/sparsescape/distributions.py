@@ -39,8 +39,7 @@ def erk(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Dens
     densities add up to exactly (1 − sparsity)·Σ n_l weights. A layer whose density would exceed 1
     stays dense and the others share what remains, repeated until none exceeds 1
     (Evci et al. 2020, *Rigging the Lottery*, section 3 and its code; Mocanu et al. 2018 for
-    fully connected layers). Where rounding every layer to whole weights would miss that number,
-    as few layers as it takes, those nearest to a half, are rounded the other way.
+    fully connected layers).
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(100, 10), nn.Linear(10, 2))
@@ -60,9 +59,8 @@ def erk(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Dens
         if not over:
             break
         full |= over
-    ideal = {n: 1.0 if n in full else epsilon * raw[n] for n in sizes}
-    found = _adding_up(ideal, sizes, keep_count(sum(sizes.values()), sparsity))
-    return {n: found.get(n, 1.0) for n in weights}
+    free = kept_dense | full
+    return {n: 1.0 if n in free else epsilon * raw[n] for n in weights}
 
 
 def lamp(model: PointLike, *, sparsity: float, dense: Iterable[str] = ()) -> Densities:
@@ -123,16 +121,28 @@ def named(distribution: str | Distribution) -> Distribution:
     return _BY_NAME[distribution]
 
 
-def _adding_up(ideal: Densities, sizes: Mapping[str, int], total: int) -> Densities:
-    """The densities, with a few of them moved by less than a weight, so that the numbers of
-    weights that they round to add up to ``total``."""
-    counts = {n: keep_count(size, 1 - ideal[n]) for n, size in sizes.items()}
-    missing = total - sum(counts.values())
+def counts(densities: Densities, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Weight name → how many weights stay: the densities in whole weights.
+
+    Each is rounded to the nearest, as ``torch.nn.utils.prune`` does. Where the densities differ,
+    one number was asked for all layers together, and rounding must not change it: as few layers
+    as it takes, those nearest to a half, are rounded the other way.
+
+    >>> counts({"a": 0.5, "b": 0.5}, {"a": 3, "b": 3})
+    {'a': 1, 'b': 1}
+    >>> counts({"a": 0.5, "b": 0.35, "c": 0.15}, {"a": 3, "b": 4, "c": 1})
+    {'a': 2, 'b': 1, 'c': 0}
+    """
+    found = {n: keep_count(sizes[n], 1 - d) for n, d in densities.items()}
+    if len(set(densities.values()) - {1.0}) < 2:
+        return found
+    size = sum(sizes[n] for n in found)
+    asked = sum(d * sizes[n] for n, d in densities.items())
+    missing = keep_count(size, 1 - asked / size) - sum(found.values())
     step = 1 if missing > 0 else -1
-    open_ends = [n for n in sizes if 0 <= counts[n] + step <= sizes[n]]
-    open_ends.sort(key=lambda n: step * (counts[n] - ideal[n] * sizes[n]))
-    moved = {n: (counts[n] + step) / sizes[n] for n in open_ends[: abs(missing)]}
-    return {**ideal, **moved}
+    movable = [n for n in found if 0 <= found[n] + step <= sizes[n]]
+    movable.sort(key=lambda n: step * (found[n] - densities[n] * sizes[n]))
+    return found | {n: found[n] + step for n in movable[: abs(missing)]}
 
 
 def _split(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import distributions, scores
 from ..errors import InputError
-from ..masks import Mask, keep_count
+from ..masks import Mask
 from ..points import named_weights
 from .base import Active, Sparsifier
 from .shards import gathered
@@ -76,10 +76,8 @@ def select(
     for name in densities:
         if scores[name].isnan().any():
             raise InputError(f"The scores of {name!r} contain NaN.")
-    return {
-        n: pattern(scores[n], keep_count(scores[n].numel(), 1 - d), structure)
-        for n, d in densities.items()
-    }
+    kept = distributions.counts(dict(densities), {n: s.numel() for n, s in scores.items()})
+    return {n: pattern(scores[n], count, structure) for n, count in kept.items()}
 
 
 def pattern(scores: Tensor, count: int, structure: Structure) -> Tensor:

@@ -24,6 +24,16 @@ REFERENCE = "static"
 
 BUDGETS = ("steps", "flops")
 
+_NOT_ANYWHERE = {
+    "small-dense": "needs a problem that says how its model is scaled",
+    "n-m": "its sparsity is fixed, and every layer's inputs must be a multiple of 4",
+    "sr-ste": "likewise",
+    "str": "it chooses its own sparsity",
+    "movement": "it is for fine-tuning",
+}
+DEFAULT = tuple(name for name in METHODS if name not in _NOT_ANYWHERE)
+"""The methods that any problem can be trained with, to any sparsity."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -36,6 +36,7 @@ _TRAINED = (
     "train_accuracy",
     "test_loss",
     "test_accuracy",
+    "active",
     "nonzeros",
     "weights",
     "sparsity",
@@ -67,6 +68,7 @@ def train(job: Job) -> Metrics:
     return {
         "initial_loss": initial.loss,
         **(dict.fromkeys(reached) if diverged else reached),
+        "active": final.count,
         "nonzeros": nonzero.count,
         "weights": nonzero.total,
         "sparsity": nonzero.sparsity,
