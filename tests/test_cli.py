@@ -375,7 +375,7 @@ def test_a_finished_study_is_shown_again_without_torch_or_matplotlib(done):
     assert "torch" not in imported
     assert "matplotlib" not in imported
     assert "sklearn" not in imported
-    assert "Verdicts" in shown.stdout
+    assert "Findings" in shown.stdout
     assert str(folder / "report.html") in shown.stdout
 
 
@@ -387,7 +387,7 @@ def test_report_draws_a_finished_study_anew(done, capsys):
     assert main(["report", str(folder)]) == 0
     assert (folder / "report.html").read_bytes() == page
     assert (folder / "results.json").read_bytes() == before
-    assert "Verdicts" in capsys.readouterr().out
+    assert "Findings" in capsys.readouterr().out
 
 
 def test_a_finished_study_is_listed_with_its_command(done, capsys):
@@ -397,3 +397,20 @@ def test_a_finished_study_is_listed_with_its_command(done, capsys):
     assert first.startswith(f"{folder.name}  sparsescape study difficulty --problem ")
     assert len(runs) == 5
     assert words[3] in first
+
+
+@pytest.mark.usefixtures("here")
+def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, capsys):
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    words = ["study", "methods", "--methods", "rigl", "--seeds", "2", "--sparsity", "0.75"]
+    assert main([*words, *where]) == 0
+    folder = next((tmp_path / "runs").glob("methods-*"))
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    found = {(run["method"], run["budget"]) for run in results["runs"]}
+    sparse = {(name, budget) for name in ("static", "rigl") for budget in ("steps", "flops")}
+    assert found == {("dense", "steps"), *sparse}
+    dense = next(run["flops"] for run in results["runs"] if run["method"] == "dense")
+    for run in results["runs"]:
+        if run["budget"] == "flops":
+            assert run["flops"] <= 1.05 * results["settings"]["flops"] * dense
+    assert "rigl" in capsys.readouterr().out

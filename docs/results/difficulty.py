@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsescape.report import tables
+from sparsescape.report.difficulty import tables
 from sparsescape.studies.store import Store, read_json
 
 INTRODUCTION = """# The difficulty study on `{problem}`

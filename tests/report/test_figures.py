@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from synthetic import ARMS, results
 
-from sparsescape.report import figures, panels
-from sparsescape.report.style import DARK, colour, style
+from sparsescape.report import panels
+from sparsescape.report.difficulty import figures
+from sparsescape.report.difficulty.arms import colour
+from sparsescape.report.style import DARK, style
+
+FIGURES = {"solutions": figures.solutions, "lines": figures.lines, "curves": figures.curves}
 
 
 def _texts(figure: Any) -> set[str]:
@@ -57,7 +61,7 @@ def test_a_lost_run_is_in_no_mean() -> None:
     assert quadratic.endswith("of 2")
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize(
     "change", [{"lines": []}, {"curves": []}, {"lines": [], "curves": [], "table": []}]
 )
@@ -66,7 +70,7 @@ def test_what_is_absent_does_not_stop_a_figure(
 ) -> None:
     given = {**results(seeds=1), **change}
     with style():
-        figures.FIGURES[name](given).savefig(tmp_path / "figure.svg")
+        FIGURES[name](given).savefig(tmp_path / "figure.svg")
 
 
 def test_losses_over_a_wide_range_get_a_logarithmic_axis() -> None:

@@ -8,13 +8,15 @@ from typing import Any
 from rich.console import Console
 from synthetic import results
 
-from sparsescape.report import tables, terminal
+from sparsescape.report import tables as every
+from sparsescape.report import terminal
+from sparsescape.report.difficulty import tables
 
 
 def test_every_row_is_as_long_as_its_header() -> None:
     given = results()
     for make in (
-        tables.solutions, tables.paths, tables.claims, tables.runs, tables.walks, tables.settings,
+        tables.solutions, tables.paths, tables.runs, tables.walks, every.settings,
     ):  # fmt: skip
         table = make(given)
         assert table.rows
@@ -80,8 +82,8 @@ def test_the_terminal_prints_the_same_cells() -> None:
     for table in (tables.solutions(given), tables.paths(given)):
         for row in table.rows:
             assert " ".join(row) in printed
-    for row in tables.claims(given).rows:
-        assert all(cell in printed for cell in row)
+    for finding in tables.findings(given):
+        assert all(part in printed for part in (finding.title, finding.verdict, finding.statement))
     for claim in given["claims"]:
         assert claim["rule"] in printed
         assert all(sentence in printed for sentence in claim["evidence"])

@@ -56,13 +56,13 @@ def interval(of: Mapping[str, Any] | None) -> str:
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
 
 
-def percent(share: float | None) -> str:
+def percent(share: float | None, decimals: int = 1) -> str:
     """A share of 1 as a percentage, without its sign.
 
-    >>> percent(0.97812), percent(1.0), percent(None)
-    ('97.8', '100.0', '–')
+    >>> percent(0.97812), percent(0.97812, 2), percent(1.0), percent(None)
+    ('97.8', '97.81', '100.0', '–')
     """
-    return f"{share * 100:.1f}" if finite(share) else MISSING
+    return f"{share * 100:.{decimals}f}" if finite(share) else MISSING
 
 
 def percent_interval(of: Mapping[str, Any] | None) -> str:
@@ -74,6 +74,20 @@ def percent_interval(of: Mapping[str, Any] | None) -> str:
     if of is None or not _has_width(of):
         return percent(of["mean"] if of else None)
     return f"{percent(of['mean'])} ± {percent((of['high'] - of['low']) / 2)}"
+
+
+def signed_percent_interval(of: Mapping[str, Any] | None) -> str:
+    """The mean and half width of a difference of two shares of 1, in points.
+
+    >>> signed_percent_interval({"mean": 0.01234, "low": 0.00834, "high": 0.01634, "n": 3})
+    '+1.23 ± 0.40'
+    >>> signed_percent_interval({"mean": -0.01, "low": None, "high": None, "n": 1})
+    '−1.00'
+    """
+    if of is None or not finite(of["mean"]):
+        return MISSING
+    mean = f"{of['mean'] * 100:+.2f}".replace("-", "−")
+    return f"{mean} ± {(of['high'] - of['low']) * 50:.2f}" if _has_width(of) else mean
 
 
 def count(value: float | None) -> str:

@@ -7,15 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from . import svg, tables
-from .figures import FIGURES
-from .style import colour, style
+from .catalogue import study
+from .style import style
 from .tables import Results
-
-_DESCRIPTIONS = {
-    "solutions": "Training loss and test accuracy of every arm, a dot per seed.",
-    "lines": "Loss along the straight lines between the points.",
-    "curves": "Training loss along the paths searched for, in the sparse and the dense space.",
-}
 
 
 def write(results: Results, directory: str | Path) -> Path:
@@ -41,8 +35,8 @@ def draw(results: Results, directory: Path) -> dict[str, str]:
     """Write every figure as PNG and PDF; name → the SVG element for the page."""
     drawn = {}
     with style():
-        for name, make in FIGURES.items():
-            figure = make(results)
+        for name, drawing in study(results).figures.items():
+            figure = drawing.draw(results)
             # No date and no version, so that the same figure is the same bytes.
             figure.savefig(directory / f"{name}.png", dpi=110, metadata={"Software": None})
             pdf = {"CreationDate": None, "Creator": None, "Producer": None}
@@ -50,7 +44,7 @@ def draw(results: Results, directory: Path) -> dict[str, str]:
             text = io.StringIO()
             nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
             figure.savefig(text, format="svg", metadata=nothing)
-            drawn[name] = svg.inline(text.getvalue(), name, _DESCRIPTIONS[name])
+            drawn[name] = svg.inline(text.getvalue(), name, drawing.description)
     return drawn
 
 
@@ -67,11 +61,16 @@ def render(results: Results, figures: Mapping[str, str]) -> str:
         lstrip_blocks=True,
     )
     light, dark = svg.variables()
-    return environment.get_template("page.html.j2").render(
+    this = study(results)
+    reading = this.read(results)
+    return environment.get_template(this.template).render(
         results=results,
-        tables=tables,
+        title=this.title,
+        reading=reading,
+        tables=reading.tables,
+        settings=tables.settings(results),
         figures={name: Markup(figure) for name, figure in figures.items()},
-        hues={arm: Markup(colour(arm)[1:]) for arm in results["arms"]},
+        hues={name: Markup(hue[1:]) for name, hue in reading.hues.items()},
         light=Markup(light),
         dark=Markup(dark),
     )

@@ -1,4 +1,4 @@
-"""One look for all figures: the colours of the arms, type and lines."""
+"""One look for all figures: the colours there are, type and lines."""
 
 from __future__ import annotations
 
@@ -10,45 +10,39 @@ MUTED = "#6e7681"
 FAINT = "#d8dce1"
 PAPER = "#ffffff"
 
-ARMS = {
-    "dense": "#3f4650",
-    "pruned": "#088a6a",
-    "lottery": "#1f6fc4",
-    "scratch": "#c84a00",
-    "scratch-fan-in": "#b65a9c",
-}
-"""One colour per arm, everywhere. Told apart in every common form of colour blindness
-(CIELAB distance at least 16 between any two), and 3:1 or more against white."""
+GRAPHITE = "#3f4650"
+GREEN = "#088a6a"
+BLUE = "#1f6fc4"
+ORANGE = "#c84a00"
+PINK = "#b65a9c"
+OCHRE = "#8c6d1f"
+VIOLET = "#5b4bb5"
+TEAL = "#0f8a9d"
+RED = "#9a3b3b"
 
-_OTHERS = ("#8c6d1f", "#5b4bb5", "#0f8a9d", "#9a3b3b")
+_OTHERS = (OCHRE, VIOLET, TEAL, RED)
 
 DARK = {
     INK: "#e6e9ed",
     MUTED: "#9aa4af",
     FAINT: "#30363d",
     PAPER: "#14171c",
-    "#3f4650": "#dde2e8",
-    "#088a6a": "#2cc295",
-    "#1f6fc4": "#5aa9f0",
-    "#c84a00": "#ff8a4c",
-    "#b65a9c": "#e08fc4",
-    "#8c6d1f": "#d9b75a",
-    "#5b4bb5": "#a497f0",
-    "#0f8a9d": "#4cc3d6",
-    "#9a3b3b": "#e58383",
+    GRAPHITE: "#dde2e8",
+    GREEN: "#2cc295",
+    BLUE: "#5aa9f0",
+    ORANGE: "#ff8a4c",
+    PINK: "#e08fc4",
+    OCHRE: "#d9b75a",
+    VIOLET: "#a497f0",
+    TEAL: "#4cc3d6",
+    RED: "#e58383",
 }
 """What each colour becomes on a dark page."""
 
 
-def colour(name: str) -> str:
-    """The colour of an arm; the initialization, which is no arm, is ink.
-
-    >>> colour("pruned"), colour("initialization")
-    ('#088a6a', '#1f2328')
-    """
-    if name == "initialization":
-        return INK
-    return ARMS.get(name) or _OTHERS[sum(name.encode()) % len(_OTHERS)]
+def other(name: str) -> str:
+    """A colour for a name that nothing has given one: always the same for the same name."""
+    return _OTHERS[sum(name.encode()) % len(_OTHERS)]
 
 
 def style() -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""The study in the terminal: its tables, then its verdicts."""
+"""A study in the terminal: its tables, then what was found."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from . import tables
+from .catalogue import study
+from .study import Finding
 from .tables import Results, Table
 
 _VERDICTS = {"holds": "bold green", "does not hold": "bold red", "undecided": "bold yellow"}
 
 
 def print_results(results: Results, console: Console | None = None) -> None:
-    """Print the solutions, the paths and the verdicts.
+    """Print a study's main tables, what diverged and the findings.
 
     Args:
         results: what stands in ``results.json``.
         console: where to; standard output unless given.
     """
     console = console or Console()
-    for table in (tables.solutions(results), tables.paths(results)):
-        console.print(_grid(table), "")
-    for sentence in tables.diverged(results):
+    reading = study(results).read(results)
+    for name in reading.printed:
+        console.print(_grid(reading.tables[name]), "")
+    for sentence in reading.diverged:
         console.print(Text(sentence, style="yellow"))
     console.print()
-    _claims(results, console)
+    console.print(Text("Findings", style="bold"), Text(reading.lead), sep="\n")
+    for finding in reading.findings:
+        _print_finding(finding, console)
 
 
 def _grid(table: Table) -> Grid:
@@ -43,24 +47,24 @@ def _grid(table: Table) -> Grid:
     for place, heading in enumerate(table.header):
         two_lines = heading.replace(" ", "\n", 1)  # so that the cells below need not be broken
         grid.add_column(Text(two_lines), justify="left" if place < table.words else "right")
-    for row in table.rows:
-        grid.add_row(*map(Text, row))
+    for group, rows in table.grouped():
+        if group:
+            grid.add_row(Text(group, style="dim italic"))
+        for row in rows:
+            grid.add_row(*map(Text, row))
     return grid
 
 
-def _claims(results: Results, console: Console) -> None:
-    console.print(Text("Verdicts", style="bold"), Text(tables.tally(results)), sep="\n")
-    for row, claim in zip(tables.claims(results).rows, results["claims"], strict=True):
-        title, verdict, statement, n, seeds = row
-        head = Text.assemble(
-            "\n",
-            (title, "bold"),
-            ": ",
-            (verdict, _VERDICTS.get(verdict, "bold")),
-            (f"  n = {n} (seeds: {seeds})", "dim"),
-        )
-        console.print(head)
-        console.print(Padding(Text(statement), (0, 0, 0, 3)))
-        for sentence in claim["evidence"]:
-            console.print(Padding(Text(f"· {sentence}"), (0, 0, 0, 3)))
-        console.print(Padding(Text(claim["rule"], style="dim"), (0, 0, 0, 3)))
+def _print_finding(finding: Finding, console: Console) -> None:
+    head = Text.assemble(
+        "\n",
+        (finding.title, "bold"),
+        ": ",
+        (finding.verdict, _VERDICTS.get(finding.verdict, "bold")),
+        (f"  {', '.join(finding.basis)}", "dim"),
+    )
+    console.print(head)
+    console.print(Padding(Text(finding.statement), (0, 0, 0, 3)))
+    for sentence in finding.evidence:
+        console.print(Padding(Text(f"· {sentence}"), (0, 0, 0, 3)))
+    console.print(Padding(Text(finding.rule, style="dim"), (0, 0, 0, 3)))

@@ -1,17 +1,19 @@
-"""The study's figures: one function each, from results to a matplotlib figure.
+"""The figures of a difficulty study: one function each, from results to a matplotlib figure.
 
 Lines are means over seeds; bands and dots show every seed, from the lowest to the highest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import panels
-from .numbers import finite, number
-from .style import FAINT, INK, MUTED, PAPER, colour
-from .tables import Results, Row, degree
+from .. import panels
+from ..numbers import finite, number
+from ..style import FAINT, INK, MUTED
+from ..tables import Results, Row
+from .arms import colour
+from .tables import degree
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +66,9 @@ def lines(results: Results) -> Figure:
         _share_losses(row_of_axes, "loss")
     for axes in cells[len(names) :]:
         axes.remove()
-    panels.key(figure, (INK, "solid", "training"), (MUTED, _DOTTED, "test"), left=0.56)
+    training = {"color": INK, "linestyle": "solid"}
+    test = {"color": MUTED, "linestyle": _DOTTED}
+    panels.key(figure, (training, "training"), (test, "test"), left=0.56)
     return figure
 
 
@@ -96,14 +100,6 @@ def curves(results: Results) -> Figure:
     return figure
 
 
-FIGURES: Mapping[str, Callable[[Results], Figure]] = {
-    "solutions": solutions,
-    "lines": lines,
-    "curves": curves,
-}
-"""Every figure by its name, which is the name of its files."""
-
-
 def _forest(axes: Axes, results: Results, key: str, label: str) -> None:
     """One measure of all arms, arm by arm from the top."""
     arms, scale = list(results["arms"]), 100.0 if key.endswith("accuracy") else 1.0
@@ -114,14 +110,8 @@ def _forest(axes: Axes, results: Results, key: str, label: str) -> None:
     axes.hlines(range(len(arms)), left, right, color=FAINT, linewidth=0.5, zorder=0)
     for place, arm in enumerate(arms):
         hue, dots = colour(arm), [row[key] * scale for row in measured if row["arm"] == arm]
-        mean, low, high = (intervals.get(arm, {}).get(end) for end in ("mean", "low", "high"))
-        if finite(low) and finite(high):
-            reach = [min(max(end * scale, left), right) for end in (low, high)]
-            axes.plot(reach, [place] * 2, color=hue, linewidth=7, alpha=0.2, solid_capstyle="butt")
-        if finite(mean):
-            axes.plot([mean * scale] * 2, [place - 0.3, place + 0.3], color=hue, linewidth=1.4)
-        spread = [place + 0.3 * ((i + 0.5) / len(dots) - 0.5) for i in range(len(dots))]
-        _dots(axes, dots, spread, hue)
+        panels.mean_and_reach(axes, place, intervals.get(arm, {}), hue, scale)
+        panels.dots(axes, dots, panels.beside(place, len(dots), 0.3), hue)
     axes.set(ylim=(len(arms) - 0.5, -0.5), yticks=[], xlabel=label)
     axes.spines["left"].set_visible(False)
 
@@ -179,12 +169,7 @@ def _ends(axes: Axes, t: Sequence[float], mean: np.ndarray | None, first: str, l
         return
     for at, name in ((0.0, first), (1.0, last)):
         nearest = min(range(len(t)), key=lambda i: abs(t[i] - at))
-        _dots(axes, [t[nearest]], [mean[nearest]], colour(name))
-
-
-def _dots(axes: Axes, x: Sequence[float], y: Sequence[float], hue: str) -> None:
-    edge: dict[str, Any] = {"markeredgecolor": PAPER, "markeredgewidth": 0.5}
-    axes.plot(x, y, "o", color=hue, markersize=4.2, zorder=4, clip_on=False, **edge)
+        panels.dots(axes, [t[nearest]], [mean[nearest]], colour(name))
 
 
 def _dress(axes: Axes, t: Sequence[float], losses: Iterable[float]) -> None:

@@ -1,0 +1,22 @@
+"""The studies that can be reported, each in a folder of its own here."""
+
+from __future__ import annotations
+
+from ..errors import unknown
+from .difficulty import DIFFICULTY
+from .methods import METHODS
+from .study import Study
+from .tables import Results
+
+STUDIES = {"difficulty": DIFFICULTY, "methods": METHODS}
+
+
+def study(results: Results) -> Study:
+    """The study that these are the results of.
+
+    Raises:
+        InputError: there is no such study.
+    """
+    if results["study"] not in STUDIES:
+        raise unknown("study", results["study"], STUDIES)
+    return STUDIES[results["study"]]

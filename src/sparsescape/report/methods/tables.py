@@ -1,0 +1,110 @@
+"""From the results of a methods study to its tables."""
+
+from __future__ import annotations
+
+from .. import tables as shared
+from ..numbers import (
+    MISSING,
+    amount,
+    count,
+    finite,
+    number,
+    percent,
+    percent_interval,
+    signed_percent_interval,
+)
+from ..tables import Column, Results, Row, Table, interval_column, table, without_empty
+from . import standing
+from .families import family_of, in_families
+
+
+def facts(results: Results) -> tuple[tuple[str, str], ...]:
+    """What is common to all studies, how many methods, and what the budget of FLOPs is."""
+    given, dense = results["settings"], standing.dense_flops(results)
+    own = [("Methods", str(len(results["methods"])))]
+    if given.get("distribution"):
+        own.append(("Densities", given["distribution"]))
+    if given.get("flops"):
+        absolute = f" ({amount(given['flops'] * dense)})" if dense else ""
+        own.append(("Budget of FLOPs", f"{given['flops']:g} × dense training{absolute}"))
+    return (*shared.facts(results), *own)
+
+
+def comparison(results: Results, budget: str) -> Table:
+    """One row per method at one budget: families in their order, the best first in each.
+
+    Training FLOPs are relative to dense training over the recipe's steps, where that was run.
+    Columns that hold nothing at all, as the gain where nothing has classes, are left out.
+    """
+    by, dense, family = standing.measure(results), standing.dense_flops(results), family_of(results)
+    rows = standing.at(results, budget)
+    tested = (
+        interval_column(by.name, by.key, percent_interval)
+        if by is standing.ACCURACY
+        else interval_column(by.name, by.key)
+    )
+    columns = [
+        Column("method", lambda row: row["method"]),
+        Column("n", lambda row: str(row["n"])),
+        tested,
+        interval_column("gain over static", "gain", signed_percent_interval),
+        interval_column("train loss", "train_loss"),
+        Column("sparsity, %", lambda row: percent(_mean(row, "sparsity"), 2)),
+        Column("FLOPs, × dense", lambda row: number(_mean(row, "flops") / dense))
+        if dense
+        else Column("training FLOPs", lambda row: amount(_mean(row, "flops"))),
+        Column("steps", lambda row: count(_mean(row, "steps"))),
+        Column("diverged", lambda row: str(row["diverged"] or MISSING)),
+    ]
+    order = [method for members in in_families(results, list(rows)).values() for method in members]
+    full = table(
+        f"At {standing.BUDGETS[budget]}",
+        columns,
+        [{**rows[m], "gain": None} if m == standing.REFERENCE else rows[m] for m in order],
+        words=1,
+        group=lambda row: family[row["method"]],
+        note="Means over n seeds ± half the 95 % interval (Student’s t). Gain is in points of "
+        "test accuracy, paired by seed. Training FLOPs follow each layer’s density as it moves.",
+    )
+    return without_empty(full)
+
+
+def runs(results: Results) -> Table:
+    """One row per trained network: its numbers, and the stage that holds its points."""
+    columns = [
+        Column("method", lambda row: row["method"]),
+        Column("budget", lambda row: standing.BUDGETS[row["budget"]]),
+        Column("run", lambda row: row.get("run") or MISSING),
+        Column("seed", lambda row: str(row["seed"])),
+        Column("loss at start", lambda row: number(row["initial_loss"])),
+        Column("train loss", lambda row: number(row["train_loss"])),
+        Column("test loss", lambda row: number(row["test_loss"])),
+        Column("train accuracy, %", lambda row: percent(row["train_accuracy"])),
+        Column("test accuracy, %", lambda row: percent(row["test_accuracy"])),
+        Column("nonzeros", lambda row: count(row["nonzeros"])),
+        Column("sparsity, %", lambda row: percent(row["sparsity"], 2)),
+        Column("training FLOPs", lambda row: amount(row["flops"])),
+        Column("steps", lambda row: count(row["steps"])),
+    ]
+    methods, budgets = list(family_of(results)), list(standing.BUDGETS)
+
+    def place(run: Row) -> tuple[int, int, int]:
+        return methods.index(run["method"]), budgets.index(run["budget"]), run["seed"]
+
+    rows = sorted(results["runs"], key=place)
+    return without_empty(table("Every network", columns, rows, words=3))
+
+
+def methods(results: Results) -> Table:
+    """What every method does, and whose it is."""
+    columns = [
+        Column("method", lambda method: method["name"]),
+        Column("what it does", lambda method: method["summary"]),
+    ]
+    rows = results["methods"]
+    return table("Methods", columns, rows, words=2, group=lambda method: method["family"])
+
+
+def _mean(row: Row, key: str) -> float:
+    mean = (row.get(key) or {}).get("mean")
+    return mean if finite(mean) else float("nan")
