@@ -1,6 +1,7 @@
 from . import distributions, init, schedules, scores
 from .errors import InputError
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
+from .landscape.paths import FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
 from .masks import Mask
@@ -35,6 +36,7 @@ __all__ = [
     "Curve",
     "DeepR",
     "DropGrow",
+    "FoundPath",
     "GraNet",
     "GraSP",
     "GradualMagnitude",
@@ -57,8 +59,10 @@ __all__ = [
     "Static",
     "SynFlow",
     "TopKAST",
+    "Trial",
     "View",
     "distributions",
+    "find_path",
     "fit_curve",
     "init",
     "profile",
