@@ -16,9 +16,10 @@ from ..masks import Mask
 from ..points import named_parameters, named_weights
 from .bits import all_or_none, close
 from .gradients import DenseGradients
-from .hooks import hook_gradient, hook_steps, skipped
-from .owners import Owners, parameters, unwrapped
+from .hooks import hook_gradient, hook_steps, hook_wrappers, skipped
+from .owners import Owners
 from .shards import copied, local, put_together, share, whole
+from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
 Active = Mapping[str, Tensor]
@@ -112,8 +113,9 @@ class Sparsifier:
         named = named_parameters(model)
         first.check({n: torch.empty(p.shape, device="meta") for n, p in named.items()})
         self._weights = {name: named[name] for name in first}
-        self._owners = Owners(self._weights, [unwrapped(o) for o in optimizers])
+        self._owners = Owners(self._weights, optimizers)
         self._fresh = self._owners.fresh()
+        self._withheld = [Withheld(optimizer) for optimizer in self._owners.optimizers]
         self.step, self._counts = 0, [0] * len(optimizers)
         self.densities.clear()
         closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
@@ -123,6 +125,7 @@ class Sparsifier:
         for name, weight in self._weights.items():
             self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
         self._handles += hook_steps(self, self._owners.optimizers)
+        self._handles += hook_wrappers(self._hold, self._owners.optimizers, self._owners.wrappers)
         return self
 
     def detach(self) -> None:
@@ -253,14 +256,11 @@ class Sparsifier:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
         optimizer = self._owners.optimizers[index]
         if self.replaces_step(self._counts[index] + 1) and not skipped(optimizer):
-            self._withheld = [(p, p.grad) for p in parameters(optimizer)]
-            for parameter, _ in self._withheld:
-                parameter.grad = None
+            self._withheld[index].take()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
-        for parameter, grad in self.__dict__.pop("_withheld", ()):
-            parameter.grad = grad
+        self._withheld[index].give_back()
 
     # ------------------------------------------------------------------ how the mask is held
 

@@ -35,6 +35,21 @@ def hook_steps(around: Around, optimizers: list[Optimizer]) -> list[Any]:
     return handles
 
 
+def hook_wrappers(
+    hold: Callable[[int], None], optimizers: list[Optimizer], wrappers: list[list[Any]]
+) -> list[Any]:
+    """Hold once more after a step of what is around an optimizer: it may have moved weights."""
+    handles: list[Any] = []
+    for index, optimizer in enumerate(optimizers):
+        for wrapper in wrappers[index]:
+            hooks = vars(wrapper).get("_optimizer_step_post_hooks")
+            if hooks is None or hooks is optimizer._optimizer_step_post_hooks:
+                continue
+            after = torch.compiler.disable(lambda *_, index=index: hold(index))
+            handles.append(wrapper.register_step_post_hook(after))
+    return handles
+
+
 def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
     """Call the hook whenever a backward pass has added to the weight's gradient.
 
