@@ -1,15 +1,14 @@
 """Hugging Face's own Trainer, on a tiny GPT-2 that is drawn at random."""
 
 import shutil
-import warnings
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
 
 import sparsescape as ss
 from helpers import bits
 from sparsescape.integrations.transformers import FILE, SparsifierCallback
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
 
 STEPS = 6
 
@@ -25,7 +24,9 @@ def data():
     return [{"input_ids": row, "labels": row} for row in tokens]
 
 
-def make_trainer(folder, sparsifier, callback=SparsifierCallback, steps=STEPS, **changes):
+def make_trainer(
+    folder, sparsifier, callback=SparsifierCallback, steps=STEPS, judge=None, **changes
+):
     settings = {
         "per_device_train_batch_size": 4,
         "learning_rate": 1e-2,
@@ -41,7 +42,9 @@ def make_trainer(folder, sparsifier, callback=SparsifierCallback, steps=STEPS, *
     }
     callbacks = [] if sparsifier is None else [callback(sparsifier)]
     args = TrainingArguments(output_dir=str(folder), **settings)
-    return Trainer(make_model(), args, train_dataset=data(), callbacks=callbacks)
+    return Trainer(
+        make_model(), args, train_dataset=data(), eval_dataset=judge, callbacks=callbacks
+    )
 
 
 def rigl():
@@ -117,11 +120,9 @@ def test_a_checkpoint_of_other_weights_is_refused(tmp_path):
 def test_where_the_best_model_is_loaded_at_the_end_the_mask_is_its_own(tmp_path):
     sparsifier = ss.SET(0.8, update_every=1)
     how = {"eval_strategy": "steps", "eval_steps": 2, "load_best_model_at_end": True}
-    trainer = make_trainer(tmp_path, sparsifier, learning_rate=3.0, **how)
-    trainer.eval_dataset = data()[:8]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the learning rate is not a good one
-        trainer.train()
+    worst = {"metric_for_best_model": "loss", "greater_is_better": True}  # the earliest
+    trainer = make_trainer(tmp_path, sparsifier, steps=4, judge=data()[:32], **how, **worst)
+    trainer.train()
     assert trainer.state.best_model_checkpoint.endswith("checkpoint-2")
     assert sparsifier.step == 2
     sparsifier.mask.check_contains(trainer.model)

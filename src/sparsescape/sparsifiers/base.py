@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import named_parameters, named_weights
+from ..points import named_parameters, named_weights, norms
 from .bits import all_or_none, close
 from .gradients import DenseGradients
-from .hooks import hook_gradient, hook_steps, hook_wrappers, skipped
+from .hooks import check_gradients, hook_gradient, hook_steps, hook_wrappers, skipped
 from .owners import Owners
 from .shards import copied, local, put_together, share, whole
 from .withheld import Withheld
@@ -26,7 +26,10 @@ Active = Mapping[str, Tensor]
 
 
 class LayerCollapse(UserWarning):
-    """A layer lost all its weights; the message names it."""
+    """A layer lost all its weights, or those of a slice that it divides by the norm of.
+
+    The message names it.
+    """
 
 
 @dataclass(eq=False, kw_only=True)
@@ -113,6 +116,8 @@ class Sparsifier:
         named = named_parameters(model)
         first.check({n: torch.empty(p.shape, device="meta") for n, p in named.items()})
         self._weights = {name: named[name] for name in first}
+        check_gradients(model, self._weights)
+        self._norms = {w: named[n].shape for w, n in norms(named).items()}
         self._owners = Owners(self._weights, optimizers)
         self._fresh = self._owners.fresh()
         self._withheld = [Withheld(optimizer) for optimizer in self._owners.optimizers]
@@ -271,13 +276,15 @@ class Sparsifier:
             count = int(active.count_nonzero())
             self.densities[name] = count / max(active.numel(), 1)
             if not count:
-                self._collapsed(name)
+                self._collapsed(name, "has lost all its weights.")
+            elif name in self._norms and not active.sum_to_size(self._norms[name]).all():
+                self._collapsed(name, "is normalized, and in a slice of it no weight is left: NaN.")
             self._bits[name] = all_or_none(share(active, weight), like=local(weight))
         self._owners.forget_mixed_state()
         self._hold(*range(len(self._counts)))
 
-    def _collapsed(self, name: str) -> None:
-        message = f"The layer {name!r} has lost all its weights."
+    def _collapsed(self, name: str, how: str) -> None:
+        message = f"The layer {name!r} {how}"
         if self.on_collapse == "raise":
             raise InputError(message)
         warnings.warn(message, LayerCollapse, stacklevel=2)

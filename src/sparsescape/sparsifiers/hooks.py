@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from ..errors import InputError
 
 
 class Around(Protocol):
@@ -48,6 +50,23 @@ def hook_wrappers(
             after = torch.compiler.disable(lambda *_, index=index: hold(index))
             handles.append(wrapper.register_step_post_hook(after))
     return handles
+
+
+def check_gradients(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights whose gradients are sparse tensors: a mask cannot be anded into those.
+
+    Raises:
+        InputError: an embedding of ``weights`` has ``sparse=True``.
+    """
+    names = {id(weight): name for name, weight in weights.items()}
+    for module in model.modules():
+        if not isinstance(module, (nn.Embedding, nn.EmbeddingBag)) or not module.sparse:
+            continue
+        if id(module.weight) in names:
+            raise InputError(
+                f"The gradient of {names[id(module.weight)]!r} is a sparse tensor; make the "
+                "embedding with sparse=False, or name it dense."
+            )
 
 
 def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:

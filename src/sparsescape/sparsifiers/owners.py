@@ -18,9 +18,9 @@ Seen = TypeVar("Seen")
 class Owners:
     """The optimizers of a model, asked by the name of a weight.
 
-    An optimizer may be wrapped in others (Accelerate's, Lightning's, SAM, Lookahead): ``optimizers``
-    are the innermost, which are stepped however the loop steps, and ``wrappers`` what is around
-    each, which may move weights and remember things of its own.
+    An optimizer may be wrapped in others (Accelerate's, Lightning's, SAM, Lookahead):
+    ``optimizers`` are the innermost, which are stepped however the loop steps, and ``wrappers``
+    what is around each, which may move weights and remember things of its own.
 
     Raises:
         InputError: none of the optimizers holds a weight.
