@@ -228,7 +228,7 @@ class Sparsifier:
         def hook(weight: Tensor) -> None:
             if self.wants_gradient(self._counts[owner] + 1):
                 self._gradients.accumulated(name, weight)
-            else:
+            elif weight.grad is not None:  # none where an optimizer steps during the pass
                 self._close_gradient(name, local(weight.grad))
 
         return hook
@@ -250,11 +250,11 @@ class Sparsifier:
             self._hold(index)
 
     def _update(self) -> None:
+        # Before the mask moves: where it was closed an optimizer may have moved what is now grown.
+        self._hold(*range(len(self._counts)))
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
-        else:
-            self._hold(*range(len(self._counts)))
         self._gradients.clear()
 
     def open(self, index: int) -> None:
