@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 import sparsescape as ss
 
@@ -212,7 +213,7 @@ def test_names_are_plain_under_compile():
 
 def test_a_compiled_step_is_not_compiled_again_as_steps_are_counted():
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounter()
+    counter = CompileCounter()
     model = make_model()
     optimizer = sgd(model)
     sparsifier = ss.SET(0.5, update_every=3).attach(model, optimizer)
@@ -519,7 +520,7 @@ def test_checkpointed_activations_change_nothing(method, reentrant):
 
 def test_a_training_step_that_is_compiled_as_a_whole_is_compiled_once():
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounter()
+    counter = CompileCounter()
     model, expected = make_model(), make_model()
     optimizer, expected_optimizer = sgd(model), sgd(expected)
     sparsifier = rigl().attach(model, optimizer)
