@@ -105,8 +105,9 @@ def test_muon_is_held():
             )
 
 
-@pytest.mark.parametrize("method", [ss.SET, ss.MEST, ss.DSR])
+@pytest.mark.parametrize("method", [ss.SET, ss.MEST])
 def test_what_grows_is_0_and_fresh_though_the_optimizer_moved_it_in_that_step(method):
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8, bias=False), nn.Linear(8, 4, bias=False))
     optimizer = torch.optim.Muon(model.parameters(), lr=0.1)
     sparsifier = method(0.5, update_every=3, drop_fraction=0.5).attach(model, optimizer)
