@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..masks import Mask
+from ..masks import Mask, count_active
 from ..points import named_parameters, named_weights
 from .bits import all_or_none, close
 from .gradients import DenseGradients
@@ -265,10 +265,9 @@ class Sparsifier:
     # ------------------------------------------------------------------ how the mask is held
 
     def _set_mask(self, mask: Active) -> None:
-        self._densities = {n: float(a.count_nonzero()) / a.numel() for n, a in mask.items()}
         for name, weight in self._weights.items():
             active = mask[name]
-            count = int(active.count_nonzero())
+            count = count_active(active)
             self.densities[name] = count / max(active.numel(), 1)
             if not count:
                 self._collapsed(name)
