@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules
 from ..errors import InputError
-from ..masks import count_active
+from ..masks import count_active, top
 from ..seeds import generator
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
@@ -147,6 +147,8 @@ class DropGrow(Sparsifier):
         """The ``count`` highest scores of what is allowed, in the method's structure."""
         if count <= 0:
             return torch.zeros_like(allowed)
+        if self.structure is unstructured:
+            return top(score.float(), count, allowed)
         return self.structure(among(score, allowed), count) & allowed
 
     def noise(self, purpose: str, name: str) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import schedules, scores
 from ..masks import Mask, top
 from .base import Active
-from .dropgrow import DropGrow, among
+from .dropgrow import DropGrow
 from .pruning import check_sparsity
 from .structures import Structure, fan_in, per_row
 
@@ -44,7 +44,7 @@ class RigL(DropGrow):
         return self.due(step)
 
     def grow_score(self, name: str) -> Tensor:
-        return self.gradient(name).abs()
+        return self.gradient(name).abs_()
 
 
 @dataclass(eq=False)
@@ -172,7 +172,7 @@ class GraNet(DropGrow):
         return dict(Mask.from_scores(ranked, sparsity=self.schedule(step)))
 
     def grow_score(self, name: str) -> Tensor:
-        return self.gradient(name).abs()
+        return self.gradient(name).abs_()
 
 
 @dataclass(eq=False)
@@ -194,7 +194,7 @@ class SRigL(RigL):
     structure: Structure = fan_in
 
     def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
-        return top(among(score, allowed), count) & allowed
+        return top(score.float(), count, allowed)
 
     def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
         gradient = self.gradient(name).abs()
