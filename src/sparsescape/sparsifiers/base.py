@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -19,6 +20,7 @@ from .gradients import DenseGradients
 from .hooks import hook_gradient, hook_steps, skipped
 from .owners import Owners, parameters, unwrapped
 from .shards import copied, local, put_together, share, whole
+from .stillness import Part, Stillness
 
 Self = TypeVar("Self", bound="Sparsifier")
 Active = Mapping[str, Tensor]
@@ -116,6 +118,8 @@ class Sparsifier:
         self._fresh = self._owners.fresh()
         self.step, self._counts = 0, [0] * len(optimizers)
         self.densities.clear()
+        self._still = [Stillness() for _ in optimizers]
+        self._seen: dict[str, tuple[Any, int]] = {}
         closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
         self._set_mask(first)
         self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
@@ -221,7 +225,9 @@ class Sparsifier:
             if self.wants_gradient(self._counts[owner] + 1):
                 self._gradients.accumulated(name, weight)
             else:
-                self._close_gradient(name, local(weight.grad))
+                grad: Any = weight.grad
+                self._close_gradient(name, local(grad))
+                self._seen[name] = (weakref.ref(grad), grad._version)
 
         return hook
 
@@ -256,6 +262,8 @@ class Sparsifier:
             self._withheld = [(p, p.grad) for p in parameters(optimizer)]
             for parameter, _ in self._withheld:
                 parameter.grad = None
+        elif self._gradients_are_closed(index):
+            self._still[index].begin()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
@@ -273,6 +281,8 @@ class Sparsifier:
                 self._collapsed(name)
             self._bits[name] = all_or_none(share(active, weight), like=local(weight))
         self._owners.forget_mixed_state()
+        for still in self._still:
+            still.forget()
         self._hold(*range(len(self._counts)))
 
     def _collapsed(self, name: str) -> None:
@@ -284,19 +294,31 @@ class Sparsifier:
     def _close_gradient(self, name: str, grad: Tensor) -> None:
         close(grad, self._bits[name])
 
+    def _gradients_are_closed(self, index: int) -> bool:
+        """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
+        if self.wants_gradient(self._counts[index] + 1):
+            return False  # what was put aside is compared with what is there now
+        for name in self._owners.names(index):
+            grad: Any = self._weights[name].grad
+            seen, writes = self._seen.get(name, (None, 0))
+            if grad is not None and (seen is None or seen() is not grad or grad._version != writes):
+                self._close_gradient(name, local(grad))
+        return True
+
     @torch.no_grad()
     def _hold(self, *indices: int) -> None:
         """Close the weights, and give the optimizer's state of them what is fresh."""
-        for name, weight in self._weights.items():
-            if self._owners.index(name) not in indices:
-                continue
+        for index in indices:
+            self._still[index].end(self._parts(index))
+
+    def _parts(self, index: int) -> list[Part]:
+        """The weights of an optimizer, and their state."""
+        parts: list[Part] = []
+        for name in self._owners.names(index):
             bits, fresh = self._bits[name], self._fresh[name]
-            close(local(weight), bits)
-            for key, value in self._owners.state(name).items():
-                if key in fresh:
-                    local(value).masked_fill_(bits == 0, fresh[key])
-                else:
-                    close(local(value), bits)
+            parts.append((self._weights[name], bits, 0.0))
+            parts += [(v, bits, fresh.get(k, 0.0)) for k, v in self._owners.state(name).items()]
+        return parts
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""

@@ -24,6 +24,7 @@ class Owners:
         self.optimizers = optimizers
         self._weights = weights
         self._index = {name: self._find(name) for name in weights}
+        self._names = [[n for n in weights if self._index[n] == i] for i in range(len(optimizers))]
 
     def _find(self, name: str) -> int:
         for index, optimizer in enumerate(self.optimizers):
@@ -33,6 +34,10 @@ class Owners:
 
     def index(self, name: str) -> int:
         return self._index[name]
+
+    def names(self, index: int) -> list[str]:
+        """The weights of one optimizer."""
+        return self._names[index]
 
     def of(self, name: str) -> Optimizer:
         return self.optimizers[self._index[name]]
