@@ -305,7 +305,6 @@ class Sparsifier:
                 self._close_gradient(name, local(grad))
         return True
 
-    @torch.no_grad()
     def _hold(self, *indices: int) -> None:
         """Close the weights, and give the optimizer's state of them what is fresh."""
         for index in indices:

@@ -58,9 +58,7 @@ class SET(DropGrow):
     """
 
     def drop_score(self, name: str) -> Tensor:
-        weight, active = self.weight(name), self.active_in(name)
-        positive = share_below(weight, active & (weight > 0))
-        return positive + share_below(-weight, active & (weight < 0))
+        return share_nearer_zero(self.weight(name), self.active_in(name))
 
     def drop_share(self, step: int) -> float:
         return self.drop_fraction
@@ -221,14 +219,23 @@ class SRigL(RigL):
         )
 
 
-def share_below(values: Tensor, among: Tensor) -> Tensor:
-    """Of each element among those marked: its rank from 1, over their number; elsewhere 0.
+def share_nearer_zero(values: Tensor, among: Tensor) -> Tensor:
+    """Of each marked value: its rank by distance from 0 among those of its sign, over their number.
 
-    >>> share_below(torch.tensor([3.0, 9.0, 1.0]), torch.tensor([True, False, True])).tolist()
-    [1.0, 0.0, 0.5]
+    Ranks count from 1, equal values by flat index; what is 0 or not marked has 0.
+
+    >>> values, marked = torch.tensor([3.0, -9.0, 1.0, 2.0]), torch.tensor([True, True, True, False])
+    >>> share_nearer_zero(values, marked).tolist()
+    [1.0, 1.0, 0.5, 0.0]
     """
+    flat = values.detach().reshape(-1)
     marked = among.reshape(-1).nonzero().reshape(-1)
-    order = marked[values.reshape(-1)[marked].argsort(stable=True)]
-    share = torch.zeros(values.numel(), device=values.device)
-    share[order] = torch.arange(1, len(order) + 1, device=values.device) / max(len(order), 1)
+    held = flat[marked]
+    order = held.abs().argsort(stable=True)
+    held, marked = held[order], marked[order]
+    share = torch.zeros(flat.numel(), device=flat.device)
+    for side in (held > 0, held < 0):
+        where = marked[side]
+        ranks = torch.arange(1, len(where) + 1, device=flat.device)
+        share[where] = ranks / max(len(where), 1)
     return share.reshape(values.shape)

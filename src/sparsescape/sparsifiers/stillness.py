@@ -49,17 +49,11 @@ class Held:
     fresh: float
 
     def __post_init__(self) -> None:
-        self.count_writes()
-        self._address = self.tensor.data_ptr() if not is_sharded(self.tensor) else None
+        self.writes = self.tensor._version
+        self._address = None if is_sharded(self.tensor) else self.tensor.data_ptr()
 
     def hold(self) -> None:
         hold(local(self.tensor), self.bits, self.fresh)
-
-    def count_writes(self) -> None:
-        self._writes = self.tensor._version
-
-    def is_untouched(self) -> bool:
-        return self.tensor._version == self._writes and self.tensor.data_ptr() == self._address
 
     @cached_property
     def can_be_read(self) -> bool:
@@ -75,17 +69,14 @@ class Held:
     def witnesses_agree(self) -> bool:
         """Whether some closed elements are, to the bit, what they are to be."""
         memory, places, expected = self._witnesses
-        return self.tensor.data_ptr() == self._address and bool(
-            (memory.take(places) == expected).all()
-        )
+        return memory.take(places).tobytes() == expected and self.tensor.data_ptr() == self._address
 
     @cached_property
-    def _witnesses(self) -> tuple[Any, Any, Any]:
-        memory, bits = in_order(as_integers(self.tensor)), in_order(self.bits)
-        closed = np.flatnonzero(bits == 0)
-        spread = np.linspace(0, len(closed) - 1, min(WITNESSES, len(closed)))
-        fresh = as_integers(torch.full((1,), self.fresh, dtype=self.tensor.dtype)).numpy()
-        return memory, closed[spread.astype(np.intp)], fresh
+    def _witnesses(self) -> tuple[Any, Any, bytes]:
+        places = some_closed(in_order(self.bits))
+        fresh = torch.full((len(places),), self.fresh, dtype=self.tensor.dtype)
+        expected = as_integers(fresh).numpy().tobytes()
+        return in_order(as_integers(self.tensor)), places, expected
 
     def copy(self) -> Tensor:
         return as_integers(self.tensor).clone()
@@ -110,7 +101,9 @@ class Stillness:
 
     def begin(self) -> None:
         """To be called when a step begins on gradients that are closed."""
-        self._given = bool(self._held) and all(h.is_untouched() for h in self._held)
+        self._given = bool(self._held) and all(
+            [held.tensor._version == held.writes for held in self._held]
+        )
 
     def end(self, parts: list[Part]) -> None:
         """Close all parts: to be called when a step has ended, or something else has happened."""
@@ -120,19 +113,20 @@ class Stillness:
             self._hold()
         elif self._trials_left or self._age >= CERTAIN:
             self._hold_and_compare()
-        elif all(h.witnesses_agree() for h in self._held):
+        elif all([held.witnesses_agree() for held in self._held]):
             self._age += 1
         else:
             self._hold()
         for held in self._held:
-            held.count_writes()
+            held.writes = held.tensor._version
 
     def _are(self, parts: list[Part]) -> bool:
         """Whether these are the tensors that were held last."""
         return len(parts) == len(self._held) and all(
-            part[0] is held.tensor for part, held in zip(parts, self._held, strict=True)
+            [part[0] is held.tensor for part, held in zip(parts, self._held, strict=True)]
         )
 
+    @torch.no_grad()
     def _hold(self) -> None:
         for held in self._held:
             held.hold()
@@ -146,3 +140,13 @@ class Stillness:
         self._moves_closed = not all(h.equals(b) for h, b in zip(self._held, before, strict=True))
         self._trials_left, self._age = max(self._trials_left - 1, 0), 0
         return None
+
+
+def some_closed(bits: Any) -> Any:
+    """Up to 32 positions without bits, spread over all; found in a sample if that has as many."""
+    sample = np.arange(0, len(bits), max(len(bits) // (8 * WITNESSES), 1) | 1)
+    closed = sample[bits[sample] == 0]
+    if len(closed) < WITNESSES:
+        closed = np.flatnonzero(bits == 0)
+    chosen = np.linspace(0, len(closed) - 1, min(WITNESSES, len(closed)))
+    return closed[chosen.astype(np.intp)]
