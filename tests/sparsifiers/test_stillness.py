@@ -190,9 +190,7 @@ def test_clipped_and_scaled_gradients_stay_closed_and_trusted(monkeypatch):
 def test_it_makes_no_difference_to_the_bits(monkeypatch):
     trusting = Run().train(40)
     monkeypatch.setattr("sparsescape.sparsifiers.stillness.TRIALS", 10**9)
-    monkeypatch.setattr(
-        "sparsescape.sparsifiers.stillness.Stillness.begin", lambda still: None
-    )
+    monkeypatch.setattr("sparsescape.sparsifiers.stillness.Stillness.begin", lambda still: None)
     careful = Run().train(40)
     for p, q in zip(trusting.model.parameters(), careful.model.parameters(), strict=True):
         assert torch.equal(p, q)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -224,14 +225,14 @@ def share_nearer_zero(values: Tensor, among: Tensor) -> Tensor:
 
     Ranks count from 1, equal values by flat index; what is 0 or not marked has 0.
 
-    >>> values, marked = torch.tensor([3.0, -9.0, 1.0, 2.0]), torch.tensor([True, True, True, False])
-    >>> share_nearer_zero(values, marked).tolist()
+    >>> marked = torch.tensor([True, True, True, False])
+    >>> share_nearer_zero(torch.tensor([3.0, -9.0, 1.0, 2.0]), marked).tolist()
     [1.0, 1.0, 0.5, 0.0]
     """
     flat = values.detach().reshape(-1)
     marked = among.reshape(-1).nonzero().reshape(-1)
     held = flat[marked]
-    order = held.abs().argsort(stable=True)
+    order = ascending(held.abs())
     held, marked = held[order], marked[order]
     share = torch.zeros(flat.numel(), device=flat.device)
     for side in (held > 0, held < 0):
@@ -239,3 +240,18 @@ def share_nearer_zero(values: Tensor, among: Tensor) -> Tensor:
         ranks = torch.arange(1, len(where) + 1, device=flat.device)
         share[where] = ranks / max(len(where), 1)
     return share.reshape(values.shape)
+
+
+def ascending(sizes: Tensor) -> Tensor:
+    """The order that sorts numbers from 0 on; equal ones stay as they are.
+
+    >>> ascending(torch.tensor([2.0, 0.5, 2.0])).tolist()
+    [1, 0, 2]
+    """
+    if sizes.dtype != torch.float32 or sizes.device.type != "cpu":
+        return sizes.argsort(stable=True)
+    # Such floats are in the order of their bits, and numpy sorts 16 bits at a time by radix.
+    bits = sizes.numpy().view(np.uint32)
+    order = bits.astype(np.uint16).argsort(kind="stable")
+    high = (bits >> 16).astype(np.uint16)
+    return torch.from_numpy(order[high[order].argsort(kind="stable")])

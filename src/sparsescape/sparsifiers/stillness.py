@@ -102,7 +102,7 @@ class Stillness:
     def begin(self) -> None:
         """To be called when a step begins on gradients that are closed."""
         self._given = bool(self._held) and all(
-            [held.tensor._version == held.writes for held in self._held]
+            held.tensor._version == held.writes for held in self._held
         )
 
     def end(self, parts: list[Part]) -> None:
@@ -113,7 +113,7 @@ class Stillness:
             self._hold()
         elif self._trials_left or self._age >= CERTAIN:
             self._hold_and_compare()
-        elif all([held.witnesses_agree() for held in self._held]):
+        elif all(held.witnesses_agree() for held in self._held):
             self._age += 1
         else:
             self._hold()
@@ -123,7 +123,7 @@ class Stillness:
     def _are(self, parts: list[Part]) -> bool:
         """Whether these are the tensors that were held last."""
         return len(parts) == len(self._held) and all(
-            [part[0] is held.tensor for part, held in zip(parts, self._held, strict=True)]
+            part[0] is held.tensor for part, held in zip(parts, self._held, strict=True)
         )
 
     @torch.no_grad()
