@@ -134,7 +134,7 @@ def test_srigl_ablates_the_neuron_with_few_salient_weights():
     # 2 of 7 dropped: 1 and −2, all that row 1 has. Salient besides the kept: 9 and −8. Rows have
     # 3, 0, 2, 2 salient weights; with γ = 0.9 and k = 7/4, row 1 is ablated. The others share
     # 7: 3, 2, 2. Row 0: 4, −3 and 9; row 2: 8 and −8; row 3: 7, −5.
-    srigl = ss.SRigL(0.5, update_every=1, drop_fraction=0.3, ablation=0.9)
+    srigl = ss.SRigL(0.5, update_every=1, drop_fraction=0.3, ablation=0.9, spared=())
     _, srigl, _ = after_one_update(srigl)
     assert positions(srigl.mask) == [(0, 0), (0, 1), (0, 2), (2, 1), (2, 2), (3, 0), (3, 3)]
 
