@@ -66,7 +66,7 @@ def gradual_magnitude(plan: Plan) -> Sparsifier:
 
 
 def acdc(plan: Plan) -> Sparsifier:
-    """Of the authors' 100 epochs 10 are dense at first, phases take 5, the last dense one ends at 85."""
+    """The authors' 100 epochs: 10 dense, phases of 5, the last dense one from 75 to 85."""
     return ACDC(
         plan.sparsity,
         begin=plan.steps // 10,
@@ -78,7 +78,7 @@ def acdc(plan: Plan) -> Sparsifier:
 
 
 def granet(plan: Plan) -> Sparsifier:
-    """From dense; pruning from the first step on and regenerating to the last, as the authors do."""
+    """From dense; as the authors do, it prunes from the first step and regenerates to the last."""
     return GraNet(
         **_random(plan),
         initial_sparsity=0.0,
