@@ -78,7 +78,7 @@ def study_methods(
     distribution: Distribution = "erk",
     seeds: int = 3,
     steps: int | None = None,
-    flops: float = 0.1,
+    flops: float = 0.05,
     methods: tuple[str, ...] = (),
     store: Path = Path("runs"),
     workers: int = 0,

@@ -1,5 +1,6 @@
 """Iterative magnitude pruning in rounds: what each round starts from, and what all of it costs."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -152,7 +153,7 @@ def test_weights_are_rewound_to_the_dense_run_at_the_rewind_point(done):
 
 def test_with_the_learning_rate_rewound_the_weights_go_on(done):
     store, runs, _ = done("imp-lr-rewinding")
-    for before, run in zip(runs, runs[1:], strict=False):
+    for before, run in itertools.pairwise(runs):
         start = point(store, before)
         mask(store, run).apply_(start)
         assert same(point(store, run, "start"), start)
@@ -163,7 +164,7 @@ def test_masks_shrink_by_a_fifth_to_the_sparsity_asked_for(done, method):
     store, runs, said = done(method)
     masks = [mask(store, run) for run in runs]
     assert [m.count for m in masks] == [128, round(128 * 0.8), round(128 * 0.64)]
-    for before, after in zip(masks, masks[1:], strict=False):
+    for before, after in itertools.pairwise(masks):
         assert after & before == after
     assert int(said["active"]) == masks[-1].count
 
@@ -175,7 +176,7 @@ def test_the_cost_is_that_of_all_rounds(done, method):
     assert [run["steps"] for run in spent] == [20, 39, 58]
     # A step's FLOPs are proportional to the active weights of each layer, here of both.
     dense = spent[0]["flops"] / 20
-    own = [after["flops"] - before["flops"] for before, after in zip(spent, spent[1:])]  # noqa: B905
+    own = [after["flops"] - before["flops"] for before, after in itertools.pairwise(spent)]
     for flops, run in zip(own, runs[1:], strict=True):
         assert 0 < flops < 19 * dense * (mask(store, run).density + 0.1)
     assert float(said["flops"]) == spent[-1]["flops"]

@@ -187,8 +187,13 @@ def command(settings: Settings) -> str:
     return " ".join(words)
 
 
-def _about(name: str, described: Method) -> dict[str, str]:
-    return {"name": name, "family": described.family, "summary": described.summary}
+def _about(name: str, described: Method) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": described.family,
+        "summary": described.summary,
+        "in_rounds": described.in_rounds,
+    }
 
 
 _MEASURES = ("train_loss", "test_loss", "test_accuracy", "nonzeros", "sparsity", "flops", "steps")
