@@ -194,7 +194,8 @@ class ACDC(Magnitude):
         in_turn = self.begin <= step < last and rest == 0
         if step == self.end or (in_turn and number % 2 == 0):
             return self.largest(self.weights, self.sparsity)
-        if in_turn or self.begin < step == last:
+        opens = in_turn or self.begin < step == last
+        if opens and min(self.densities.values()) < 1:
             self._forget()
             return {n: torch.ones_like(a) for n, a in self.active.items()}
         return None
