@@ -24,7 +24,8 @@ class Plan:
     begin: int
     """First step at which a method that goes from dense to sparse prunes."""
     end: int
-    """Last one; methods that go from sparse to sparse move the mask until 3/4 of the steps."""
+    """Last one; from sparse to sparse the mask moves until 3/4 of the steps, or to the end where
+    the authors' does."""
     every: int
     """Steps between two updates of the mask."""
     seed: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -75,6 +76,11 @@ class TopKAST(View, Magnitude):
     def settle(self, name: str, before: Tensor, after: Tensor) -> Tensor:
         return torch.where(self._moves[name], after, before)
 
+    @property
+    def trained(self) -> Mapping[str, float]:
+        """The densities of B."""
+        return {n: float(b.float().mean()) for n, b in self.memory["backward"].items()}
+
 
 @dataclass(eq=False)
 class PowerPropagation(View, GradualMagnitude):
@@ -102,6 +108,10 @@ class PowerPropagation(View, GradualMagnitude):
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         return grad * self.alpha * theta.abs() ** (self.alpha - 1) * self._multipliers[name]
+
+    @property
+    def trained(self) -> Mapping[str, float]:
+        return self.densities
 
 
 @dataclass(eq=False)
@@ -181,6 +191,10 @@ class STR(View):
 
     def next_mask(self, step: int) -> Active | None:
         return self.above()
+
+    @property
+    def trained(self) -> Mapping[str, float]:
+        return self.densities
 
     def shown(self, name: str, theta: Tensor) -> Tensor:
         if not hasattr(self, "thresholds"):

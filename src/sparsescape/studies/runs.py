@@ -17,6 +17,7 @@ from ..problems.recipe import Recipe
 from ..seeds import global_seed
 from ..sparsifiers.base import Sparsifier
 from ..sparsifiers.catalogue import Plan, make_method
+from ..sparsifiers.views import View
 from ..training.batches import Batches
 from ..training.flops import step_flops
 from ..training.trainer import Outcome, Run
@@ -138,9 +139,7 @@ def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier 
     def cost() -> float:
         if sparsifier is None:
             return flops.at({}) * batches.batch_size
-        updates = sparsifier.wants_gradient(sparsifier.step + 1)
-        count = flops.with_dense_gradients if updates else flops.at
-        return count(sparsifier.densities) * batches.batch_size
+        return flops.at(sparsifier.densities, _gradients(sparsifier)) * batches.batch_size
 
     model.train()
     first, last = (round(p * recipe.steps) for p in job.settings.get("part", (0, 1)))
@@ -148,6 +147,13 @@ def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier 
     run = Run(model, loss, optimizer, rate, last, sparsifier, cost, first=first)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
         return run.train(job.checkpoint(), job.observer(recipe.steps))
+
+
+def _gradients(sparsifier: Sparsifier) -> Mapping[str, float]:
+    """Weight name → the share of positions whose gradient the next step needs."""
+    if sparsifier.wants_gradient(sparsifier.step + 1):
+        return {}
+    return sparsifier.trained if isinstance(sparsifier, View) else sparsifier.densities
 
 
 def learning_rate(recipe: Recipe) -> schedules.Schedule:
