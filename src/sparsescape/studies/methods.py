@@ -59,8 +59,8 @@ class Settings:
             raise InputError(f"--seeds is at least 1, not {self.seeds}.")
         if self.steps is not None and self.steps < 1:
             raise InputError(f"--steps is at least 1, not {self.steps}.")
-        if not 0 < self.flops <= 100:
-            raise InputError(f"--flops is above 0 and at most 100, not {self.flops}.")
+        if not 0 <= self.flops <= 100:
+            raise InputError(f"--flops is from 0 to 100, not {self.flops}.")
         for name in self.methods:
             if name not in METHODS:
                 raise unknown("method", name, METHODS)
@@ -94,8 +94,10 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
 
     Args:
         done: the finished cells of :func:`equal_steps`. A method all of whose runs diverged has
-            none here.
+            none here, and without a budget no method has.
     """
+    if not settings.flops:
+        return []
     costs = {
         name: _cost_of_a_step(name, done, store) for name in dict.fromkeys(c.method for c in done)
     }
