@@ -74,11 +74,11 @@ def study_difficulty(
 
 def study_methods(
     problem: str = "digits-conv",
-    sparsity: float = 0.98,
+    sparsity: float = 0.9,
     distribution: Distribution = "erk",
     seeds: int = 3,
     steps: int | None = None,
-    flops: float = 0.05,
+    flops: float = 0.1,
     methods: tuple[str, ...] = (),
     store: Path = Path("runs"),
     workers: int = 0,

@@ -104,7 +104,8 @@ def str_(plan: Plan) -> Sparsifier:
 
 
 def set_(plan: Plan) -> Sparsifier:
-    return SET(**_random(plan), update_every=plan.every)
+    """It stops where Evci et al. 2020 stop it: what grows as the learning rate ends stays at 0."""
+    return SET(**_moving(plan))
 
 
 def deep_r(plan: Plan) -> Sparsifier:
