@@ -62,7 +62,8 @@ class SET(DropGrow):
 
     The paper does not say at which value a weight is grown: 0 here, as in the authors' Keras code;
     their SciPy code draws it from N(0, 0.1²). Both draw positions from all that were not kept;
-    here those just dropped wait for the next update.
+    here those just dropped wait for the next update. Their learning rate does not fall; where it
+    goes to 0 give ``update_until``, for what is grown last stays at 0.
     """
 
     def drop_score(self, name: str) -> Tensor:
