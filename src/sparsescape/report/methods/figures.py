@@ -146,7 +146,10 @@ def _gain(axes: Axes, place: float, row: Row) -> None:
     clear = standing.verdict(row.get("gain")) in ("beats", "behind")
     where = axes.get_yaxis_transform()
     hue = INK if clear and text != "reference" else MUTED
-    axes.text(1.04, place, text, transform=where, color=hue, va="center", fontsize=6.3)
+    axes.annotate(
+        text, xy=(1, place), xycoords=where, xytext=(6, 0), textcoords="offset points",
+        color=hue, va="center", fontsize=6.3,
+    )  # fmt: skip
 
 
 def _heading(axes: Axes, y: float, text: str, inches: float, *, hue: str = "", size: float) -> None:
