@@ -414,3 +414,8 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
         if run["budget"] == "flops":
             assert run["flops"] <= 1.05 * results["settings"]["flops"] * dense
     assert "rigl" in capsys.readouterr().out
+    assert main([*words, *where, "--flops", "0"]) == 0
+    (other,) = {*(tmp_path / "runs").glob("methods-*")} - {folder}
+    half = json.loads((other / "results.json").read_text(encoding="utf-8"))
+    assert half["runs"] == [run for run in results["runs"] if run["budget"] == "steps"]
+    assert "Equal training FLOPs" not in (other / "report.html").read_text(encoding="utf-8")

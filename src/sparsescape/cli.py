@@ -74,7 +74,7 @@ def study_difficulty(
 
 def study_methods(
     problem: str = "digits-conv",
-    sparsity: float = 0.98,
+    sparsity: float = 0.9,
     distribution: Distribution = "erk",
     seeds: int = 3,
     steps: int | None = None,
@@ -93,7 +93,8 @@ def study_methods(
         distribution: of what is kept over the layers, where a method leaves it open.
         seeds: how many seeds, from 0 on.
         steps: training steps instead of the problem's own.
-        flops: the budget of equal FLOPs, as a share of what dense training costs.
+        flops: the budget of equal FLOPs, as a share of what dense training costs; 0 leaves that
+            half of the study out.
         methods: names (see: sparsescape list methods); all that fit the problem unless given.
         store: folder of finished stages and studies.
         workers: worker processes; 0 for as many as there are cores.

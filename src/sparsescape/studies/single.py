@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import InputError, unknown
 from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS
+from . import imp
 from .graph import Stage
 from .store import Store, read_json
 
@@ -33,6 +34,8 @@ def training(
         "seed": seed,
     }
     check = Stage("check", common, label="check")
+    if METHODS[method].in_rounds:
+        return imp.final(method, sparsity, seed, common, check, steps)
     return Stage("train", {**common, **what}, {"check": check}, label=f"train {method}")
 
 
