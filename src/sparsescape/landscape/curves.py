@@ -151,7 +151,9 @@ class Curve(nn.Module):
             inner, outer = mine[:, 1:-1], mine[:, [0, -1]]
             theirs = torch.cat([theirs[:, [0, -1]] - outer, theirs[:, 1:-1]], dim=1)
             mix = torch.linalg.lstsq(inner, theirs, driver="gelsd").solution.to(self.ends)
-            self.control.copy_(mix[:, :2] @ self.ends + mix[:, 2:] @ (other.control * other.openings))
+            self.control.copy_(
+                mix[:, :2] @ self.ends + mix[:, 2:] @ (other.control * other.openings)
+            )
         return self
 
     @torch.no_grad()

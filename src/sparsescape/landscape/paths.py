@@ -110,10 +110,16 @@ class FoundPath:
 
 TRIALS: tuple[Method, ...] = (
     Trial(degree=1, steps=0),
-    Trial(degree=2),
-    Trial(degree=3),
+    Trial(degree=3, lr=0.01, optimizer="adam"),
+    Trial(degree=5, lr=0.01, optimizer="adam"),
+    Trial(degree=5, steps=125, goal="uphill"),
+    Trial(degree=5, lr=0.01, optimizer="adam", fresh=True, perturbed=0.1),
+    Trial(degree=5, steps=125, goal="uphill"),
 )
-"""From the straight line to a cubic curve."""
+"""The straight line; the mean loss along a cubic curve, and along one of degree 5 that starts from
+it; then the climb of that; a restart from a bent line; and the climb of the best. At most 5000
+passes. The mean finds the valley, uphill takes out what is left of a climb or goes around a wall
+that the mean is content to hurry through (``benchmarks/search_power.py``)."""
 
 
 def find_path(
@@ -171,7 +177,7 @@ def find_path(
             best, shown = curve, seen
         if seen.monotone(tol):
             break
-    for number in range(len(attempts) if checkpoint is not None else 0):
-        checkpoint.part(number).discard()
+    if checkpoint is not None:
+        checkpoint.discard_parts(len(attempts))
     assert shown is not None
     return FoundPath(best, shown, tuple(attempts))
