@@ -91,7 +91,9 @@ def table(title: str, objective: ss.Objective, start, end, subspace, passes: int
     spent = 0
     for attempt in found.attempts:
         spent += attempt.passes
-        print(f"{spent:7}  {attempt.climb:8.4f}  default trials: {attempt.trial}", flush=True)
+        trial = attempt.trial
+        what = f"{trial.goal}, degree {trial.degree}{', anew' * trial.fresh}"
+        print(f"{spent:7}  {attempt.climb:8.4f}  default trials: {what}", flush=True)
     verdict = "decreases" if found.profile.monotone() else "no path found"
     print(f"{verdict}, with {found.passes} passes; tolerance {found.profile.tolerance:.4f}")
 

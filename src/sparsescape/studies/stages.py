@@ -15,5 +15,6 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "check": runs.check,
     "train": runs.train,
     "fit": paths.fit,
+    "find": paths.find,
     "along": paths.along,
 }
