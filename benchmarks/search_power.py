@@ -3,10 +3,11 @@
     python benchmarks/search_power.py [--seeds 2] [--passes 2000] [--store runs]
 
 Every search gets the same number of passes over a batch (the elastic band at most that: it gets
-pivots as it needs them), on a planted wall with a perfect way round it, and on real pairs: the scratch and the pruned solution of the difficulty study at its
-defaults (digits-conv, 98 %), inside the mask and free. The training runs are taken from the store,
-or made there. Last, all of find_path's default trials, one after the other, each from the best.
-No times are measured: passes cost the same whatever they are for.
+pivots as it needs them), on a planted wall with a perfect way round it, and on real pairs: the
+scratch and the pruned solution of the difficulty study at its defaults (digits-conv, 98 %), inside
+the mask and free. The training runs are taken from the store, or made there. Last, all of
+find_path's default trials, one after the other, each from the best. No times are measured: passes
+cost the same whatever they are for.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def path(
         run_b: name of the run where it ends.
         space: sparse holds the path in the mask of RUN_B; dense leaves all weights free.
         search: curve fits one curve, for the flags below; trials makes all the trials of
-            find_path, one after the other, until one has no climb (at most 6000 passes).
+            find_path, one after the other, until one has no climb (at most 7000 passes).
         degree: of the Bézier curve; 1 is the straight line.
         curve_steps: steps of the search.
         curve_lr: learning rate of the search.

@@ -113,13 +113,14 @@ TRIALS: tuple[Trial, ...] = (
     Trial(degree=3, lr=0.01, optimizer="adam"),
     Trial(degree=5, lr=0.01, optimizer="adam"),
     Trial(degree=5, steps=125, goal="uphill"),
+    Trial(degree=3, steps=125, goal="uphill", fresh=True),
     Trial(degree=3, steps=125, lr=0.1, goal="uphill", fresh=True, perturbed=0.1),
     Trial(degree=7, lr=0.01, optimizer="adam"),
     Trial(degree=7, steps=125, goal="uphill"),
 )
 """The straight line; the mean loss along a cubic curve, then along one of degree 5 that starts from
-it; what is left of its climb; a restart from a bent line, for the climb alone; and both goals once
-more at degree 7, from the best. 1000 passes each, at most 6000. Between real networks the mean gets
+it; what is left of its climb; restarts for the climb alone, from the line and from a bent one; and
+both goals once more at degree 7, from the best. 1000 passes each, at most 7000. Between real networks the mean gets
 furthest; around a wall that the mean is content to hurry through only the climb does
 (``benchmarks/search_power.py``)."""
 
