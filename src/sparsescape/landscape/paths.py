@@ -120,9 +120,9 @@ TRIALS: tuple[Trial, ...] = (
 )
 """The straight line; the mean loss along a cubic curve, then along one of degree 5 that starts from
 it; what is left of its climb; restarts for the climb alone, from the line and from a bent one; and
-both goals once more at degree 7, from the best. 1000 passes each, at most 7000. Between real networks the mean gets
-furthest; around a wall that the mean is content to hurry through only the climb does
-(``benchmarks/search_power.py``)."""
+both goals once more at degree 7, from the best. 1000 passes each, at most 7000.
+Between real networks the mean gets furthest; around a wall that the mean is content to hurry
+through only the climb does (``benchmarks/search_power.py``)."""
 
 
 def find_path(
