@@ -16,5 +16,6 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "train": runs.train,
     "prune": pruning.prune,
     "fit": paths.fit,
+    "find": paths.find,
     "along": paths.along,
 }

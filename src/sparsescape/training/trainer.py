@@ -41,6 +41,8 @@ class Run:
         sparsifier: attached already.
         cost: what the next step costs, in whatever is counted (FLOPs, say); added up.
         first: the step it begins with, of a run that is a part of a longer one.
+        transform: called between the gradients and the step, to change the gradients in place:
+            what a step follows need not be the gradient of a loss.
 
     A run is the same bits however often it is interrupted: :meth:`train` with a checkpoint goes
     on from the last one.
@@ -55,6 +57,7 @@ class Run:
     cost: Callable[[], float] = lambda: 0.0
     spent: float = 0.0
     first: int = 0
+    transform: Callable[[], None] = lambda: None
 
     def train(
         self, checkpoint: Checkpoint | None = None, observe: Observer | None = None
@@ -86,6 +89,7 @@ class Run:
         if math.isfinite(value):
             self.spent += self.cost()
             loss.backward()
+            self.transform()
             self.optimizer.step()
         return value
 
