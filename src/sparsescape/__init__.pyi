@@ -1,9 +1,11 @@
 from . import distributions, init, schedules, scores
 from .errors import InputError
+from .landscape.curvature import Stationarity, stationarity
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
 from .landscape.paths import FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
+from .landscape.spectrum import Spectrum, spectrum
 from .masks import Mask
 from .objective import Objective
 from .problems.problem import Problem, Recipe
@@ -56,7 +58,9 @@ __all__ = [
     "RigLITOP",
     "SRigL",
     "Sparsifier",
+    "Spectrum",
     "Static",
+    "Stationarity",
     "SynFlow",
     "TopKAST",
     "Trial",
@@ -68,6 +72,8 @@ __all__ = [
     "profile",
     "schedules",
     "scores",
+    "spectrum",
+    "stationarity",
     "structures",
 ]
 
