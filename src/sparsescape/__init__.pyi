@@ -2,6 +2,7 @@ from . import distributions, init, schedules, scores
 from .errors import InputError
 from .landscape.curvature import Stationarity, stationarity
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
+from .landscape.diagnosis import Diagnosis, diagnose
 from .landscape.paths import FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
@@ -37,6 +38,7 @@ __all__ = [
     "Bezier",
     "Curve",
     "DeepR",
+    "Diagnosis",
     "DropGrow",
     "FoundPath",
     "GraNet",
@@ -65,6 +67,7 @@ __all__ = [
     "TopKAST",
     "Trial",
     "View",
+    "diagnose",
     "distributions",
     "find_path",
     "fit_curve",

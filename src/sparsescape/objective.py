@@ -103,11 +103,9 @@ class Objective:
     @torch.no_grad()
     def evaluate(self, point: PointLike) -> Evaluation:
         """Loss, accuracy and number of examples at the point."""
-        state = self._with_statistics(self.check(point))
         total = correct = count = 0.0
         classes = True
-        for inputs, targets in self.batches():
-            outputs = functional_call(self._model, state, (inputs,))
+        for outputs, targets in self.outputs(point):
             total += float(self.loss(outputs, targets)) * len(targets)
             classes = classes and _are_classes(outputs, targets)
             if classes:
@@ -115,10 +113,23 @@ class Objective:
                 correct += float(hits.sum()) * len(targets) / hits.numel()
             count += len(targets)
         return Evaluation(
-            loss=total / count + float(self._penalty(state)),
+            loss=total / count + self.penalty(point),
             accuracy=correct / count if classes else None,
             count=int(count),
         )
+
+    @torch.no_grad()
+    def outputs(self, point: PointLike) -> Iterator[Batch]:
+        """What the network says at the point, and what it should say: outputs and targets, batch
+        by batch."""
+        state = self._with_statistics(self.check(point))
+        for inputs, targets in self.batches():
+            yield functional_call(self._model, state, (inputs,)), targets
+
+    def penalty(self, point: PointLike) -> float:
+        """The regularizer (λ/2)·‖θ‖², which is part of the loss."""
+        point = self.check(point)
+        return float(self._penalty({self._names[n]: point[n] for n in self._parameters}))
 
     def batch_loss(self, point: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The loss on one batch, differentiable in the point; what a curve is trained with.

@@ -103,37 +103,78 @@ def stationarity(
     >>> s.gradient_inside, s.gradient_outside, round(s.largest_inside, 4), round(s.largest_dense, 4)
     (0.0, 4.0, 4.0, 16.0)
     """
+    ends = eigenvalues(objective, point, mask, tol=tol, max_products=max_products, seed=seed)
+    return with_slopes(objective, point, mask, ends)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Both ends of the spectrum inside the mask and in the dense space, with their vectors."""
+
+    inside: Extremes
+    dense: Extremes
+
+    @property
+    def products(self) -> int:
+        return self.inside.products + (self.dense.products if self.dense is not self.inside else 0)
+
+
+def eigenvalues(
+    objective: Objective,
+    point: PointLike,
+    mask: Mask | None,
+    *,
+    tol: float,
+    max_products: int,
+    seed: int,
+) -> Ends:
+    """Both ends of the spectrum, inside and dense, from one graph over the data."""
     if mask is not None:
         mask.check(point)
+    loss = objective(point)
+    if not math.isfinite(loss):
+        raise InputError(f"The loss at the point is not finite: {loss}.")
+    with objective.hessian(point) as hessian:
+
+        def ends(coordinates: Coordinates) -> Extremes:
+            start = coordinates.draw(generator(seed, "lanczos"))
+            matrix = Restricted(hessian, coordinates)
+            return extreme_eigenvalues(matrix, start, tol=tol, max_products=max_products)
+
+        inside = Coordinates(hessian.parameters, mask)
+        dense = Coordinates(hessian.parameters)
+        found = ends(inside)
+        return Ends(found, found if inside.count == dense.count else ends(dense))
+
+
+def with_slopes(
+    objective: Objective, point: PointLike, mask: Mask | None, ends: Ends
+) -> Stationarity:
+    """The eigenvalues, and beside them the gradient and the signals."""
     found = objective.evaluate(point)
-    if not math.isfinite(found.loss):
-        raise InputError(f"The loss at the point is not finite: {found.loss}.")
     gradient = objective.gradient(point)
-    inside, dense = Coordinates(gradient, mask), Coordinates(gradient)
-    norm_inside = float(inside.flatten(gradient).double().norm())
+    inside = Coordinates(gradient, mask)
+    norm = float(inside.flatten(gradient).double().norm())
     outside = _outside(gradient, inside)
-    closed = dense.count - inside.count
-    in_mask, in_all = _eigenvalues(objective, point, inside, dense, tol, max_products, seed)
+    closed = sum(g.numel() for g in gradient.values()) - inside.count
+    four = {
+        "smallest_inside": ends.inside.smallest,
+        "largest_inside": ends.inside.largest,
+        "smallest_dense": ends.dense.smallest,
+        "largest_dense": ends.dense.largest,
+    }
     return Stationarity(
         loss=found.loss,
-        gradient_inside=norm_inside,
+        gradient_inside=norm,
         gradient_outside=outside,
-        rms_inside=norm_inside / math.sqrt(max(1, inside.count)),
+        rms_inside=norm / math.sqrt(inside.count),
         rms_outside=outside / math.sqrt(max(1, closed)),
         coordinates_inside=inside.count,
         coordinates_outside=closed,
-        smallest_inside=in_mask.smallest.value,
-        largest_inside=in_mask.largest.value,
-        smallest_dense=in_all.smallest.value,
-        largest_dense=in_all.largest.value,
-        bounds={
-            "smallest_inside": in_mask.smallest.bound,
-            "largest_inside": in_mask.largest.bound,
-            "smallest_dense": in_all.smallest.bound,
-            "largest_dense": in_all.largest.bound,
-        },
-        converged=in_mask.converged and in_all.converged,
-        products=in_mask.products + (in_all.products if in_all is not in_mask else 0),
+        **{name: pair.value for name, pair in four.items()},
+        bounds={name: pair.bound for name, pair in four.items()},
+        converged=ends.inside.converged and ends.dense.converged,
+        products=ends.products,
         signals=signals(objective, point),
         examples=found.count,
     )
@@ -142,26 +183,5 @@ def stationarity(
 def _outside(gradient: Mapping[str, Tensor], inside: Coordinates) -> float:
     """The norm of what is left of the gradient when its part inside is taken away."""
     within = inside.point(inside.flatten(gradient))
-    squares = [(g - within[n]).double().square().sum() for n, g in gradient.items()]
-    return math.sqrt(float(sum(squares)))
-
-
-def _eigenvalues(
-    objective: Objective,
-    point: PointLike,
-    inside: Coordinates,
-    dense: Coordinates,
-    tol: float,
-    max_products: int,
-    seed: int,
-) -> tuple[Extremes, Extremes]:
-    """Both ends of the spectrum inside and in the dense space, with one graph."""
-    with objective.hessian(point) as hessian:
-
-        def ends(coordinates: Coordinates) -> Extremes:
-            start = coordinates.draw(generator(seed, "lanczos"))
-            matrix = Restricted(hessian, coordinates)
-            return extreme_eigenvalues(matrix, start, tol=tol, max_products=max_products)
-
-        in_all = ends(dense)
-        return (in_all if inside.count == dense.count else ends(inside)), in_all
+    squares = [(g - within[n]).double().square().sum().item() for n, g in gradient.items()]
+    return math.sqrt(sum(squares))

@@ -84,7 +84,7 @@ def extreme_eigenvalues(
     >>> round(found.smallest.value, 4), round(found.largest.value, 4), found.converged
     (-1.0, 2.0, True)
     """
-    basis = _Basis(start, _room(start, max_products, memory))
+    basis = Krylov(start, _room(start, max_products, memory))
     products = 0
     while True:
         basis.extend(matrix)
@@ -102,20 +102,23 @@ def extreme_eigenvalues(
             basis.restart()
 
 
-def tridiagonal(matrix: Matrix, start: Tensor, steps: int) -> tuple[Array, Array]:
-    """α and β of the tridiagonal VᵀAV after so many steps from a start: its diagonal, and what
-    stands beside it. Fewer where the Krylov space is exhausted."""
-    basis = _Basis(start, min(steps, start.numel()))
-    for _ in range(basis.room):
-        basis.extend(matrix)
-        if basis.is_exhausted:
+def krylov(matrix: Matrix, start: Tensor, steps: int) -> Krylov:
+    """The Krylov space of so many steps from a start; fewer where it is exhausted."""
+    space = Krylov(start, min(steps, start.numel()))
+    while not space.is_full:
+        space.extend(matrix)
+        if space.is_exhausted:
             break
-    projected = basis.projected[: basis.size, : basis.size]
-    return np.diag(projected).copy(), np.diag(projected, 1).copy()
+    return space
 
 
-class _Basis:
-    """An orthonormal basis V of a Krylov space, VᵀAV, and the next vector with its length."""
+class Krylov:
+    """An orthonormal basis V of a Krylov space, VᵀAV, and the next vector with its length.
+
+    Args:
+        start: the first vector, of any length.
+        room: how many vectors it may have.
+    """
 
     def __init__(self, start: Tensor, room: int):
         self.room = room
@@ -159,9 +162,9 @@ class _Basis:
         norm = float(np.abs(self.projected[: self.size, : self.size]).sum(1).max())
         return torch.finfo(self.vectors.dtype).eps * norm * math.sqrt(self.size)
 
-    def ritz(self) -> _Ritz:
-        values, turned = np.linalg.eigh(self.projected[: self.size, : self.size])
-        return _Ritz(values, turned, np.abs(self._beta * turned[-1]) + self.rounding, self)
+    def ritz(self) -> Ritz:
+        values, turned = self.eigen()
+        return Ritz(values, turned, np.abs(self._beta * turned[-1]) + self.rounding, self)
 
     def restart(self) -> None:
         """Keep the best third of the vectors, half of them at either end."""
@@ -174,19 +177,24 @@ class _Basis:
         self.projected[:] = 0
         self.projected[range(self.size), range(self.size)] = ritz.values[chosen]
 
+    def eigen(self) -> tuple[Array, Array]:
+        """Eigenvalues of VᵀAV in ascending order, and its eigenvectors in V's coordinates."""
+        return np.linalg.eigh(self.projected[: self.size, : self.size])
+
     def rotate(self, turned: Array) -> Tensor:
+        """From vectors in V's coordinates, as columns, to vectors, as rows."""
         mix = torch.from_numpy(np.ascontiguousarray(turned.T)).to(self.vectors)
         return mix @ self.vectors[: self.size]
 
 
 @dataclass(frozen=True)
-class _Ritz:
+class Ritz:
     """The eigenvalues of VᵀAV in ascending order, their vectors and their residuals."""
 
     values: Array
     turned: Array
     residuals: Array
-    basis: _Basis
+    basis: Krylov
 
     @property
     def scale(self) -> float:

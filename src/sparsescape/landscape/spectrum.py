@@ -13,7 +13,7 @@ from ..objective import Objective
 from ..points import PointLike
 from ..seeds import generator
 from .coordinates import Coordinates, Restricted
-from .lanczos import Array, tridiagonal
+from .lanczos import Array, krylov
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +100,7 @@ def spectrum(
 
 
 def _quadrature(matrix: Restricted, start: torch.Tensor, steps: int) -> tuple[Array, Array]:
-    diagonal, beside = tridiagonal(matrix, start, steps)
-    nodes, turned = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
+    nodes, turned = krylov(matrix, start, steps).eigen()
     return nodes, turned[0] ** 2
 
 
