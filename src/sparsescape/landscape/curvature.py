@@ -70,7 +70,7 @@ def stationarity(
     point: PointLike,
     mask: Mask | None = None,
     *,
-    tol: float = 1e-4,
+    tol: float = 1e-5,
     max_products: int = 300,
     seed: int = 0,
 ) -> Stationarity:
@@ -97,9 +97,8 @@ def stationarity(
     >>> model = torch.nn.Linear(2, 1, bias=False)
     >>> data = torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([[0.0], [1.0]])
     >>> objective = Objective(model, data, loss=torch.nn.functional.mse_loss)
-    >>> s = stationarity(
-    ...     objective, {"weight": torch.zeros(1, 2)}, Mask({"weight": torch.tensor([[True, False]])})
-    ... )
+    >>> mask = Mask({"weight": torch.tensor([[True, False]])})
+    >>> s = stationarity(objective, {"weight": torch.zeros(1, 2)}, mask)
     >>> s.gradient_inside, s.gradient_outside, round(s.largest_inside, 4), round(s.largest_dense, 4)
     (0.0, 4.0, 4.0, 16.0)
     """

@@ -15,7 +15,7 @@ from .curvature import Ends, Stationarity, eigenvalues, with_slopes
 from .descent import Descent, constant_answer, curvature_descent, newton_descent
 from .paths import FoundPath, Trial, find_path
 
-TOL = 1e-3
+TOL = 1e-5
 """Error of the eigenvalues that a diagnosis rests on, as a share of the largest."""
 
 

@@ -208,6 +208,7 @@ class Ritz:
             return residual
         beside = 1 if end == "smallest" else place - 1
         gap = abs(self.values[beside] - self.values[place]) - residual
+        gap -= float(self.residuals[beside])  # the neighbour may be that much nearer
         return residual * min(1.0, residual / gap) if gap > 0 else residual
 
     def pair(self, end: str) -> Eigenpair:

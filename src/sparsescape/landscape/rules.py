@@ -13,7 +13,7 @@ from typing import Literal
 
 from .facts import Facts
 
-SLOPE = 0.01
+SLOPE = 0.05
 """Share of the loss that one Newton step has to win for the gradient not to be small."""
 
 NEGATIVE = 1e-3
@@ -92,7 +92,9 @@ def par(loss: float, constant: float | None) -> tuple[float, float]:
 
 def _emptied(facts: Facts) -> Condition:
     names = ", ".join(facts.emptied) or "none"
-    return Condition(f"weights that the mask closes altogether ({names})", len(facts.emptied), "≥", 1, 1)
+    return Condition(
+        f"weights that the mask closes altogether ({names})", len(facts.emptied), "≥", 1, 1
+    )
 
 
 def _in_the_way(facts: Facts) -> Condition:

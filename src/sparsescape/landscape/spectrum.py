@@ -86,7 +86,9 @@ def spectrum(
     ([2.0, 4.0, 6.0], 3)
     """
     if steps < 1 or probes < 1 or points < 2 or not width > 0:
-        raise InputError("A spectrum has 1 step, 1 probe and 2 points or more, and a width above 0.")
+        raise InputError(
+            "A spectrum takes a step, a probe, two points and a width above 0, or more."
+        )
     if mask is not None:
         mask.check(point)
     with objective.hessian(point) as hessian:
