@@ -14,13 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..masks import Mask
 from ..objective import Objective
 from ..points import Point, PointLike, as_point
 from .coordinates import Coordinates, Restricted
 from .lanczos import Array, Eigenpair, krylov
 
-NEWTON_STEPS = 10
-"""Dimension of the Krylov space that a Newton step is taken in."""
+STEPS = 3
+"""Newton steps in a row."""
+
+_KRYLOV = 10
+"""Dimension of the Krylov space that each is taken in."""
 
 _DAMPING = 1e-3
 """Curvatures below this share of the largest count as this, or flat directions would take all."""
@@ -28,7 +32,7 @@ _DAMPING = 1e-3
 _LENGTHS = (1.0, 0.25, 4.0, 0.0625, 1 / 64, 1 / 256)
 """Tried along a Newton step, which the quadratic model may have made too long or too short."""
 
-_GAINS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+_GAINS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Along negative curvature: by which shares of the loss the quadratic model should fall."""
 
 
@@ -47,48 +51,65 @@ class Descent:
 
 
 def newton_descent(
-    objective: Objective,
-    point: PointLike,
-    matrix: Restricted,
-    gradient: Point,
-    loss: float,
+    objective: Objective, point: PointLike, mask: Mask | None, loss: float
 ) -> Descent:
-    """One saddle-free Newton step inside the matrix's coordinates, by its best length.
+    """:data:`STEPS` saddle-free Newton steps inside the mask, each by its best length.
 
-    p = −V·|VᵀHV|⁻¹·Vᵀg with V a basis of the Krylov space of H and g of dimension
-    :data:`NEWTON_STEPS` (Dauphin et al. 2014, *Identifying and Attacking the Saddle Point Problem*,
-    section 5 and algorithm 1), about what so many steps of conjugate gradients get.
+    A step is p = −V·|VᵀHV|⁻¹·Vᵀg with V a basis of the Krylov space of H and g, of dimension 10
+    (Dauphin et al. 2014, *Identifying and Attacking the Saddle Point Problem*, section 5 and
+    algorithm 1): about what ten steps of conjugate gradients get. Where no length lowers the loss
+    it ends.
     """
-    slope = matrix.coordinates.flatten(gradient)
+    here = Descent(as_point(point), loss, loss)
+    for _ in range(STEPS):
+        below = _newton_step(objective, here, mask)
+        if not below.decrease > 0:
+            break
+        here = Descent(below.point, below.loss, loss)
+    return here
+
+
+def _newton_step(objective: Objective, here: Descent, mask: Mask | None) -> Descent:
+    gradient = objective.gradient(here.point)
+    coordinates = Coordinates(gradient, mask)
+    slope = coordinates.flatten(gradient)
     norm = float(slope.norm())
     if not norm:
-        return Descent(as_point(point), loss, loss)
-    space = krylov(matrix, slope, NEWTON_STEPS)
+        return Descent(here.point, here.loss, here.loss)
+    with objective.hessian(here.point) as hessian:
+        space = krylov(Restricted(hessian, coordinates), slope, _KRYLOV)
     values, turned = space.eigen()
     sizes = np.abs(values)
     floor = _DAMPING * sizes.max() or 1.0
     newton = turned @ (turned[0] * norm / np.maximum(sizes, floor))
     step = -space.rotate(newton[:, None])[0]
-    return _best(objective, point, matrix.coordinates, (length * step for length in _LENGTHS), loss)
+    steps = (length * step for length in _LENGTHS)
+    return _best(objective, here.point, coordinates, steps, here.loss)
 
 
 def curvature_descent(
     objective: Objective,
     point: PointLike,
-    coordinates: Coordinates,
+    mask: Mask | None,
     down: Eigenpair,
     loss: float,
     scale: float,
 ) -> Descent:
-    """Both ways along a direction of negative curvature λ.
+    """The best step along a direction of negative curvature λ, and Newton steps from there.
 
-    Lengths √(2·q·scale/|λ|), for which the quadratic model falls by the shares q of ``scale``.
+    Both ways are tried, with lengths √(2·q·scale/|λ|), for which the quadratic model falls by the
+    shares q of ``scale``.
     """
+    point = as_point(point)
     if not down.value < 0:
-        return Descent(as_point(point), loss, loss)
+        return Descent(point, loss, loss)
     lengths = [math.sqrt(2 * gain * scale / -down.value) for gain in _GAINS]
     steps = (sign * length * down.vector for length in lengths for sign in (1, -1))
-    return _best(objective, point, coordinates, steps, loss)
+    aside = _best(objective, point, Coordinates(objective.gradient(point), mask), steps, loss)
+    if not aside.decrease > 0:
+        return aside
+    below = newton_descent(objective, aside.point, mask, aside.loss)
+    return Descent(below.point, below.loss, loss)
 
 
 def _best(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import torch
+
 from ..errors import InputError
 from ..masks import Mask
 from ..objective import Objective
-from ..points import Point, PointLike, as_point
+from ..points import PointLike, as_point
 from ..seeds import derived_seed
-from .coordinates import Coordinates, Restricted
 from .curvature import Ends, Stationarity, eigenvalues, with_slopes
 from .descent import Descent, constant_answer, curvature_descent, newton_descent
 from .paths import FoundPath, Trial, find_path
@@ -72,32 +73,22 @@ class Facts:
     # ------------------------------------------------------------------ ways down
 
     @cached_property
-    def gradient(self) -> Point:
-        return self.objective.gradient(self.point)
-
-    @cached_property
     def inside(self) -> Descent:
-        """A Newton step in the mask."""
-        return self._newton(self.mask)
+        """Newton steps in the mask."""
+        return newton_descent(self.objective, self.point, self.mask, self.loss)
 
     @cached_property
     def dense(self) -> Descent:
-        """A Newton step in all of weight space."""
-        return self.inside if self.mask is None else self._newton(None)
-
-    def _newton(self, mask: Mask | None) -> Descent:
-        with self.objective.hessian(self.point) as hessian:
-            matrix = Restricted(hessian, Coordinates(self.gradient, mask))
-            return newton_descent(self.objective, self.point, matrix, self.gradient, self.loss)
+        """Newton steps in all of weight space."""
+        if self.mask is None:
+            return self.inside
+        return newton_descent(self.objective, self.point, None, self.loss)
 
     @cached_property
     def downward(self) -> Descent:
-        """A step along the most negative curvature in the mask."""
-        coordinates = Coordinates(self.gradient, self.mask)
+        """A step along the most negative curvature in the mask, and Newton steps from there."""
         way = self.ends.inside.smallest
-        return curvature_descent(
-            self.objective, self.point, coordinates, way, self.loss, self.scale
-        )
+        return curvature_descent(self.objective, self.point, self.mask, way, self.loss, self.scale)
 
     @cached_property
     def lowest(self) -> float:
@@ -112,10 +103,19 @@ class Facts:
         """The weights that the mask closes altogether."""
         return [n for n in self.mask or () if self.mask is not None and not self.mask[n].any()]
 
+    @cached_property
+    def answers_vary(self) -> bool:
+        """Whether the network's outputs depend on what it is shown, beyond rounding."""
+        said = torch.cat([outputs.flatten(1) for outputs, _ in self.objective.outputs(self.point)])
+        rounding = 64 * torch.finfo(said.dtype).eps * said.abs().amax(0)
+        return bool((said.amax(0) - said.amin(0) > rounding).any())
+
     @property
     def silent(self) -> list[str]:
-        """Layers all of whose units are dead."""
-        return [s.layer for s in self.stationarity.signals if s.dead == 1]
+        """Layers all of whose units are dead, where a signal enters the network at all."""
+        signals = self.stationarity.signals
+        enters = any(signal.variance > 0 for signal in signals)
+        return [s.layer for s in signals if enters and s.dead == 1]
 
     # ------------------------------------------------------------------ paths
 

@@ -14,14 +14,13 @@ from typing import Literal
 from .facts import Facts
 
 SLOPE = 0.05
-"""Share of the loss that one Newton step has to win for the gradient not to be small."""
+"""Share of the loss that three Newton steps have to win for the gradient not to be small."""
 
 NEGATIVE = 1e-3
 """How negative the smallest eigenvalue must be, as a share of the largest absolute one."""
 
-CONSTANT = 0.98
-"""Share of the best constant answer's loss down to which a network counts as having learned
-nothing."""
+CONSTANT = 1 - SLOPE
+"""Share of the best constant answer's loss that no step gets below where nothing was learned."""
 
 NEAR_CONSTANT = 1.1
 """And up to which it counts as giving such an answer."""
@@ -99,9 +98,10 @@ def _emptied(facts: Facts) -> Condition:
 
 def _in_the_way(facts: Facts) -> Condition:
     """An emptied layer with a way around it, in a residual network, need not matter."""
-    dead = facts.stationarity.signals[-1].dead if facts.stationarity.signals else 1.0
-    if dead == 1 or facts.reference is None:
-        return Condition("share of output units that carry nothing", dead, "≥", 0.0, 1.0)
+    if not facts.answers_vary:
+        return Condition("the answers are the same for all examples", 1, "≥", 1, 1)
+    if facts.reference is None:
+        return Condition("a signal finds its way around", 1, "≥", 1, 2)
     limit, _ = par(facts.reference_loss, facts.constant)
     return Condition("loss, against being on par with the reference", facts.loss, "≥", limit, limit)
 
@@ -116,7 +116,7 @@ def _on_par(facts: Facts) -> Condition | None:
 def _learned_nothing(facts: Facts) -> Condition:
     what = "lowest loss that any step reaches, as a share of the best constant answer's"
     share = facts.lowest / facts.constant if facts.constant else float("-inf")
-    return Condition(what, share, "≥", CONSTANT, 0.995)
+    return Condition(what, share, "≥", CONSTANT, 1 - SLOPE / 3)
 
 
 def _answers_constantly(facts: Facts) -> Condition:
@@ -130,12 +130,12 @@ def _answers_constantly(facts: Facts) -> Condition:
 
 
 def _slopes_inside(facts: Facts) -> Condition:
-    what = "share of the loss that a Newton step inside the mask wins"
+    what = "share of the loss that Newton steps inside the mask win"
     return Condition(what, facts.inside.decrease / facts.scale, "≥", SLOPE, 3 * SLOPE)
 
 
 def _stationary_inside(facts: Facts) -> Condition:
-    what = "share of the loss that a Newton step inside the mask wins"
+    what = "share of the loss that Newton steps inside the mask win"
     return Condition(what, facts.inside.decrease / facts.scale, "≤", SLOPE, SLOPE / 3)
 
 
@@ -148,13 +148,13 @@ def _negative_inside(facts: Facts) -> Condition:
 
 
 def _falls_along_it(facts: Facts) -> Condition:
-    what = "share of the loss that a step along that eigenvector wins"
+    what = "share of the loss that a step along its vector, and Newton steps from there, win"
     return Condition(what, facts.downward.decrease / facts.scale, "≥", SLOPE, 3 * SLOPE)
 
 
 def _steep_outside(facts: Facts) -> Condition:
     limit = max(SLOPE, STEEPER * facts.inside.decrease / facts.scale)
-    what = "share of the loss that a Newton step in the dense space wins"
+    what = "share of the loss that Newton steps in the dense space win"
     return Condition(what, facts.dense.decrease / facts.scale, "≥", limit, 3 * limit)
 
 
