@@ -202,7 +202,7 @@ RULES = (
             Remedy(
                 "see whether the two are one solution, joined without a climb",
                 "ss.find_path(point, reference, objective, subspace=mask).profile.climb",
-                "sparsescape path {run} {reference} --space sparse",
+                "sparsescape path {run} {reference} --space sparse{own}",
             ),
         ),
     ),
@@ -268,7 +268,7 @@ RULES = (
             Remedy(
                 "find out how many dimensions it takes",
                 'ss.extra_dimensions(point, reference, mask, objective, choose="gradient").count',
-                "sparsescape path {run} {reference} --space dense",
+                "sparsescape path {run} {reference} --space dense{own}",
             ),
             Remedy(
                 "or go through the dense space and prune anew",
@@ -287,7 +287,7 @@ UNDECIDED = Rule(
         Remedy(
             "compare it with a better point: a pruned run of the same sparsity, say",
             "ss.diagnose(objective, point, mask, reference=reference)",
-            "sparsescape diagnose {run} --reference PRUNED_RUN",
+            "sparsescape diagnose {run} --reference PRUNED_RUN{own}",
         ),
     ),
 )

@@ -84,6 +84,7 @@ def _words(job: Job, steps: int) -> Mapping[str, str]:
     reference = job.inputs.get("reference")
     return {
         "problem": shlex.quote(problem),
+        "own": "" if "name" in about else f" --problem {shlex.quote(problem)}",
         "method": run["method"],
         "sparsity": str(run["sparsity"]),
         "seed": str(run["seed"]),
