@@ -1,6 +1,8 @@
 """Networks broken on purpose, one for every verdict, and what is said of them."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from helpers import at, condition, draw, on_the_plane, seeded
 from sparsescape import InputError, Mask, Objective, diagnose, init
+from sparsescape.landscape import rules
 from sparsescape.landscape.paths import Trial
 from sparsescape.landscape.rules import RULES, VERDICTS, Condition
 from sparsescape.points import named_weights, snapshot
@@ -295,6 +298,23 @@ def test_the_order_of_precedence():
         "saddle",
         "walled in",
     ]
+
+
+def test_the_page_has_the_rules_in_their_order_and_their_limits():
+    page = (Path(__file__).parents[2] / "docs/diagnosis.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d \| \*\*(.+?)\*\* \| (.+?) \|", page, re.MULTILINE)
+    assert [verdict for verdict, _ in rows] == [rule.verdict for rule in RULES]
+    holds = dict(rows)
+    for verdict, limits in {
+        "plateau / dead signal": (rules.CONSTANT, rules.NEAR_CONSTANT),
+        "under-trained": (rules.SLOPE,),
+        "saddle": (rules.SLOPE, rules.NEGATIVE),
+        "walled in": (rules.SLOPE, rules.STEEPER),
+    }.items():
+        for limit in limits:
+            assert f"{limit:g}" in holds[verdict]
+    assert rules.par(2.0, 10.0)[0] == pytest.approx(1.1 * 2 + 0.005 * 10)
+    assert "1.1 · its loss + 0.005" in holds["good enough"]
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
