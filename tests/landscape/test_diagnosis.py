@@ -359,11 +359,17 @@ def test_the_same_again(data, trained):
     assert one.stationarity == two.stationarity
 
 
+def infinite(model):
+    return {n: torch.full_like(p, torch.inf) for n, p in snapshot(model).items()}
+
+
 def test_bad_input_is_refused(data, trained):
     model, mask = trained
     with pytest.raises(InputError, match="outside the subspace"):
         diagnose(objective(data), network(), mask)
     with pytest.raises(InputError, match="not finite"):
-        diagnose(objective(data), {n: p * torch.nan for n, p in snapshot(model).items()})
+        diagnose(objective(data), infinite(model))
+    with pytest.raises(InputError, match="reference is not finite"):
+        diagnose(objective(data), model, mask, reference=infinite(model))
     with pytest.raises(InputError, match="no value"):
         diagnose(objective(data), model, mask, reference={"0.weight": model[0].weight})

@@ -87,7 +87,7 @@ def diagnose(
 
     Raises:
         InputError: a point or the mask does not fit the model, the point lies outside the mask, or
-            its loss is not finite.
+            the loss at one is not finite.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 1)
@@ -113,7 +113,7 @@ def diagnose(
         constant_loss=facts.constant,
         stationarity=facts.stationarity,
         better=_better(rule.verdict, facts),
-        sparse_path=facts.__dict__.get("sparse_path"),
+        sparse_path=facts.searched,
         dense_path=facts.dense_path if walled else None,
     )
 

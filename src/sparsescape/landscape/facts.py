@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -57,7 +58,10 @@ class Facts:
     @cached_property
     def reference_loss(self) -> float:
         assert self.reference is not None
-        return self.objective(self.reference)
+        loss = self.objective(self.reference)
+        if not math.isfinite(loss):
+            raise InputError(f"The loss at the reference is not finite: {loss}.")
+        return loss
 
     @cached_property
     def constant(self) -> float | None:
@@ -134,6 +138,11 @@ class Facts:
     def sparse_path(self) -> FoundPath | None:
         """The best path to the reference inside the mask; None where the reference is outside."""
         return self._path(self.mask, "sparse") if self.is_within else None
+
+    @property
+    def searched(self) -> FoundPath | None:
+        """That path, if a rule has asked for it."""
+        return vars(self).get("sparse_path")
 
     @cached_property
     def dense_path(self) -> FoundPath:

@@ -289,6 +289,11 @@ UNDECIDED = Rule(
             "ss.diagnose(objective, point, mask, reference=reference)",
             "sparsescape diagnose {run} --reference PRUNED_RUN{own}",
         ),
+        Remedy(
+            "and see whether a path leads there inside the mask",
+            "ss.find_path(point, reference, objective, subspace=mask).profile.climb",
+            "sparsescape path {run} {reference} --space sparse{own}",
+        ),
     ),
 )
 
