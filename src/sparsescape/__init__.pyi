@@ -2,11 +2,14 @@ from . import distributions, init, schedules, scores
 from .errors import InputError
 from .landscape.alignment import Alignment, align
 from .landscape.bands import Band, Cycle, neb
+from .landscape.curvature import Stationarity, stationarity
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
+from .landscape.diagnosis import Diagnosis, diagnose
 from .landscape.goals import Goal
 from .landscape.paths import Attempt, FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
+from .landscape.spectrum import Spectrum, spectrum
 from .masks import Mask
 from .objective import Objective
 from .problems.problem import Problem, Recipe
@@ -42,6 +45,7 @@ __all__ = [
     "Curve",
     "Cycle",
     "DeepR",
+    "Diagnosis",
     "DropGrow",
     "FoundPath",
     "Goal",
@@ -64,12 +68,15 @@ __all__ = [
     "RigLITOP",
     "SRigL",
     "Sparsifier",
+    "Spectrum",
     "Static",
+    "Stationarity",
     "SynFlow",
     "TopKAST",
     "Trial",
     "View",
     "align",
+    "diagnose",
     "distributions",
     "find_path",
     "fit_curve",
@@ -78,6 +85,8 @@ __all__ = [
     "profile",
     "schedules",
     "scores",
+    "spectrum",
+    "stationarity",
     "structures",
 ]
 

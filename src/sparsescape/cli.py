@@ -214,6 +214,41 @@ def path(
     _print_metrics(kept, stage.key)
 
 
+def diagnose(
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")],
+    /,
+    reference: str | None = None,
+    curve_steps: int | None = None,
+    seed: int = 0,
+    problem: str | None = None,
+    store: Path = Path("runs"),
+    data_root: str | None = None,
+) -> None:
+    """Say which kind of stuck a training run is, with the evidence, and what to try.
+
+    Args:
+        run: name of the run (see: sparsescape list runs).
+        reference: name of a better run to compare it with, a pruned one for instance.
+        curve_steps: steps of each search for a path to the reference, instead of its own.
+        seed: decides the draws.
+        problem: my_file.py:make_problem, where the run is of a problem of one's own.
+        store: folder of finished stages and studies.
+        data_root: folder of the data, for problems that need files.
+    """
+    from .report.diagnosis import print_diagnosis
+    from .studies import single
+    from .studies.executor import Context
+    from .studies.store import Store
+
+    kept = Store(store)
+    better = None if reference is None else kept.stage(reference)
+    stage = single.diagnosis(kept.stage(run), better, curve_steps=curve_steps, seed=seed)
+    context = Context(single.locator(stage, problem), data_root)
+    _compute([stage], store, context, workers=1)
+    print_diagnosis(kept.metrics(stage.key))
+    print(f"\n{'run':15} {stage.key}")
+
+
 def report(study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")], /) -> None:
     """Print the tables and verdicts of a finished study and draw its report anew.
 
@@ -266,6 +301,7 @@ STUDIES: dict[str, Callable[..., None]] = {
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "path": path,
+    "diagnose": diagnose,
     "report": report,
     "list": list_,
 }

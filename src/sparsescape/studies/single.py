@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import InputError, unknown
@@ -78,6 +78,32 @@ def _searched(kind: str, start: Stage, end: Stage, points: int, search: Mapping[
     t = [i / (points - 1) for i in range(points)]
     grid = {**common, "t": t, "from": "point"}
     return Stage("along", grid, {**ends, "curve": found}, "evaluate")
+
+
+def diagnosis(run: Stage, reference: Stage | None, *, curve_steps: int | None, seed: int) -> Stage:
+    """Which kind of stuck a training run is, compared with another where one is given.
+
+    Args:
+        curve_steps: of each trial of the search for a path, instead of its own.
+
+    Raises:
+        InputError: one is no training run, or they are of different problems.
+    """
+    from ..landscape.paths import TRIALS
+
+    inputs = {"run": run} if reference is None else {"run": run, "reference": reference}
+    for stage in inputs.values():
+        if stage.kind != "train":
+            raise InputError(f"{stage.key} is not a training run.")
+        if stage.settings["problem"] != run.settings["problem"]:
+            raise InputError("The two runs are of different problems.")
+    if curve_steps is not None and curve_steps < 1:
+        raise InputError(f"--curve-steps is at least 1, not {curve_steps}.")
+    trials = [
+        asdict(replace(t, steps=curve_steps) if curve_steps and t.steps else t) for t in TRIALS
+    ]
+    common = {name: run.settings[name] for name in ("problem", "steps")}
+    return Stage("diagnose", {**common, "trials": trials, "seed": seed}, inputs, "diagnose")
 
 
 def locator(stage: Stage, given: str | None) -> str:

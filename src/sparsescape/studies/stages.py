@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import paths, pruning, runs
+from . import diagnoses, paths, pruning, runs
 from .job import Job, Metrics
 
 KINDS: dict[str, Callable[[Job], Metrics]] = {
@@ -18,4 +18,5 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "fit": paths.fit,
     "find": paths.find,
     "along": paths.along,
+    "diagnose": diagnoses.diagnosis,
 }
