@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import InputError, unknown
-from ..landscape.paths import TRIALS
 from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS
 from . import imp
@@ -58,7 +57,9 @@ def best_path(start: Stage, end: Stage, *, space: str, points: int, seed: int) -
     Raises:
         InputError: the runs are of different problems, or one is no training run.
     """
-    trials = [asdict(trial) for trial in TRIALS]  # another list of them is another stage
+    from ..landscape import paths  # which needs torch, unlike what lists or refuses
+
+    trials = [asdict(trial) for trial in paths.TRIALS]  # another list of them is another stage
     search = {"trials": trials, "points": points, "seed": seed, "space": space}
     return _searched("find", start, end, points, search)
 
@@ -89,7 +90,7 @@ def diagnosis(run: Stage, reference: Stage | None, *, curve_steps: int | None, s
     Raises:
         InputError: one is no training run, or they are of different problems.
     """
-    from ..landscape.paths import TRIALS
+    from ..landscape import paths
 
     inputs = {"run": run} if reference is None else {"run": run, "reference": reference}
     for stage in inputs.values():
@@ -100,7 +101,8 @@ def diagnosis(run: Stage, reference: Stage | None, *, curve_steps: int | None, s
     if curve_steps is not None and curve_steps < 1:
         raise InputError(f"--curve-steps is at least 1, not {curve_steps}.")
     trials = [
-        asdict(replace(t, steps=curve_steps) if curve_steps and t.steps else t) for t in TRIALS
+        asdict(replace(t, steps=curve_steps) if curve_steps and t.steps else t)
+        for t in paths.TRIALS
     ]
     common = {name: run.settings[name] for name in ("problem", "steps")}
     return Stage("diagnose", {**common, "trials": trials, "seed": seed}, inputs, "diagnose")
