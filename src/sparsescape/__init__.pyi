@@ -2,6 +2,14 @@ from . import distributions, init, schedules, scores
 from .errors import InputError
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
 from .landscape.paths import FoundPath, Trial, find_path
+from .landscape.planes import (
+    Plane,
+    Surface,
+    plane_through,
+    principal_plane,
+    random_plane,
+    survey,
+)
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
 from .masks import Mask
@@ -47,6 +55,7 @@ __all__ = [
     "MovementPruning",
     "Objective",
     "OneShot",
+    "Plane",
     "PolygonalChain",
     "PowerPropagation",
     "Problem",
@@ -57,6 +66,7 @@ __all__ = [
     "SRigL",
     "Sparsifier",
     "Static",
+    "Surface",
     "SynFlow",
     "TopKAST",
     "Trial",
@@ -65,10 +75,14 @@ __all__ = [
     "find_path",
     "fit_curve",
     "init",
+    "plane_through",
+    "principal_plane",
     "profile",
+    "random_plane",
     "schedules",
     "scores",
     "structures",
+    "survey",
 ]
 
 __version__: str
