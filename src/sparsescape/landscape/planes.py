@@ -76,8 +76,9 @@ def plane_through(first: PointLike, second: PointLike, third: PointLike) -> Plan
     across = across - (across @ along) * along
     if float(across.norm()) <= _ON_A_LINE * reach:
         raise InputError("The three points of a plane lie on one line.")
-    directions = (along, across / across.norm())
-    return Plane(points[0], *(_shaped(d, points[0], names) for d in directions))
+    across = across / across.norm()
+    origin = points[0]
+    return Plane(origin, _shaped(along, origin, names), _shaped(across, origin, names))
 
 
 def random_plane(point: PointLike, *, subspace: Mask | None = None, seed: int = 0) -> Plane:
