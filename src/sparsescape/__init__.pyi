@@ -19,6 +19,7 @@ from .sparsifiers import structures
 from .sparsifiers.base import LayerCollapse, Sparsifier
 from .sparsifiers.dropgrow import DropGrow
 from .sparsifiers.dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
+from .sparsifiers.escape import Escape
 from .sparsifiers.foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .sparsifiers.pruning import ACDC, GradualMagnitude, OneShot
 from .sparsifiers.redistribution import DSR, SNFS, DeepR
@@ -44,6 +45,7 @@ __all__ = [
     "Curve",
     "DeepR",
     "DropGrow",
+    "Escape",
     "FoundPath",
     "GraNet",
     "GraSP",

@@ -12,6 +12,7 @@ from .. import scores
 from .base import Sparsifier
 from .catalogue import Plan
 from .dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
+from .escape import Escape
 from .foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .pruning import ACDC, GradualMagnitude, OneShot
 from .redistribution import DSR, SNFS, DeepR
@@ -102,7 +103,7 @@ def str_(plan: Plan) -> Sparsifier:
 
 
 def set_(plan: Plan) -> Sparsifier:
-    return SET(**_random(plan), update_every=plan.every)
+    return SET(**_from_mask(plan), update_every=plan.every)
 
 
 def deep_r(plan: Plan) -> Sparsifier:
@@ -117,8 +118,9 @@ def dsr(plan: Plan) -> Sparsifier:
     return DSR(**_random(plan), update_every=plan.every, update_until=_until(plan))
 
 
-def rigl(plan: Plan) -> Sparsifier:
-    return RigL(**_moving(plan))
+def rigl(plan: Plan, **options: Any) -> Sparsifier:
+    moving = {"update_every": plan.every, "update_until": _until(plan)}
+    return RigL(**_from_mask(plan) | moving | options)
 
 
 def mest(plan: Plan) -> Sparsifier:
@@ -144,6 +146,15 @@ def rigl_itop(plan: Plan) -> Sparsifier:
 def set_itop(plan: Plan) -> Sparsifier:
     """Updates four times as far apart, of half of the weights."""
     return SETITOP(**_random(plan), update_every=4 * plan.every, update_until=_until(plan))
+
+
+def escape(plan: Plan, **options: Any) -> Sparsifier:
+    """From the plan's mask, or from the largest weights."""
+    start = {"mask": plan.mask} if plan.mask is not None else {"sparsity": plan.sparsity}
+    hold = max(1, plan.steps // 20)
+    planned = {"hold_for": hold, "rounds": max(1, plan.steps * 3 // 4 // hold)}
+    settings = {"distribution": plan.distribution, "dense": plan.dense, **planned, **options}
+    return Escape(**start, **settings)
 
 
 # ---------------------------------------------------------------------------- structured
@@ -172,6 +183,11 @@ def _random(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "dense": plan.dense,
     }
+
+
+def _from_mask(plan: Plan) -> dict[str, Any]:
+    """The mask that the plan gives, or else a random one."""
+    return {**_random(plan), "initial_mask": plan.mask}
 
 
 def _gradual(plan: Plan) -> dict[str, Any]:

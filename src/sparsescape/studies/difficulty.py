@@ -105,12 +105,27 @@ def plan(settings: Settings) -> list[SeedStages]:
 def _plan_seed(
     settings: Settings, common: Mapping[str, Any], checked: Stage, seed: int
 ) -> SeedStages:
+    runs = arms(common, checked, seed, settings.sparsity, settings.distribution)
+    lines = tuple(_line(settings, common, seed, runs, *line) for line in _LINES)
+    curves = tuple(
+        _curve(settings, common, seed, runs, start, degree, space)
+        for start in ("scratch", "lottery")
+        for degree in _DEGREES
+        for space in _SPACES
+    )
+    return SeedStages(seed, runs, lines, curves)
+
+
+def arms(
+    common: Mapping[str, Any], checked: Stage, seed: int, sparsity: float, distribution: str
+) -> dict[str, Stage]:
+    """Arm → its training run, of one seed; other studies start from some of them."""
+
     def run(arm: str, method: str, start: str, **inputs: Stage) -> Stage:
-        sparsity = 0.0 if method == "dense" else settings.sparsity
         what = {
             "method": method,
-            "sparsity": sparsity,
-            "distribution": None if method == "dense" else settings.distribution,
+            "sparsity": 0.0 if method == "dense" else sparsity,
+            "distribution": None if method == "dense" else distribution,
             "start": start,
             "seed": seed,
         }
@@ -121,14 +136,7 @@ def _plan_seed(
     runs = {"dense": run("dense", "dense", "initialization"), "pruned": pruned}
     for arm, start in SPARSE_ARMS.items():
         runs[arm] = run(arm, "static", start, mask=pruned)
-    lines = tuple(_line(settings, common, seed, runs, *line) for line in _LINES)
-    curves = tuple(
-        _curve(settings, common, seed, runs, start, degree, space)
-        for start in ("scratch", "lottery")
-        for degree in _DEGREES
-        for space in _SPACES
-    )
-    return SeedStages(seed, runs, lines, curves)
+    return runs
 
 
 def _line(

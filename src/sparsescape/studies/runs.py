@@ -20,6 +20,7 @@ from ..sparsifiers.catalogue import Plan, make_method
 from ..training.batches import Batches
 from ..training.flops import step_flops
 from ..training.trainer import Outcome, Run
+from .further import Trajectory, as_set, from_point
 from .job import Job, Metrics
 
 
@@ -52,13 +53,16 @@ def train(job: Job) -> Metrics:
     """One training run: from a start, with a method, to ``point.safetensors`` and its mask."""
     if job.diverged_inputs:
         return {**dict.fromkeys(_TRAINED), "steps": 0, "diverged": True}
-    problem, settings = job.problem(), job.settings
+    settings = job.settings
+    problem = as_set(job.problem(), settings)
     mask = job.mask() if "mask" in job.inputs else None
-    model = _model(problem, settings, mask)
+    model = _model(job, problem, mask)
     save_point(model, job.out / "start.safetensors")
     initial = problem.objective(model).evaluate(model)
-    sparsifier = make_method(settings["method"], _plan(problem, settings, mask))
-    outcome = _train(job, problem, model, sparsifier)
+    plan = _plan(problem, settings, mask)
+    sparsifier = make_method(settings["method"], plan, **settings.get("options", {}))
+    trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
+    outcome = _train(job, problem, model, sparsifier, trajectory)
     save_point(model, job.out / "point.safetensors")
     nonzero = Mask.of(model)
     final = sparsifier.mask if sparsifier is not None else nonzero
@@ -75,10 +79,14 @@ def train(job: Job) -> Metrics:
         "flops": outcome.cost,
         "steps": outcome.steps,
         "diverged": diverged,
+        **trajectory.metrics(initial.loss),
     }
 
 
-def _model(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> nn.Module:
+def _model(job: Job, problem: Problem, mask: Mask | None) -> nn.Module:
+    settings = job.settings
+    if settings["start"] == "point":
+        return from_point(job, problem, mask)
     if settings["method"] != "small-dense":
         return start(problem, settings["start"], settings["seed"], mask)
     weights = sum(w.numel() for w in named_weights(problem.make_model(0), problem.dense).values())
@@ -101,7 +109,13 @@ def start(problem: Problem, name: str, seed: int, mask: Mask | None) -> nn.Modul
     return model
 
 
-def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier | None) -> Outcome:
+def _train(
+    job: Job,
+    problem: Problem,
+    model: nn.Module,
+    sparsifier: Sparsifier | None,
+    trajectory: Trajectory,
+) -> Outcome:
     recipe = problem.recipe
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
     optimizer = torch.optim.SGD(
@@ -132,7 +146,8 @@ def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier 
     model.train()
     run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier, cost)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
-        return run.train(job.checkpoint(), job.observer(recipe.steps))
+        observe = trajectory.beside(job.observer(recipe.steps), run)
+        return run.train(job.checkpoint(), observe)
 
 
 def learning_rate(recipe: Recipe) -> schedules.Schedule:
