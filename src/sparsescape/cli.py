@@ -190,6 +190,62 @@ def study_escape(
     print(f"\n{folder / 'report.html'}")
 
 
+def study_landscape(
+    problem: str = "digits-conv",
+    sparsity: float = 0.98,
+    distribution: Distribution = "erk",
+    seed: int = 0,
+    steps: int | None = None,
+    curve_steps: int = 1000,
+    curve_lr: float = 0.05,
+    grid: int = 31,
+    snapshots: int = 40,
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """Maps of the loss: between the solutions, around them, and along the runs that found them.
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: share of the weights that are closed, above 0 and below 1.
+        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        seed: which seed of the difficulty study is mapped.
+        steps: training steps instead of the problem's own.
+        curve_steps: steps of the search for each quadratic path.
+        curve_lr: learning rate of that search.
+        grid: points along each side of a map.
+        snapshots: points kept of each run whose course is mapped.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from .report import publish, terminal
+    from .studies import landscape
+    from .studies.executor import Context
+
+    settings = landscape.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seed=seed,
+        steps=steps,
+        curve_steps=curve_steps,
+        curve_lr=curve_lr,
+        grid=grid,
+        snapshots=snapshots,
+    )
+    maps = landscape.plan(settings)
+    stages = [one.stage for one in maps]
+    kept = _compute(stages, store, Context(problem, data_root, checkpoint_every), workers)
+    results = landscape.results(settings, maps, kept)
+    folder = publish.publish(results, stages, kept)
+    terminal.print_results(results)
+    print(f"\n{folder / 'report.html'}")
+
+
 def train(
     problem: str = "digits-conv",
     method: str = "gradual-magnitude",
@@ -319,6 +375,7 @@ STUDIES: dict[str, Callable[..., None]] = {
     "difficulty": study_difficulty,
     "methods": study_methods,
     "escape": study_escape,
+    "landscape": study_landscape,
 }
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,

@@ -49,7 +49,7 @@ def embed(scenes: Mapping[str, Scene]) -> dict[str, str]:
             drawn(scene),
             full_html=False,
             include_plotlyjs=number == 0,
-            div_id=f"scene-{name}",  # not a random one: the same results make the same bytes
+            div_id=f"scene-{number}",  # not a random one: the same results make the same bytes
             default_height="30em",
             config={"displaylogo": False, "responsive": True},
         )

@@ -166,18 +166,30 @@ def _curve(
     space: str,
 ) -> Path:
     about = {"seed": seed, "start": start, "degree": degree, "space": space}
-    ends = {"start": runs[start], "end": runs["pruned"]}
-    search = {"curve_steps": settings.curve_steps, "curve_lr": settings.curve_lr}
-    name = f"{start} → pruned, degree {degree}, {space}"
-    fit = Stage(
-        "fit",
-        {**common, **search, "degree": degree, "space": space, "seed": seed},
-        {**ends, "mask": runs["pruned"]},
-        label=f"seed {seed}: search {name}",
-    )
+    budget = {"curve_steps": settings.curve_steps, "curve_lr": settings.curve_lr}
+    fit = search(common, budget, seed, runs, start, degree, space)
     grid = {**common, "t": _grid(settings.points), "from": "point"}
-    stage = Stage("along", grid, {**ends, "curve": fit}, label=f"seed {seed}: curve {name}")
-    return Path(about, stage, fit)
+    name = f"seed {seed}: curve {start} → pruned, degree {degree}, {space}"
+    ends = {"start": runs[start], "end": runs["pruned"]}
+    return Path(about, Stage("along", grid, {**ends, "curve": fit}, label=name), fit)
+
+
+def search(
+    common: Mapping[str, Any],
+    budget: Mapping[str, Any],
+    seed: int,
+    runs: Mapping[str, Stage],
+    start: str,
+    degree: int,
+    space: str,
+) -> Stage:
+    """The search for a curve from where an arm ended to where the pruned one did."""
+    return Stage(
+        "fit",
+        {**common, **budget, "degree": degree, "space": space, "seed": seed},
+        {"start": runs[start], "end": runs["pruned"], "mask": runs["pruned"]},
+        label=f"seed {seed}: search {start} → pruned, degree {degree}, {space}",
+    )
 
 
 def _grid(points: int, margin: float = 0.0) -> list[float]:

@@ -7,6 +7,7 @@ Settings of a ``train`` stage, none of which it needs:
 - ``"constant_lr": share``: a constant learning rate, that share of the recipe's.
 - ``"options"``: settings of the method, others than those of its row.
 - ``"trajectory": n``: the training loss at the start and at n places on the way.
+- ``"snapshots": n``: the point at n places on the way, as ``snapshot-STEP.safetensors``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import nn
 from .. import init
 from ..masks import Mask
 from ..objective import Objective
-from ..points import move_to
+from ..points import move_to, save_point
 from ..problems.problem import Problem
 from ..training.trainer import Observer, Run
 from .job import Job, Metrics
@@ -56,8 +57,7 @@ class Trajectory:
     """
 
     def __init__(self, job: Job, objective: Objective, steps: int):
-        count = min(job.settings.get("trajectory", 0), steps)
-        self._due = {round(i * steps / count) for i in range(1, count + 1)}
+        self._due = _places(job.settings.get("trajectory", 0), steps)
         self._file = job.out / "trajectory.json"
         self._objective = objective
 
@@ -89,3 +89,30 @@ class Trajectory:
 
     def _kept(self) -> dict[str, list[float]]:
         return read_json(self._file) if self._file.exists() else {}
+
+
+SNAPSHOTS = "snapshot-*.safetensors"
+"""The files of the points that a run went through, in the order of their steps."""
+
+
+def with_snapshots(observe: Observer, job: Job, run: Run) -> Observer:
+    """An observer that also keeps the point after the steps that are due."""
+    due = _places(job.settings.get("snapshots", 0), run.steps)
+
+    def both(step: int, loss: float) -> None:
+        observe(step, loss)
+        if step + 1 in due:
+            name = SNAPSHOTS.replace("*", f"{step + 1:09d}")
+            save_point(run.module, job.out / name)
+
+    return both
+
+
+def _places(count: int, steps: int) -> set[int]:
+    """So many even steps of a run, the last among them.
+
+    >>> sorted(_places(4, 100)), sorted(_places(9, 2)), _places(0, 100)
+    ([25, 50, 75, 100], [1, 2], set())
+    """
+    count = min(count, steps)
+    return {round(i * steps / count) for i in range(1, count + 1)}

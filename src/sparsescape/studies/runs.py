@@ -20,7 +20,7 @@ from ..sparsifiers.catalogue import Plan, make_method
 from ..training.batches import Batches
 from ..training.flops import step_flops
 from ..training.trainer import Outcome, Run
-from .further import Trajectory, as_set, from_point
+from .further import Trajectory, as_set, from_point, with_snapshots
 from .job import Job, Metrics
 
 
@@ -147,6 +147,7 @@ def _train(
     run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier, cost)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
         observe = trajectory.beside(job.observer(recipe.steps), run)
+        observe = with_snapshots(observe, job, run)
         return run.train(job.checkpoint(), observe)
 
 
