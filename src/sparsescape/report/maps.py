@@ -107,7 +107,7 @@ def _told_apart(values: Sequence[float]) -> list[str]:
     (['0.05', '1.2', '7'], ['2.301', '2.302'])
     """
     for digits in range(2, 8):
-        texts = [f"{value:.{digits}g}" for value in values]
+        texts = [f"{float(f'{value:.{digits}g}'):g}" for value in values]
         if len(set(texts)) == len(texts):
             break
     return texts
