@@ -7,6 +7,14 @@ from .landscape.curves import Bezier, Curve, Line, PolygonalChain
 from .landscape.diagnosis import Diagnosis, diagnose
 from .landscape.goals import Goal
 from .landscape.paths import Attempt, FoundPath, Trial, find_path
+from .landscape.planes import (
+    Plane,
+    Surface,
+    plane_through,
+    principal_plane,
+    random_plane,
+    survey,
+)
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
 from .landscape.spectrum import Spectrum, spectrum
@@ -17,6 +25,7 @@ from .sparsifiers import structures
 from .sparsifiers.base import LayerCollapse, Sparsifier
 from .sparsifiers.dropgrow import DropGrow
 from .sparsifiers.dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
+from .sparsifiers.escape import Escape
 from .sparsifiers.foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .sparsifiers.pruning import ACDC, GradualMagnitude, OneShot
 from .sparsifiers.redistribution import DSR, SNFS, DeepR
@@ -47,6 +56,7 @@ __all__ = [
     "DeepR",
     "Diagnosis",
     "DropGrow",
+    "Escape",
     "FoundPath",
     "Goal",
     "GraNet",
@@ -59,6 +69,7 @@ __all__ = [
     "MovementPruning",
     "Objective",
     "OneShot",
+    "Plane",
     "PolygonalChain",
     "PowerPropagation",
     "Problem",
@@ -71,6 +82,7 @@ __all__ = [
     "Spectrum",
     "Static",
     "Stationarity",
+    "Surface",
     "SynFlow",
     "TopKAST",
     "Trial",
@@ -82,12 +94,16 @@ __all__ = [
     "fit_curve",
     "init",
     "neb",
+    "plane_through",
+    "principal_plane",
     "profile",
+    "random_plane",
     "schedules",
     "scores",
     "spectrum",
     "stationarity",
     "structures",
+    "survey",
 ]
 
 __version__: str

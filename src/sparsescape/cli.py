@@ -125,6 +125,128 @@ def study_methods(
     print(f"\n{folder / 'report.html'}")
 
 
+def study_escape(
+    problem: str = "digits-conv",
+    sparsity: float = 0.98,
+    distribution: Distribution = "erk",
+    seeds: int = 3,
+    steps: int | None = None,
+    budget: float = 1.0,
+    open: tuple[str, ...] = ("0.003", "0.01", "0.03", "0.1"),
+    noise: float = 0.5,
+    constant_lr: float = 0.1,
+    trajectory: int = 40,
+    points: int = 61,
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """From a bad sparse solution, which ways of training on lead out, and does knowing how many
+    weights to open beat RigL?
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: share of the weights that are closed, above 0 and below 1.
+        distribution: of what is kept over the layers, where a method leaves it open.
+        seeds: how many seeds, from 0 on.
+        steps: training steps instead of the problem's own, before and from the bad solution.
+        budget: the training FLOPs from there on, as a multiple of the bad solution's own.
+        open: how many closed weights to open, one after the other: counts, or shares of them.
+        noise: of the active weights, relative to their root mean square in each layer.
+        constant_lr: learning rate of training on, as a share of the recipe's.
+        trajectory: places along each run at which the whole training set is evaluated.
+        points: points in [0, 1] at which straight lines are evaluated.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from .report import publish, terminal
+    from .studies import escape
+    from .studies.executor import Context
+
+    settings = escape.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seeds=seeds,
+        steps=steps,
+        budget=budget,
+        open=tuple(escape.opening(word) for word in open),
+        noise=noise,
+        constant_lr=constant_lr,
+        trajectory=trajectory,
+        points=points,
+    )
+    context = Context(problem, data_root, checkpoint_every)
+    cells = escape.equal_steps(settings)
+    kept = _compute([cell.stage for cell in cells], store, context, workers)
+    cells += escape.equal_flops(settings, cells, kept)
+    stages = [cell.line for cell in cells]
+    _compute(stages, store, context, workers)
+    results = escape.results(settings, cells, kept)
+    folder = publish.publish(results, stages, kept)
+    terminal.print_results(results)
+    print(f"\n{folder / 'report.html'}")
+
+
+def study_landscape(
+    problem: str = "digits-conv",
+    sparsity: float = 0.98,
+    distribution: Distribution = "erk",
+    seed: int = 0,
+    steps: int | None = None,
+    curve_steps: int = 1000,
+    curve_lr: float = 0.05,
+    grid: int = 31,
+    snapshots: int = 40,
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """Maps of the loss: between the solutions, around them, and along the runs that found them.
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: share of the weights that are closed, above 0 and below 1.
+        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        seed: which seed of the difficulty study is mapped.
+        steps: training steps instead of the problem's own.
+        curve_steps: steps of the search for each quadratic path.
+        curve_lr: learning rate of that search.
+        grid: points along each side of a map.
+        snapshots: points kept of each run whose course is mapped.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from .report import publish, terminal
+    from .studies import landscape
+    from .studies.executor import Context
+
+    settings = landscape.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seed=seed,
+        steps=steps,
+        curve_steps=curve_steps,
+        curve_lr=curve_lr,
+        grid=grid,
+        snapshots=snapshots,
+    )
+    maps = landscape.plan(settings)
+    stages = [one.stage for one in maps]
+    kept = _compute(stages, store, Context(problem, data_root, checkpoint_every), workers)
+    results = landscape.results(settings, maps, kept)
+    folder = publish.publish(results, stages, kept)
+    terminal.print_results(results)
+    print(f"\n{folder / 'report.html'}")
+
+
 def train(
     problem: str = "digits-conv",
     method: str = "gradual-magnitude",
@@ -297,6 +419,8 @@ def list_(
 STUDIES: dict[str, Callable[..., None]] = {
     "difficulty": study_difficulty,
     "methods": study_methods,
+    "escape": study_escape,
+    "landscape": study_landscape,
 }
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,

@@ -58,6 +58,33 @@ def rewind(model: nn.Module, point: PointLike, mask: Mask) -> None:
     mask.apply_(model)
 
 
+@torch.no_grad()
+def perturb(model: nn.Module, mask: Mask, *, scale: float, seed: int) -> None:
+    """Add noise to the active weights: w ← w + scale·r·ν, with ν from N(0, 1).
+
+    r is the root mean square of the layer's active weights, so that ``scale`` is relative: with 1
+    the noise is as large as the weights are. Other parameters stay as they are.
+
+    Args:
+        seed: draws depend on it and on the weight's name.
+
+    >>> model = nn.Linear(3, 1, bias=False)
+    >>> mask = Mask({"weight": torch.tensor([[True, True, False]])})
+    >>> mask.apply_(model)
+    >>> perturb(model, mask, scale=0.5, seed=0)
+    >>> (model.weight != 0).tolist()
+    [[True, True, False]]
+    """
+    mask.check(model)
+    parameters = named_parameters(model)
+    for name, active in mask.items():
+        weight = parameters[name]
+        active = active.to(weight.device)
+        size = weight[active].square().mean().sqrt() if active.any() else 0.0
+        draws = torch.randn(weight.shape, generator=generator(seed, "perturb", name))
+        weight.add_(draws.to(weight) * active * (scale * size))
+
+
 def fan_in(active: Tensor) -> Tensor:
     """Active inputs of each output unit, in a shape that broadcasts against the weight.
 

@@ -35,6 +35,9 @@ SPARSIFIERS = {
     "gradual, erk": lambda **more: ss.GradualMagnitude(
         0.75, begin=2, end=5, every=1, initial_sparsity=0.3, distribution="erk", **more
     ),
+    "escape": lambda **more: ss.Escape(
+        sparsity=0.75, open=30, hold_for=2, prune_for=3, prune_every=2, **more
+    ),
     "gradual, global": lambda **more: ss.GradualMagnitude(
         0.75, begin=1, end=6, every=2, distribution="global", **more
     ),

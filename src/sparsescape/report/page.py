@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import svg, tables
 from .catalogue import study
+from .scenes import embed
 from .style import style
 from .tables import Results
 
@@ -70,6 +71,7 @@ def render(results: Results, figures: Mapping[str, str]) -> str:
         tables=reading.tables,
         settings=tables.settings(results),
         figures={name: Markup(figure) for name, figure in figures.items()},
+        scenes={name: Markup(scene) for name, scene in embed(this.scenes(results)).items()},
         hues={name: Markup(hue[1:]) for name, hue in reading.hues.items()},
         light=Markup(light),
         dark=Markup(dark),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .scenes import Scene
 from .tables import Results, Table
 
 if TYPE_CHECKING:
@@ -63,3 +64,5 @@ class Study:
     figures: Mapping[str, Drawing]
     """By the names of their files."""
     read: Callable[[Results], Reading]
+    scenes: Callable[[Results], Mapping[str, Scene]] = lambda _: {}
+    """The surfaces that can be turned, by what they are called."""

@@ -86,6 +86,7 @@ METHODS: dict[str, Method] = {
     "mest": Method(_MOVE, "MEST (Yuan et al. 2021)", "mest"),
     "top-kast": Method(_MOVE, "Top-KAST (Jayakumar et al. 2020)", "top_kast"),
     "rigl-itop": Method(_MOVE, "RigL with ITOP's settings (Liu et al. 2021)", "rigl_itop"),
+    "escape": Method(_MOVE, "opens by gradient, trains, prunes back", "escape"),
     "set-itop": Method(_MOVE, "SET with ITOP's settings (Liu et al. 2021)", "set_itop"),
     "srigl": Method(_SHAPE, "SRigL, constant fan-in (Lasby et al. 2024)", "srigl"),
     "n-m": Method(_SHAPE, "2:4 by magnitude (Mishra et al. 2021)", "n_m"),
@@ -93,8 +94,11 @@ METHODS: dict[str, Method] = {
 }
 
 
-def make_method(name: str, plan: Plan) -> Sparsifier | None:
+def make_method(name: str, plan: Plan, **options: Any) -> Sparsifier | None:
     """A fresh sparsifier of that name; None for dense training.
+
+    Args:
+        options: settings of the method that are to be others than its row's, where it takes any.
 
     Raises:
         InputError: there is no such method, it is no sparsifier but rounds of training, or the
@@ -109,4 +113,4 @@ def make_method(name: str, plan: Plan) -> Sparsifier | None:
     row = METHODS[name].row
     if not row:
         return None
-    return getattr(importlib.import_module("sparsescape.sparsifiers.rows"), row)(plan)
+    return getattr(importlib.import_module("sparsescape.sparsifiers.rows"), row)(plan, **options)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules
 from ..errors import InputError
-from ..masks import count_active, top
+from ..masks import Mask, count_active, top
 from ..seeds import generator
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
@@ -46,6 +46,8 @@ class DropGrow(Sparsifier):
         drop_fraction: f_0, the share of a layer's active weights that an update moves.
         structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`).
         seed: of the random choices.
+        initial_mask: what to start from, at its own counts, instead of a random mask: for a model
+            that is sparse already. ``sparsity`` and ``distribution`` say nothing then.
         dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:
@@ -60,6 +62,7 @@ class DropGrow(Sparsifier):
     drop_fraction: float = 0.3
     structure: Structure = unstructured
     seed: int = 0
+    initial_mask: Mask | None = None
 
     regrows = False
 
@@ -110,6 +113,8 @@ class DropGrow(Sparsifier):
     # ------------------------------------------------------------------ the template
 
     def first_mask(self, model: nn.Module) -> Active:
+        if self.initial_mask is not None:
+            return self.initial_mask
         start = Static(
             sparsity=self.start_sparsity(),
             distribution=self.distribution,

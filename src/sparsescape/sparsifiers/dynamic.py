@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import schedules, scores
+from ..errors import InputError
 from ..masks import Mask, top
 from ..points import matching
 from .base import Active
@@ -183,6 +184,8 @@ class GraNet(DropGrow):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.initial_sparsity)
+        if self.initial_mask is not None:
+            raise InputError("GraNet prunes from its initial sparsity: it takes no initial mask.")
         self.schedule = schedules.cubic(
             self.initial_sparsity, self.sparsity, begin=self.prune_from, end=self.prune_until
         )

@@ -12,6 +12,7 @@ from .. import scores
 from .base import Sparsifier
 from .catalogue import Plan
 from .dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
+from .escape import Escape
 from .foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .pruning import ACDC, GradualMagnitude, OneShot
 from .redistribution import DSR, SNFS, DeepR
@@ -105,7 +106,7 @@ def str_(plan: Plan) -> Sparsifier:
 
 def set_(plan: Plan) -> Sparsifier:
     """It stops where Evci et al. 2020 stop it: what grows as the learning rate ends stays at 0."""
-    return SET(**_moving(plan))
+    return SET(**_from_mask(plan), update_every=plan.every, update_until=_until(plan))
 
 
 def deep_r(plan: Plan) -> Sparsifier:
@@ -121,8 +122,9 @@ def dsr(plan: Plan) -> Sparsifier:
     return DSR(**_random(plan), update_every=plan.every, update_until=_until(plan))
 
 
-def rigl(plan: Plan) -> Sparsifier:
-    return RigL(**_moving(plan))
+def rigl(plan: Plan, **options: Any) -> Sparsifier:
+    moving = {"update_every": plan.every, "update_until": _until(plan)}
+    return RigL(**_from_mask(plan) | moving | options)
 
 
 def mest(plan: Plan) -> Sparsifier:
@@ -148,6 +150,15 @@ def rigl_itop(plan: Plan) -> Sparsifier:
 def set_itop(plan: Plan) -> Sparsifier:
     """Updates of half of the weights, 1500 steps of the authors' 98 000 apart."""
     return SETITOP(**_random(plan), update_every=max(1, plan.steps // 65), update_until=plan.steps)
+
+
+def escape(plan: Plan, **options: Any) -> Sparsifier:
+    """From the plan's mask, or from the largest weights."""
+    start = {"mask": plan.mask} if plan.mask is not None else {"sparsity": plan.sparsity}
+    hold = max(1, plan.steps // 20)
+    planned = {"hold_for": hold, "rounds": max(1, plan.steps * 3 // 4 // hold)}
+    settings = {"distribution": plan.distribution, "dense": plan.dense, **planned, **options}
+    return Escape(**start, **settings)
 
 
 # ---------------------------------------------------------------------------- structured
@@ -176,6 +187,11 @@ def _random(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "dense": plan.dense,
     }
+
+
+def _from_mask(plan: Plan) -> dict[str, Any]:
+    """The mask that the plan gives, or else a random one."""
+    return {**_random(plan), "initial_mask": plan.mask}
 
 
 def _gradual(plan: Plan) -> dict[str, Any]:

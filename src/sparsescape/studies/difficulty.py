@@ -105,12 +105,27 @@ def plan(settings: Settings) -> list[SeedStages]:
 def _plan_seed(
     settings: Settings, common: Mapping[str, Any], checked: Stage, seed: int
 ) -> SeedStages:
+    runs = arms(common, checked, seed, settings.sparsity, settings.distribution)
+    lines = tuple(_line(settings, common, seed, runs, *line) for line in _LINES)
+    curves = tuple(
+        _curve(settings, common, seed, runs, start, degree, space)
+        for start in ("scratch", "lottery")
+        for degree in _DEGREES
+        for space in _SPACES
+    )
+    return SeedStages(seed, runs, lines, curves)
+
+
+def arms(
+    common: Mapping[str, Any], checked: Stage, seed: int, sparsity: float, distribution: str
+) -> dict[str, Stage]:
+    """Arm → its training run, of one seed; other studies start from some of them."""
+
     def run(arm: str, method: str, start: str, **inputs: Stage) -> Stage:
-        sparsity = 0.0 if method == "dense" else settings.sparsity
         what = {
             "method": method,
-            "sparsity": sparsity,
-            "distribution": None if method == "dense" else settings.distribution,
+            "sparsity": 0.0 if method == "dense" else sparsity,
+            "distribution": None if method == "dense" else distribution,
             "start": start,
             "seed": seed,
         }
@@ -121,14 +136,7 @@ def _plan_seed(
     runs = {"dense": run("dense", "dense", "initialization"), "pruned": pruned}
     for arm, start in SPARSE_ARMS.items():
         runs[arm] = run(arm, "static", start, mask=pruned)
-    lines = tuple(_line(settings, common, seed, runs, *line) for line in _LINES)
-    curves = tuple(
-        _curve(settings, common, seed, runs, start, degree, space)
-        for start in ("scratch", "lottery")
-        for degree in _DEGREES
-        for space in _SPACES
-    )
-    return SeedStages(seed, runs, lines, curves)
+    return runs
 
 
 def _line(
@@ -158,18 +166,30 @@ def _curve(
     space: str,
 ) -> Path:
     about = {"seed": seed, "start": start, "degree": degree, "space": space}
-    ends = {"start": runs[start], "end": runs["pruned"]}
-    search = {"curve_steps": settings.curve_steps, "curve_lr": settings.curve_lr}
-    name = f"{start} → pruned, degree {degree}, {space}"
-    fit = Stage(
-        "fit",
-        {**common, **search, "degree": degree, "space": space, "seed": seed},
-        {**ends, "mask": runs["pruned"]},
-        label=f"seed {seed}: search {name}",
-    )
+    budget = {"curve_steps": settings.curve_steps, "curve_lr": settings.curve_lr}
+    fit = search(common, budget, seed, runs, start, degree, space)
     grid = {**common, "t": _grid(settings.points), "from": "point"}
-    stage = Stage("along", grid, {**ends, "curve": fit}, label=f"seed {seed}: curve {name}")
-    return Path(about, stage, fit)
+    name = f"seed {seed}: curve {start} → pruned, degree {degree}, {space}"
+    ends = {"start": runs[start], "end": runs["pruned"]}
+    return Path(about, Stage("along", grid, {**ends, "curve": fit}, label=name), fit)
+
+
+def search(
+    common: Mapping[str, Any],
+    budget: Mapping[str, Any],
+    seed: int,
+    runs: Mapping[str, Stage],
+    start: str,
+    degree: int,
+    space: str,
+) -> Stage:
+    """The search for a curve from where an arm ended to where the pruned one did."""
+    return Stage(
+        "fit",
+        {**common, **budget, "degree": degree, "space": space, "seed": seed},
+        {"start": runs[start], "end": runs["pruned"], "mask": runs["pruned"]},
+        label=f"seed {seed}: search {start} → pruned, degree {degree}, {space}",
+    )
 
 
 def _grid(points: int, margin: float = 0.0) -> list[float]:

@@ -76,7 +76,7 @@ def final(
         what = {**common, "method": "static", "sparsity": reached, "distribution": None}
         run = Stage(
             "train",
-            {**what, "start": "rewound", "part": [REWIND, 1]},
+            {**what, "start": "point", "part": [REWIND, 1]},
             {"check": check, "mask": mask, "start": start},
             f"{label}, round {number} of {last}",
         )

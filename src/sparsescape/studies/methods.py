@@ -35,6 +35,7 @@ _NOT_ANYWHERE = {
     "sr-ste": "likewise",
     "str": "it chooses its own sparsity",
     "movement": "it is for fine-tuning",
+    "escape": "it is for a network that is sparse and stuck: see the escape study",
 }
 DEFAULT = tuple(name for name in METHODS if name not in _NOT_ANYWHERE)
 """The methods that any problem can be trained with, to any sparsity."""

@@ -78,7 +78,7 @@ def along(job: Job) -> Metrics:
         unknown = {name: [None] * len(settings["t"]) for name in _ALONG}
         measures = dict.fromkeys(("barrier", "climb", "tolerance"))
         return {"t": settings["t"], **unknown, **measures, "decreasing": False, "diverged": True}
-    curve = _fitted(job) if "curve" in job.inputs else _line(job)
+    curve = fitted(job) if "curve" in job.inputs else _line(job)
     model, t = problem.make_model(0), settings["t"]
     train = profile(curve, problem.objective(model), t=t)
     test = profile(curve, problem.objective(model, "test"), t=t)
@@ -101,7 +101,7 @@ def _line(job: Job) -> Curve:
     return Line(job.point("start", which), job.point("end"))
 
 
-def _fitted(job: Job) -> Curve:
+def fitted(job: Job) -> Curve:
     """The curve through control points that are in the subspace already."""
     controls = sorted(job.inputs["curve"].glob("control-*.safetensors"))
     curve = Bezier(job.point("start"), job.point("end"), degree=len(controls) + 1)

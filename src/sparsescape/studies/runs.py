@@ -11,7 +11,7 @@ from torch import nn
 
 from .. import init, schedules
 from ..masks import Mask, keep_count
-from ..points import move_to, named_weights, save_point
+from ..points import named_weights, save_point
 from ..problems.problem import Problem
 from ..problems.recipe import Recipe
 from ..seeds import global_seed
@@ -21,6 +21,7 @@ from ..sparsifiers.views import View
 from ..training.batches import Batches
 from ..training.flops import step_flops
 from ..training.trainer import Outcome, Run
+from .further import Trajectory, as_set, from_point, with_snapshots
 from .job import Job, Metrics
 
 
@@ -58,13 +59,16 @@ def train(job: Job) -> Metrics:
     """
     if job.diverged_inputs:
         return {**dict.fromkeys(_TRAINED), "steps": 0, "diverged": True}
-    problem, settings = job.problem(), job.settings
+    settings = job.settings
+    problem = as_set(job.problem(), settings)
     mask = job.mask() if "mask" in job.inputs else None
     model = _model(job, problem, mask)
     save_point(model, job.out / "start.safetensors")
     initial = problem.objective(model).evaluate(model)
-    sparsifier = make_method(settings["method"], _plan(problem, settings, mask))
-    outcome = _train(job, problem, model, sparsifier)
+    plan = _plan(problem, settings, mask)
+    sparsifier = make_method(settings["method"], plan, **settings.get("options", {}))
+    trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
+    outcome = _train(job, problem, model, sparsifier, trajectory)
     save_point(model, job.out / "point.safetensors")
     nonzero = Mask.of(model)
     final = sparsifier.mask if sparsifier is not None else nonzero
@@ -82,17 +86,14 @@ def train(job: Job) -> Metrics:
         "flops": outcome.cost + before.get("flops_before", 0.0),
         "steps": outcome.steps + before.get("steps_before", 0),
         "diverged": diverged,
+        **trajectory.metrics(initial.loss),
     }
 
 
 def _model(job: Job, problem: Problem, mask: Mask | None) -> nn.Module:
     settings = job.settings
-    if "start" in job.inputs:
-        model = problem.make_model(settings["seed"])
-        move_to(model, job.point("start"))
-        if mask is not None:
-            mask.apply_(model)
-        return model
+    if settings["start"] == "point":
+        return from_point(job, problem, mask)
     if settings["method"] != "small-dense":
         return start(problem, settings["start"], settings["seed"], mask)
     weights = sum(w.numel() for w in named_weights(problem.make_model(0), problem.dense).values())
@@ -115,7 +116,13 @@ def start(problem: Problem, name: str, seed: int, mask: Mask | None) -> nn.Modul
     return model
 
 
-def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier | None) -> Outcome:
+def _train(
+    job: Job,
+    problem: Problem,
+    model: nn.Module,
+    sparsifier: Sparsifier | None,
+    trajectory: Trajectory,
+) -> Outcome:
     recipe = problem.recipe
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
     optimizer = torch.optim.SGD(
@@ -146,7 +153,9 @@ def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier 
     rate = learning_rate(recipe)
     run = Run(model, loss, optimizer, rate, last, sparsifier, cost, first=first)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
-        return run.train(job.checkpoint(), job.observer(recipe.steps))
+        observe = trajectory.beside(job.observer(recipe.steps), run)
+        observe = with_snapshots(observe, job, run)
+        return run.train(job.checkpoint(), observe)
 
 
 def _gradients(sparsifier: Sparsifier) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import diagnoses, paths, pruning, runs
+from . import diagnoses, paths, pictures, pruning, runs
 from .job import Job, Metrics
 
 KINDS: dict[str, Callable[[Job], Metrics]] = {
@@ -19,4 +19,7 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "find": paths.find,
     "along": paths.along,
     "diagnose": diagnoses.diagnosis,
+    "through": pictures.through,
+    "around": pictures.around,
+    "course": pictures.course,
 }

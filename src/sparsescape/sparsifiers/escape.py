@@ -1,0 +1,202 @@
+"""A way out for a sparse network that is stuck: open weights, train with them, prune back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .. import distributions, schedules, scores
+from ..errors import InputError
+from ..masks import Mask, top
+from ..points import named_weights
+from .base import Active, Sparsifier
+from .pruning import check_sparsity
+from .shards import gathered
+from .static import select
+from .structures import unstructured
+
+
+class Escape(Sparsifier):
+    """Open closed weights by gradient, train with them open, prune back to the count there was.
+
+    For a sparse network that is stuck: where the gradient inside the mask is small and outside it
+    is not, the way down is in closed dimensions. A round opens, after step s, the k closed weights
+    of largest |∂L/∂w| of that step, of all layers together; they start at 0 with fresh optimizer
+    state. For ``hold_for`` steps all that is open is trained. Then the weights of smallest
+    magnitude are closed, over ``prune_for`` steps, along the cubic of gradual pruning (Zhu & Gupta
+    2017, equation 1), or at once; and the count is the one before, exactly. Rounds begin at step
+    ``at`` and every ``every`` steps; after the last one the mask stays as it is.
+
+    RigL's growth (Evci et al. 2020, *Rigging the Lottery*, section 3) with the order turned round:
+    grown weights are judged by what they became, not closed ones given up for them beforehand.
+
+    Args:
+        mask: where to start from; or else
+        sparsity: the largest weights of each layer are kept; or else, without both, the model's
+            nonzero weights are the mask.
+        distribution: of what each layer keeps, with ``sparsity``.
+        open: k: how many weights to open (an int), or which share of the closed ones (a float
+            above 0 and at most 1).
+        hold_for: steps from the opening to the first weight that is closed.
+        prune_for: steps from there to the last; 0 closes all at once.
+        prune_every: steps between two closings in that time.
+        at: the step after which the first round begins, from 1.
+        rounds: how many.
+        every: steps from one round's beginning to the next's; one follows another unless given.
+        layers: ``"free"``: weights of all layers are closed together, by one threshold, and may
+            move between layers; ``"kept"``: every layer is pruned back to the count it had.
+        dense, on_collapse: as for every :class:`Sparsifier`.
+
+    Raises:
+        InputError: a number that makes no sense, or rounds that overlap.
+
+    >>> model = nn.Linear(10, 10)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = Escape(sparsity=0.9, open=5, hold_for=2).attach(model, optimizer)
+    >>> counts = []
+    >>> for _ in range(4):
+    ...     model(torch.ones(1, 10)).square().sum().backward()
+    ...     optimizer.step()
+    ...     counts.append(sparsifier.mask.count)
+    >>> counts
+    [15, 15, 10, 10]
+    """
+
+    def __init__(
+        self,
+        mask: Mask | None = None,
+        *,
+        sparsity: float | None = None,
+        distribution: str | distributions.Distribution = "uniform",
+        open: int | float = 0.01,
+        hold_for: int = 100,
+        prune_for: int = 0,
+        prune_every: int = 1,
+        at: int = 1,
+        rounds: int = 1,
+        every: int | None = None,
+        layers: Literal["free", "kept"] = "free",
+        dense: Iterable[str] = (),
+        on_collapse: Literal["warn", "raise"] = "warn",
+    ):
+        super().__init__(dense=dense, on_collapse=on_collapse)
+        self.given, self.sparsity = mask, sparsity
+        self.distribution = distributions.named(distribution)
+        self.opened, self.layers = open, layers
+        self.hold_for, self.prune_for, self.prune_every = hold_for, prune_for, prune_every
+        self.at, self.rounds = at, rounds
+        self.every = hold_for + prune_for if every is None else every
+        self._check()
+        self.kept_share = schedules.cubic(1.0, 0.0, begin=0, end=prune_for)
+
+    def _check(self) -> None:
+        if self.given is not None and self.sparsity is not None:
+            raise InputError("Escape takes a mask or a sparsity, not both.")
+        if self.sparsity is not None:
+            check_sparsity(self.sparsity)
+        check_open(self.opened)
+        least = {"hold_for": 1, "prune_for": 0, "prune_every": 1, "at": 1, "rounds": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name} is at least {low}, not {getattr(self, name)}.")
+        if self.every < self.hold_for + self.prune_for:
+            raise InputError(
+                f"A round takes {self.hold_for + self.prune_for} steps, so the next one cannot "
+                f"begin after {self.every}."
+            )
+        if self.layers not in ("free", "kept"):
+            raise InputError(f"The layers are free or kept, not {self.layers!r}.")
+
+    # ------------------------------------------------------------------ when
+
+    def wants_gradient(self, step: int) -> bool:
+        return self.since_opening(step) == 0
+
+    def since_opening(self, step: int) -> int | None:
+        """Steps since the latest round began; None before the first."""
+        number, since = divmod(step - self.at, self.every)
+        if number < 0:
+            return None
+        return since + max(0, number - self.rounds + 1) * self.every
+
+    # ------------------------------------------------------------------ which
+
+    def first_mask(self, model: nn.Module) -> Active:
+        if self.given is not None:
+            return self.given
+        weights = named_weights(gathered(model), self.dense)
+        if self.sparsity is None:
+            return {name: weight != 0 for name, weight in weights.items()}
+        densities = self.distribution(weights, sparsity=self.sparsity)
+        return select(scores.magnitude(weights), densities, unstructured)
+
+    def start(self) -> None:
+        """The counts that every round ends at, and those that its pruning begins from."""
+        self.memory["counts"] = _counts(self.active)
+        self.memory["open"] = _counts(self.active)
+
+    def next_mask(self, step: int) -> Active | None:
+        since = self.since_opening(step)
+        if since == 0:
+            mask = self._opened()
+            self.memory["open"] = _counts(mask)
+            return mask
+        pruned = -1 if since is None else since - self.hold_for
+        if not 0 <= pruned <= self.prune_for:
+            return None
+        last = pruned == self.prune_for
+        return self._pruned(pruned) if last or pruned % self.prune_every == 0 else None
+
+    def _opened(self) -> Active:
+        active = self.active
+        closed = sum(int((~a).count_nonzero()) for a in active.values())
+        count = self.opened if isinstance(self.opened, int) else round(self.opened * closed)
+        steepness = {n: self.gradient(n).abs() for n in active}
+        grown = largest(steepness, {n: ~a for n, a in active.items()}, min(count, closed))
+        return {n: a | grown[n] for n, a in active.items()}
+
+    def _pruned(self, step: int) -> Active:
+        """The largest of the active weights, as many as stay ``step`` steps into the pruning."""
+        active, share = self.active, self.kept_share(step)
+        before, after = self.memory["open"], self.memory["counts"]
+        sizes = {n: self.weight(n).abs() for n in active}
+        if self.layers == "free":
+            stay = _between(sum(before.values()), sum(after.values()), share)
+            return largest(sizes, active, stay)
+        found = {}
+        for name, size in sizes.items():
+            stay = _between(before[name], after[name], share)
+            found |= largest({name: size}, {name: active[name]}, stay)
+        return found
+
+
+def check_open(count: int | float) -> None:
+    """Raise :class:`InputError` unless it is a number of weights, or a share of the closed ones."""
+    if isinstance(count, float) and not 0 < count <= 1:
+        raise InputError(f"A share of weights to open is above 0 and at most 1, not {count}.")
+    if isinstance(count, int) and count < 1:
+        raise InputError(f"At least 1 weight is opened, not {count}.")
+
+
+def largest(score: Mapping[str, Tensor], allowed: Active, count: int) -> Active:
+    """The ``count`` highest scores, of all tensors together, among what is allowed.
+
+    >>> scores = {"a": torch.tensor([3.0, 9.0]), "b": torch.tensor([1.0, 0.0])}
+    >>> allowed = {"a": torch.tensor([True, False]), "b": torch.tensor([True, True])}
+    >>> {name: chosen.tolist() for name, chosen in largest(scores, allowed, 2).items()}
+    {'a': [True, False], 'b': [True, False]}
+    """
+    flat = [torch.where(allowed[n], s.float(), -torch.inf).reshape(-1) for n, s in score.items()]
+    chosen = top(torch.cat(flat), count).split([part.numel() for part in flat])
+    return {n: c.reshape(score[n].shape) & allowed[n] for n, c in zip(score, chosen, strict=True)}
+
+
+def _counts(active: Active) -> dict[str, int]:
+    return {name: int(a.count_nonzero()) for name, a in active.items()}
+
+
+def _between(before: int, after: int, share: float) -> int:
+    return after + round(share * (before - after))

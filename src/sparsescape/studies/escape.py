@@ -1,0 +1,239 @@
+"""The escape study: from the same bad solution, which ways of training on lead out?
+
+The bad solution is the difficulty study's scratch arm: trained with the mask that pruning found.
+From it every way trains on, to the same sparsity, over the same batches: once for the recipe's
+steps, and once for as many steps as a budget of training FLOPs pays for. The budget is a multiple
+of what the bad solution's own training cost, so that what opens weights has fewer steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import InputError
+from ..problems import catalogue
+from . import difficulty
+from .graph import Stage
+from .leaving import comparisons, findings, judged, table
+from .statistics import interval
+from .store import Store
+from .ways import MEASURED, Way, all_ways
+
+BAD, GOOD = "scratch", "pruned"
+"""Arms of the difficulty study: where every way starts, and what it should get to."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the result of the study."""
+
+    problem: str
+    sparsity: float
+    distribution: str
+    seeds: int
+    steps: int | None
+    budget: float
+    open: tuple[int | float | str, ...]
+    noise: float
+    constant_lr: float
+    trajectory: int
+    points: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sparsity < 1:
+            raise InputError(f"Sparsity is a number above 0 and below 1, not {self.sparsity}.")
+        least = {"seeds": 1, "steps": 1, "trajectory": 1, "points": 3}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise InputError(f"--{name} is at least {low}, not {value}.")
+        for name in ("budget", "noise", "constant_lr"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise InputError(f"--{name.replace('_', '-')} is above 0 and finite, not {value}.")
+        for count in self.open:
+            _check_open(count)
+        if not self.open or len(set(self.open)) < len(self.open):
+            raise InputError("--open takes at least one number of weights, and none twice.")
+
+
+def opening(word: str) -> int | float | str:
+    """What a word on the command line says is to be opened: a count, a share, or the measured one.
+
+    >>> [opening(word) for word in ("40", "0.01", "measured")]
+    [40, 0.01, 'measured']
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if word == MEASURED:
+        return word
+    try:
+        return int(word) if word.isdecimal() else float(word)
+    except ValueError:
+        message = f"--open takes counts, shares of the closed weights or {MEASURED!r}, not {word!r}."
+        raise InputError(message) from None
+
+
+def _check_open(count: int | float | str) -> None:
+    if isinstance(count, str):
+        opening(count)
+    elif isinstance(count, float) and not 0 < count <= 1:
+        raise InputError(f"A share of weights to open is above 0 and at most 1, not {count}.")
+    elif count < 1:
+        raise InputError(f"At least 1 weight is opened, not {count}.")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the study: from the bad solution of a seed, one way, at one budget."""
+
+    way: Way
+    budget: str
+    seed: int
+    stage: Stage
+    line: Stage
+    """The straight line from the bad solution to where the run ends."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What every run of a seed starts from, and is held against."""
+
+    seed: int
+    check: Stage
+    bad: Stage
+    good: Stage
+
+
+# ---------------------------------------------------------------------------- the graph
+
+
+def starts(settings: Settings) -> list[Start]:
+    """The bad and the good solution of every seed: stages of the difficulty study."""
+    common = _common(settings)
+    check = Stage("check", common, label="check")
+    found = []
+    for seed in range(settings.seeds):
+        arms = difficulty.arms(common, check, seed, settings.sparsity, settings.distribution)
+        found.append(Start(seed, check, arms[BAD], arms[GOOD]))
+    return found
+
+
+def equal_steps(settings: Settings) -> list[Cell]:
+    """Every way for the recipe's steps."""
+    return [
+        _cell(settings, way, "steps", start, settings.steps)
+        for way in all_ways(settings.open, settings.noise, settings.constant_lr)
+        for start in starts(settings)
+    ]
+
+
+def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[Cell]:
+    """Every way for the steps that the budget pays for, from what a step of it cost.
+
+    Args:
+        done: the finished cells of :func:`equal_steps`. A way all of whose runs diverged has none
+            here.
+    """
+    bad = [store.metrics(start.bad.key) for start in starts(settings)]
+    spent = interval([run["flops"] for run in bad if not run["diverged"]]).mean
+    cells = []
+    for way in dict.fromkeys(cell.way for cell in done):
+        cost = _cost_of_a_step([cell for cell in done if cell.way == way], store)
+        if spent is None or cost is None:
+            continue
+        steps: int | None = max(1, math.floor(settings.budget * spent / cost + 1e-6))
+        if steps == bad[0]["steps"]:
+            steps = settings.steps  # the same stage then
+        cells += [_cell(settings, way, "flops", start, steps) for start in starts(settings)]
+    return cells
+
+
+def _cost_of_a_step(done: Sequence[Cell], store: Store) -> float | None:
+    """The mean over the seeds that ended; over a whole run, for it changes with the density."""
+    runs = [store.metrics(cell.stage.key) for cell in done]
+    return interval([run["flops"] / run["steps"] for run in runs if not run["diverged"]]).mean
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    return {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
+
+
+def _cell(settings: Settings, way: Way, budget: str, start: Start, steps: int | None) -> Cell:
+    what = {
+        **_common(settings),
+        "steps": steps,
+        "method": way.method,
+        "sparsity": settings.sparsity,
+        "distribution": settings.distribution,
+        "start": way.start,
+        "seed": start.seed,
+        "trajectory": settings.trajectory,
+        **way.more,
+    }
+    inputs = {"check": start.check, "mask": start.good, "start": start.bad}
+    label = f"seed {start.seed}: {way.name}, {steps or 'all'} steps"
+    stage = Stage("train", what, inputs, label=label)
+    t = [i / (settings.points - 1) for i in range(settings.points)]
+    along = {**_common(settings), "t": t, "from": "point"}
+    ends = {"start": start.bad, "end": stage}
+    return Cell(way, budget, start.seed, stage, Stage("along", along, ends, f"line, {label}"))
+
+
+# ---------------------------------------------------------------------------- the results
+
+
+def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str, Any]:
+    """What ``results.json`` holds, from the finished cells: the same every time."""
+    solutions = [
+        {"seed": start.seed, "arm": arm, **store.metrics(stage.key), "run": stage.key}
+        for start in starts(settings)
+        for arm, stage in ((BAD, start.bad), (GOOD, start.good))
+    ]
+    runs = [judged(_found(cell, store), solutions) for cell in cells]
+    against = comparisons(runs)
+    return {
+        "study": "escape",
+        "schema": 1,
+        "command": command(settings),
+        "settings": {**asdict(settings), "open": list(settings.open)},
+        "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
+        "ways": [
+            {"name": way.name, "family": way.family, "summary": way.summary, "open": way.open}
+            for way in dict.fromkeys(cell.way for cell in cells)
+        ],
+        "solutions": solutions,
+        "runs": runs,
+        "table": table(runs),
+        "comparisons": against,
+        "findings": findings(runs, against),
+    }
+
+
+def _found(cell: Cell, store: Store) -> dict[str, Any]:
+    line = store.metrics(cell.line.key)
+    return {
+        "way": cell.way.name,
+        "open": cell.way.open,
+        "budget": cell.budget,
+        "seed": cell.seed,
+        **store.metrics(cell.stage.key),
+        "line": {name: line[name] for name in ("t", "train_loss", "climb", "decreasing")},
+        "run": cell.stage.key,
+    }
+
+
+def command(settings: Settings) -> str:
+    """The command that computes these results again."""
+    words = ["sparsescape study escape"]
+    for name, value in asdict(settings).items():
+        if name == "open":
+            words.append("--open " + " ".join(map(str, value)))
+        elif value is not None:
+            words.append(f"--{name.replace('_', '-')} {value}")
+    return " ".join(words)
+

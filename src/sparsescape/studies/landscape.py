@@ -1,0 +1,143 @@
+"""The landscape study: pictures of the loss around, between and on the way to the solutions.
+
+One seed of the difficulty study, mapped: planes through its solutions, and through a quadratic
+path and its ends, in the sparse subspace and in the dense space; random planes around the scratch
+and the pruned solution, inside their mask and through all of weight space; and two runs in the
+plane of their own principal components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import InputError
+from ..problems import catalogue
+from .difficulty import arms, search
+from .graph import Stage
+from .store import Store
+
+_SPACES = ("sparse", "dense")
+_SEEN = ("scratch", "pruned")
+"""The runs whose surroundings and course are shown: the bad solution and the good one."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the result of the study."""
+
+    problem: str
+    sparsity: float
+    distribution: str
+    seed: int
+    steps: int | None
+    curve_steps: int
+    curve_lr: float
+    grid: int
+    snapshots: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sparsity < 1:
+            raise InputError(f"Sparsity is a number above 0 and below 1, not {self.sparsity}.")
+        for name, low in {"grid": 3, "snapshots": 3, "curve_steps": 1, "steps": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise InputError(f"--{name.replace('_', '-')} is at least {low}, not {value}.")
+
+
+@dataclass(frozen=True)
+class Map:
+    """A stage that surveys a plane, and what is on it."""
+
+    name: str
+    kind: str
+    """``"solutions"``, ``"path"``, ``"surroundings"`` or ``"course"``."""
+    about: Mapping[str, Any]
+    marks: tuple[str, ...]
+    stage: Stage
+
+
+def plan(settings: Settings) -> list[Map]:
+    """Every map of the study."""
+    common = {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
+    check = Stage("check", common, label="check")
+    runs = arms(common, check, settings.seed, settings.sparsity, settings.distribution)
+    ends = {"start": runs["scratch"], "end": runs["pruned"]}
+    seen = {**common, "grid": settings.grid}
+    solutions = Map(
+        "through the three solutions",
+        "solutions",
+        {},
+        ("scratch", "pruned", "lottery"),
+        Stage("through", seen, {**ends, "third": runs["lottery"]}, label="map of the solutions"),
+    )
+    return [
+        solutions,
+        *(_path(settings, common, seen, runs, space) for space in _SPACES),
+        *(_around(settings, seen, runs, name, space) for name in _SEEN for space in _SPACES),
+        *(_course(settings, seen, runs, name) for name in _SEEN),
+    ]
+
+
+def _path(
+    settings: Settings,
+    common: Mapping[str, Any],
+    seen: Mapping[str, Any],
+    runs: Mapping[str, Stage],
+    space: str,
+) -> Map:
+    budget = {"curve_steps": settings.curve_steps, "curve_lr": settings.curve_lr}
+    fit = search(common, budget, settings.seed, runs, "scratch", 2, space)
+    ends = {"start": runs["scratch"], "end": runs["pruned"], "curve": fit}
+    name = f"scratch → pruned, {space} quadratic"
+    stage = Stage("through", seen, ends, label=f"map of {name}")
+    return Map(name, "path", {"space": space}, ("scratch", "pruned", "bend"), stage)
+
+
+def _around(
+    settings: Settings, seen: Mapping[str, Any], runs: Mapping[str, Stage], name: str, space: str
+) -> Map:
+    what = {**seen, "space": space, "seed": settings.seed}
+    stage = Stage("around", what, {"of": runs[name]}, label=f"map around {name}, {space}")
+    about = {"run_name": name, "space": space}
+    return Map(f"around {name}, {space}", "surroundings", about, (name,), stage)
+
+
+def _course(
+    settings: Settings, seen: Mapping[str, Any], runs: Mapping[str, Stage], name: str
+) -> Map:
+    run = runs[name]
+    watched = Stage(
+        run.kind,
+        {**run.settings, "snapshots": settings.snapshots},
+        run.inputs,
+        label=f"{run.label}, with snapshots",
+    )
+    stage = Stage("course", seen, {"of": watched}, label=f"map of the course of {name}")
+    return Map(f"the course of {name}", "course", {"run_name": name}, ("start", name), stage)
+
+
+def results(settings: Settings, maps: Sequence[Map], store: Store) -> dict[str, Any]:
+    """What ``results.json`` holds, from the finished stages: the same every time."""
+    return {
+        "study": "landscape",
+        "schema": 1,
+        "command": command(settings),
+        "settings": asdict(settings),
+        "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
+        "maps": [_found(one, store) for one in maps],
+    }
+
+
+def command(settings: Settings) -> str:
+    """The command that computes these results again."""
+    flags = {f"--{n.replace('_', '-')}": v for n, v in asdict(settings).items() if v is not None}
+    return " ".join(["sparsescape study landscape", *(f"{f} {v}" for f, v in flags.items())])
+
+
+def _found(one: Map, store: Store) -> dict[str, Any]:
+    found = store.metrics(one.stage.key)
+    marks = [{"name": n, **mark} for n, mark in zip(one.marks, found["marks"], strict=False)]
+    about = {"name": one.name, "kind": one.kind, **one.about}
+    return {**about, **found, "marks": marks, "run": one.stage.key}
