@@ -179,9 +179,11 @@ def study_escape(
         points=points,
     )
     context = Context(problem, data_root, checkpoint_every)
-    cells = escape.equal_steps(settings)
-    kept = _compute([cell.stage for cell in cells], store, context, workers)
-    cells += escape.equal_flops(settings, cells, kept)
+    starts = [stage for start in escape.starts(settings) for stage in (start.bad, start.good)]
+    kept = _compute(starts, store, context, workers)
+    pilots = escape.pilots(settings, kept)
+    _compute([cell.stage for cell in pilots], store, context, workers)
+    cells = escape.equal_flops(settings, pilots, kept)
     stages = [cell.line for cell in cells]
     _compute(stages, store, context, workers)
     results = escape.results(settings, cells, kept)

@@ -42,7 +42,9 @@ METHODS = {
     "powerpropagation": lambda: ss.PowerPropagation(0.75, begin=1, end=5, every=2),
     "movement": lambda: ss.MovementPruning(0.75, begin=1, end=5),
     "str": lambda: ss.STR(initial=-3.0),
-    "escape": lambda: ss.Escape(sparsity=0.75, open=20, at=2, hold_for=2, prune_for=2, prune_every=2),
+    "escape": lambda: ss.Escape(
+        sparsity=0.75, open=20, at=2, hold_for=2, prune_for=2, prune_every=2
+    ),
     "escape in rounds": lambda: ss.Escape(sparsity=0.75, open=0.1, hold_for=1, every=3, rounds=3),
     "escape, layers kept": lambda: ss.Escape(sparsity=0.75, open=30, hold_for=3, layers="kept"),
     "one of one's own": lambda: SmallestGradient(0.75, update_every=2),

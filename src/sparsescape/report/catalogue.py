@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ..errors import unknown
 from .difficulty import DIFFICULTY
+from .escape import ESCAPE
 from .methods import METHODS
 from .study import Study
 from .tables import Results
 
-STUDIES = {"difficulty": DIFFICULTY, "methods": METHODS}
+STUDIES = {"difficulty": DIFFICULTY, "methods": METHODS, "escape": ESCAPE}
 
 
 def study(results: Results) -> Study:

@@ -90,6 +90,7 @@ class Escape(Sparsifier):
         self.at, self.rounds = at, rounds
         self.every = hold_for + prune_for if every is None else every
         self._check()
+        self.share_opened = schedules.cosine(1.0, end=rounds)
         self.kept_share = schedules.cubic(1.0, 0.0, begin=0, end=prune_for)
 
     def _check(self) -> None:
@@ -112,15 +113,20 @@ class Escape(Sparsifier):
 
     # ------------------------------------------------------------------ when
 
-    def wants_gradient(self, step: int) -> bool:
-        return self.since_opening(step) == 0
+    def opens(self, step: int) -> bool:
+        """Whether a round begins after this step."""
+        number, rest = divmod(step - self.at, self.every)
+        return rest == 0 and 0 <= number < self.rounds
 
-    def since_opening(self, step: int) -> int | None:
-        """Steps since the latest round began; None before the first."""
-        number, since = divmod(step - self.at, self.every)
-        if number < 0:
-            return None
-        return since + max(0, number - self.rounds + 1) * self.every
+    def wants_gradient(self, step: int) -> bool:
+        return self.opens(step)
+
+    def steps_into_pruning(self, step: int) -> int | None:
+        """From 0, where weights of the round that began before this step are closed after it."""
+        number, since = divmod(step - self.at - 1, self.every)
+        since += 1 + max(0, number - self.rounds + 1) * self.every - self.hold_for
+        due = since == self.prune_for or since % self.prune_every == 0
+        return since if number >= 0 and 0 <= since <= self.prune_for and due else None
 
     # ------------------------------------------------------------------ which
 
@@ -139,21 +145,18 @@ class Escape(Sparsifier):
         self.memory["open"] = _counts(self.active)
 
     def next_mask(self, step: int) -> Active | None:
-        since = self.since_opening(step)
-        if since == 0:
-            mask = self._opened()
+        pruning, mask = self.steps_into_pruning(step), None
+        if pruning is not None:
+            mask = self._pruned(pruning)
+        if self.opens(step):  # one round may begin where the one before it ends
+            mask = self._opened(self.active if mask is None else mask)
             self.memory["open"] = _counts(mask)
-            return mask
-        pruned = -1 if since is None else since - self.hold_for
-        if not 0 <= pruned <= self.prune_for:
-            return None
-        last = pruned == self.prune_for
-        return self._pruned(pruned) if last or pruned % self.prune_every == 0 else None
+        return mask
 
-    def _opened(self) -> Active:
-        active = self.active
+    def _opened(self, active: Active) -> Active:
         closed = sum(int((~a).count_nonzero()) for a in active.values())
-        count = self.opened if isinstance(self.opened, int) else round(self.opened * closed)
+        first = self.opened if isinstance(self.opened, int) else self.opened * closed
+        count = round(first * self.share_opened((self.step - self.at) // self.every))
         steepness = {n: self.gradient(n).abs() for n in active}
         grown = largest(steepness, {n: ~a for n, a in active.items()}, min(count, closed))
         return {n: a | grown[n] for n, a in active.items()}
@@ -166,7 +169,7 @@ class Escape(Sparsifier):
         if self.layers == "free":
             stay = _between(sum(before.values()), sum(after.values()), share)
             return largest(sizes, active, stay)
-        found = {}
+        found: dict[str, Tensor] = {}
         for name, size in sizes.items():
             stay = _between(before[name], after[name], share)
             found |= largest({name: size}, {name: active[name]}, stay)

@@ -1,9 +1,10 @@
 """The escape study: from the same bad solution, which ways of training on lead out?
 
 The bad solution is the difficulty study's scratch arm: trained with the mask that pruning found.
-From it every way trains on, to the same sparsity, over the same batches: once for the recipe's
-steps, and once for as many steps as a budget of training FLOPs pays for. The budget is a multiple
-of what the bad solution's own training cost, so that what opens weights has fewer steps.
+From it every way trains on, to the same sparsity, over the same batches, for as many steps as a
+budget of training FLOPs pays for. The budget is a multiple of what the bad solution's own training
+cost, so that what opens weights has fewer steps. What a step of a way costs is found by a pilot of
+a tenth of the steps.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from .ways import MEASURED, Way, all_ways
 
 BAD, GOOD = "scratch", "pruned"
 """Arms of the difficulty study: where every way starts, and what it should get to."""
+
+_PILOT = 10
+"""What part of the steps a pilot takes."""
 
 
 @dataclass(frozen=True)
@@ -74,25 +78,24 @@ def opening(word: str) -> int | float | str:
     try:
         return int(word) if word.isdecimal() else float(word)
     except ValueError:
-        message = f"--open takes counts, shares of the closed weights or {MEASURED!r}, not {word!r}."
+        message = (
+            f"--open takes counts, shares of the closed weights or {MEASURED!r}, not {word!r}."
+        )
         raise InputError(message) from None
 
 
 def _check_open(count: int | float | str) -> None:
-    if isinstance(count, str):
-        opening(count)
-    elif isinstance(count, float) and not 0 < count <= 1:
+    if isinstance(count, float) and not 0 < count <= 1:
         raise InputError(f"A share of weights to open is above 0 and at most 1, not {count}.")
-    elif count < 1:
+    if isinstance(count, int) and count < 1:
         raise InputError(f"At least 1 weight is opened, not {count}.")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the study: from the bad solution of a seed, one way, at one budget."""
+    """One run of the study: from the bad solution of a seed, one way."""
 
     way: Way
-    budget: str
     seed: int
     stage: Stage
     line: Stage
@@ -113,7 +116,7 @@ class Start:
 
 
 def starts(settings: Settings) -> list[Start]:
-    """The bad and the good solution of every seed: stages of the difficulty study."""
+    """The bad and the good solution of every seed: stages of the difficulty study, done first."""
     common = _common(settings)
     check = Stage("check", common, label="check")
     found = []
@@ -123,34 +126,43 @@ def starts(settings: Settings) -> list[Start]:
     return found
 
 
-def equal_steps(settings: Settings) -> list[Cell]:
-    """Every way for the recipe's steps."""
-    return [
-        _cell(settings, way, "steps", start, settings.steps)
-        for way in all_ways(settings.open, settings.noise, settings.constant_lr)
-        for start in starts(settings)
-    ]
+def pilots(settings: Settings, store: Store) -> list[Cell]:
+    """Every way for a tenth of the bad solution's steps, to find what a step of it costs.
+
+    The stages of :func:`starts` are finished.
+    """
+    steps = max(store.metrics(start.bad.key)["steps"] for start in starts(settings))
+    return _cells(settings, dict.fromkeys(_ways(settings), max(1, steps // _PILOT)))
 
 
 def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[Cell]:
-    """Every way for the steps that the budget pays for, from what a step of it cost.
+    """Every way for the steps that the budget pays for, from what a step of its pilot cost.
 
     Args:
-        done: the finished cells of :func:`equal_steps`. A way all of whose runs diverged has none
-            here.
+        done: the finished cells of :func:`pilots`. A way all of whose pilots diverged has no cells.
     """
     bad = [store.metrics(start.bad.key) for start in starts(settings)]
     spent = interval([run["flops"] for run in bad if not run["diverged"]]).mean
-    cells = []
-    for way in dict.fromkeys(cell.way for cell in done):
-        cost = _cost_of_a_step([cell for cell in done if cell.way == way], store)
-        if spent is None or cost is None:
-            continue
-        steps: int | None = max(1, math.floor(settings.budget * spent / cost + 1e-6))
-        if steps == bad[0]["steps"]:
-            steps = settings.steps  # the same stage then
-        cells += [_cell(settings, way, "flops", start, steps) for start in starts(settings)]
-    return cells
+    costs = {
+        way: _cost_of_a_step([cell for cell in done if cell.way == way], store)
+        for way in _ways(settings)
+    }
+    affordable = {
+        way: max(1, math.floor(settings.budget * spent / cost + 1e-6))
+        for way, cost in costs.items()
+        if spent is not None and cost is not None
+    }
+    return _cells(settings, affordable)
+
+
+def _ways(settings: Settings) -> tuple[Way, ...]:
+    return all_ways(settings.open, settings.noise, settings.constant_lr)
+
+
+def _cells(settings: Settings, steps: Mapping[Way, int]) -> list[Cell]:
+    return [
+        _cell(settings, way, start, n) for start in starts(settings) for way, n in steps.items()
+    ]
 
 
 def _cost_of_a_step(done: Sequence[Cell], store: Store) -> float | None:
@@ -163,7 +175,7 @@ def _common(settings: Settings) -> dict[str, Any]:
     return {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
 
 
-def _cell(settings: Settings, way: Way, budget: str, start: Start, steps: int | None) -> Cell:
+def _cell(settings: Settings, way: Way, start: Start, steps: int) -> Cell:
     what = {
         **_common(settings),
         "steps": steps,
@@ -176,12 +188,12 @@ def _cell(settings: Settings, way: Way, budget: str, start: Start, steps: int | 
         **way.more,
     }
     inputs = {"check": start.check, "mask": start.good, "start": start.bad}
-    label = f"seed {start.seed}: {way.name}, {steps or 'all'} steps"
+    label = f"seed {start.seed}: {way.name}, {steps} steps"
     stage = Stage("train", what, inputs, label=label)
     t = [i / (settings.points - 1) for i in range(settings.points)]
     along = {**_common(settings), "t": t, "from": "point"}
     ends = {"start": start.bad, "end": stage}
-    return Cell(way, budget, start.seed, stage, Stage("along", along, ends, f"line, {label}"))
+    return Cell(way, start.seed, stage, Stage("along", along, ends, f"line, {label}"))
 
 
 # ---------------------------------------------------------------------------- the results
@@ -215,16 +227,24 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
 
 
 def _found(cell: Cell, store: Store) -> dict[str, Any]:
-    line = store.metrics(cell.line.key)
+    run, line = store.metrics(cell.stage.key), store.metrics(cell.line.key)
     return {
         "way": cell.way.name,
         "open": cell.way.open,
-        "budget": cell.budget,
         "seed": cell.seed,
-        **store.metrics(cell.stage.key),
+        **run,
+        "opened": _opened(cell.way, run),
         "line": {name: line[name] for name in ("t", "train_loss", "climb", "decreasing")},
         "run": cell.stage.key,
     }
+
+
+def _opened(way: Way, run: Mapping[str, Any]) -> int | None:
+    """How many weights a round of the run opened."""
+    if way.open is None or run["diverged"]:
+        return None
+    closed = run["weights"] - run["active"]
+    return min(closed, way.open if isinstance(way.open, int) else round(way.open * closed))
 
 
 def command(settings: Settings) -> str:
@@ -236,4 +256,3 @@ def command(settings: Settings) -> str:
         elif value is not None:
             words.append(f"--{name.replace('_', '-')} {value}")
     return " ".join(words)
-
