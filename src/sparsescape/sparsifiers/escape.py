@@ -14,6 +14,7 @@ from ..masks import Mask, top
 from ..points import named_weights
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
+from .redistribution import shared_out
 from .shards import gathered
 from .static import select
 from .structures import unstructured
@@ -71,7 +72,7 @@ class Escape(Sparsifier):
         *,
         sparsity: float | None = None,
         distribution: str | distributions.Distribution = "uniform",
-        open: int | float = 0.01,
+        open: int | float = 0.003,
         hold_for: int = 100,
         prune_for: int = 0,
         prune_every: int = 1,
@@ -154,11 +155,18 @@ class Escape(Sparsifier):
         return mask
 
     def _opened(self, active: Active) -> Active:
-        closed = sum(int((~a).count_nonzero()) for a in active.values())
+        room = {n: int((~a).count_nonzero()) for n, a in active.items()}
+        closed = sum(room.values())
         first = self.opened if isinstance(self.opened, int) else self.opened * closed
         count = round(first * self.share_opened((self.step - self.at) // self.every))
         steepness = {n: self.gradient(n).abs() for n in active}
-        grown = largest(steepness, {n: ~a for n, a in active.items()}, min(count, closed))
+        allowed = {n: ~a for n, a in active.items()}
+        if self.layers == "free":
+            grown = largest(steepness, allowed, min(count, closed))
+        else:
+            grown = _each(
+                steepness, allowed, shared_out(min(count, closed), self.memory["counts"], room)
+            )
         return {n: a | grown[n] for n, a in active.items()}
 
     def _pruned(self, step: int) -> Active:
@@ -169,11 +177,7 @@ class Escape(Sparsifier):
         if self.layers == "free":
             stay = _between(sum(before.values()), sum(after.values()), share)
             return largest(sizes, active, stay)
-        found: dict[str, Tensor] = {}
-        for name, size in sizes.items():
-            stay = _between(before[name], after[name], share)
-            found |= largest({name: size}, {name: active[name]}, stay)
-        return found
+        return _each(sizes, active, {n: _between(before[n], after[n], share) for n in active})
 
 
 def check_open(count: int | float) -> None:
@@ -195,6 +199,13 @@ def largest(score: Mapping[str, Tensor], allowed: Active, count: int) -> Active:
     flat = [torch.where(allowed[n], s.float(), -torch.inf).reshape(-1) for n, s in score.items()]
     chosen = top(torch.cat(flat), count).split([part.numel() for part in flat])
     return {n: c.reshape(score[n].shape) & allowed[n] for n, c in zip(score, chosen, strict=True)}
+
+
+def _each(
+    score: Mapping[str, Tensor], allowed: Active, counts: Mapping[str, int]
+) -> dict[str, Tensor]:
+    """:func:`largest`, each tensor by itself."""
+    return {n: largest({n: s}, allowed, counts[n])[n] for n, s in score.items()}
 
 
 def _counts(active: Active) -> dict[str, int]:

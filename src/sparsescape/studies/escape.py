@@ -3,8 +3,7 @@
 The bad solution is the difficulty study's scratch arm: trained with the mask that pruning found.
 From it every way trains on, to the same sparsity, over the same batches, for as many steps as a
 budget of training FLOPs pays for. The budget is a multiple of what the bad solution's own training
-cost, so that what opens weights has fewer steps. What a step of a way costs is found by a pilot of
-a tenth of the steps.
+cost, so that what opens weights has fewer steps. What a way costs is found by two short pilots.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ BAD, GOOD = "scratch", "pruned"
 """Arms of the difficulty study: where every way starts, and what it should get to."""
 
 _PILOT = 10
-"""What part of the steps a pilot takes."""
+"""The shorter pilot takes one of so many parts of the steps, the longer one two."""
 
 
 @dataclass(frozen=True)
@@ -127,48 +126,54 @@ def starts(settings: Settings) -> list[Start]:
 
 
 def pilots(settings: Settings, store: Store) -> list[Cell]:
-    """Every way for a tenth of the bad solution's steps, to find what a step of it costs.
+    """Every way from the first seed for a tenth and for a fifth of the bad solution's steps.
 
     The stages of :func:`starts` are finished.
     """
-    steps = max(store.metrics(start.bad.key)["steps"] for start in starts(settings))
-    return _cells(settings, dict.fromkeys(_ways(settings), max(1, steps // _PILOT)))
+    first, *_ = starts(settings)
+    steps = store.metrics(first.bad.key)["steps"]
+    return [
+        _cell(settings, way, first, max(part, steps * part // _PILOT))
+        for way in _ways(settings)
+        for part in (1, 2)
+    ]
 
 
 def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[Cell]:
-    """Every way for the steps that the budget pays for, from what a step of its pilot cost.
+    """Every way for the steps that the budget pays for.
+
+    A run of n steps costs a·n + b: the schedules of all methods stretch with the run, so that a
+    step's density does not depend on n, and the number of updates that need dense gradients does
+    not either. The pilots give a and b.
 
     Args:
-        done: the finished cells of :func:`pilots`. A way all of whose pilots diverged has no cells.
+        done: the finished cells of :func:`pilots`. A way whose pilots diverged has no cells.
     """
     bad = [store.metrics(start.bad.key) for start in starts(settings)]
     spent = interval([run["flops"] for run in bad if not run["diverged"]]).mean
-    costs = {
-        way: _cost_of_a_step([cell for cell in done if cell.way == way], store)
-        for way in _ways(settings)
-    }
-    affordable = {
-        way: max(1, math.floor(settings.budget * spent / cost + 1e-6))
-        for way, cost in costs.items()
-        if spent is not None and cost is not None
-    }
-    return _cells(settings, affordable)
+    cells = []
+    for start in starts(settings):
+        for way in _ways(settings):
+            runs = [store.metrics(cell.stage.key) for cell in done if cell.way == way]
+            if spent is not None and not any(run["diverged"] for run in runs):
+                steps = _affordable(settings.budget * spent, *runs)
+                cells.append(_cell(settings, way, start, steps))
+    return cells
+
+
+def _affordable(budget: float, short: Mapping[str, Any], long: Mapping[str, Any]) -> int:
+    """How many steps a budget pays for, from what two runs cost; at least one.
+
+    >>> _affordable(1000.0, {"steps": 10, "flops": 120.0}, {"steps": 20, "flops": 220.0})
+    98
+    """
+    per_step = (long["flops"] - short["flops"]) / (long["steps"] - short["steps"])
+    fixed = short["flops"] - per_step * short["steps"]
+    return max(1, math.floor((budget - fixed) / per_step + 1e-6))
 
 
 def _ways(settings: Settings) -> tuple[Way, ...]:
     return all_ways(settings.open, settings.noise, settings.constant_lr)
-
-
-def _cells(settings: Settings, steps: Mapping[Way, int]) -> list[Cell]:
-    return [
-        _cell(settings, way, start, n) for start in starts(settings) for way, n in steps.items()
-    ]
-
-
-def _cost_of_a_step(done: Sequence[Cell], store: Store) -> float | None:
-    """The mean over the seeds that ended; over a whole run, for it changes with the density."""
-    runs = [store.metrics(cell.stage.key) for cell in done]
-    return interval([run["flops"] / run["steps"] for run in runs if not run["diverged"]]).mean
 
 
 def _common(settings: Settings) -> dict[str, Any]:

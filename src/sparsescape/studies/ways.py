@@ -22,7 +22,8 @@ class Way:
     start: str = "point"
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     open: int | float | str | None = None
-    """How many weights it opens, where it opens a number of them: a count or a share."""
+    """How many weights it opens: a count or a share, where it is one of those that are compared by
+    how many they open."""
 
 
 def all_ways(
@@ -59,21 +60,24 @@ def all_ways(
             "rigl",
             more={"options": {"drop_fraction": 0.1}},
         ),
-        *map(_escape, opened),
+        *(_escape(count, layers) for layers in ("free", "kept") for count in opened),
         Way("detour", _DENSE, "open everything, prune gradually anew", "gradual-magnitude"),
         Way("ac/dc", _DENSE, "dense and sparse phases in turn", "acdc"),
     )
 
 
-def _escape(count: int | float | str) -> Way:
+def _escape(count: int | float | str, layers: str) -> Way:
     what = count if isinstance(count, str) else f"{count} weights"
     if isinstance(count, float):
         what = f"{100 * count:g} %"
+    free = layers == "free"
     return Way(
-        f"open {what}",
+        f"open {what}" if free else f"open {what}, kept",
         _OPEN,
-        f"open {what} of the closed weights, those of the largest gradient, and prune back",
+        f"in rounds: open {what} of the closed weights by gradient, train, prune back"
+        if free
+        else "the same, every layer back to its own count",
         "escape",
-        more={"options": {"open": count}},
-        open=count,
+        more={"options": {"open": count, "layers": layers}},
+        open=count if free else None,
     )

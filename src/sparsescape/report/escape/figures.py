@@ -144,7 +144,8 @@ def sweep(results: Results) -> Figure:
         values = [100 * run[key] for run in (*opened, *beside) if finite(run[key])]
         low, high = _reach(opened) if key == "closed" else (min(values, default=0), 100.0)
         axes.set(xscale="log", xlim=(counts[0] / 1.6, counts[-1] * 1.6), ylim=(low, high))
-        axes.set_xticks(counts, labels=[f"{count:g}" for count in counts])
+        ticks = sorted({run["opened"] for run in opened if run["open"] != "measured"})
+        axes.set_xticks(ticks, labels=[f"{count:g}" for count in ticks])
         axes.set_xticks([], minor=True)
         axes.set_yticks(panels.linear_ticks(low, high))
         axes.grid(True)
@@ -249,4 +250,4 @@ def _draw_paths(axes: Axes, paths: Mapping[str, Sequence[tuple[float, float]]], 
             [x for x, _ in path], [y for _, y in path], color=hue, linewidth=1.1,
             linestyle=_STROKES[number % len(_STROKES)], alpha=max(0.35, strength), label=way,
         )  # fmt: skip
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower left", borderpad=0.6)
