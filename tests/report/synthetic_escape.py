@@ -72,6 +72,7 @@ def escape_results(seeds: int = 3, names: tuple[str, ...] = tuple(WAYS)) -> dict
              "open": WAYS[name][2]}
             for name in names
         ],
+        "unpriced": [],
         "solutions": solutions,
         "runs": runs,
         "table": table(runs),

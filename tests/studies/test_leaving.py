@@ -157,7 +157,7 @@ def test_the_gain_is_paired_by_seed():
 
 def test_many_numbers_are_judged_at_a_higher_level():
     """With Student's t over three seeds: significant alone, not as one of four."""
-    gains = {k: (0.08, 0.10, 0.14) for k in (1, 2, 3, 4)}
+    gains = dict.fromkeys((1, 2, 3, 4), (0.08, 0.1, 0.14))
     _, alone, found = against_rigl(gains, opened=(1,))
     assert (alone[0]["level"], alone[0]["verdict"]) == (0.95, "beats")
     assert found[2]["verdict"] == "holds"

@@ -223,6 +223,7 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
             {"name": way.name, "family": way.family, "summary": way.summary, "open": way.open}
             for way in dict.fromkeys(cell.way for cell in cells)
         ],
+        "unpriced": [way.name for way in _ways(settings) if way not in {c.way for c in cells}],
         "solutions": solutions,
         "runs": runs,
         "table": table(runs),

@@ -81,7 +81,7 @@ def _reach(runs: Iterable[Row]) -> tuple[float, float]:
 
 def _ends(axes: Axes, results: Results, key: str) -> None:
     """Where the bad solutions and the pruned ones are."""
-    where = {"bad": 0.0, "pruned": 1.0}
+    where: dict[str, float | None] = {"bad": 0.0, "pruned": 1.0}
     if key != "closed":
         where = {"bad": _mean(results, "scratch", key), "pruned": _mean(results, "pruned", key)}
     low, high = axes.get_xlim()

@@ -58,11 +58,11 @@ def findings(results: Results) -> tuple[Finding, ...]:
 
 
 def diverged(results: Results) -> tuple[str, ...]:
-    """A sentence for each run that was given up."""
-    return tuple(
-        f"{run['way']}, seed {run['seed']}: training diverged ({run['run']})."
-        for run in results["runs"]
-        if run["diverged"]
+    """A sentence for each run that was given up, and for each way that was not run for that."""
+    runs = (run for run in results["runs"] if run["diverged"])
+    return (
+        *(f"{run['way']}, seed {run['seed']}: training diverged ({run['run']})." for run in runs),
+        *(f"{way}: a pilot diverged, so it was not run." for way in results["unpriced"]),
     )
 
 
