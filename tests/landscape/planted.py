@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ class Planted:
     shortfall: Callable[[Tensor], Tensor] = shortfall_squared
     scattered: int = 7
 
-    @property
+    @cached_property
     def where(self) -> Tensor:
         """Flat positions of the helpful weights, scattered over all closed ones."""
         order = torch.randperm(self.closed, generator=torch.Generator().manual_seed(self.scattered))
@@ -68,10 +69,8 @@ class Planted:
     def loss(self, weights: Tensor) -> Tensor:
         x, rest = weights[0] / (self.distance / 2), weights[1:]
         raised = rest[self.where] / self.reach
-        useless = rest.clone()
-        useless[self.where] = 0
         wall = self.height * torch.exp(-((x / self.width) ** 2)) * self.shortfall(raised)
-        return self.drop * (1 - x) / 2 + wall + 0.01 * useless.square().sum()
+        return self.drop * (1 - x) / 2 + wall + 0.01 * (rest * (1 - self.score['rest'].reshape(-1))).square().sum()
 
     @property
     def objective(self) -> ss.Objective:
@@ -90,7 +89,7 @@ class Planted:
         closed = torch.zeros(self.closed // 10, 10, dtype=torch.bool)
         return ss.Mask({"travel": torch.ones(1, 1, dtype=torch.bool), "rest": closed})
 
-    @property
+    @cached_property
     def score(self) -> dict[str, Tensor]:
         """A user's own: the helpful ones first."""
         flat = torch.zeros(self.closed)
