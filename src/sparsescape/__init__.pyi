@@ -1,6 +1,7 @@
 from . import distributions, init, schedules, scores
 from .errors import InputError
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
+from .landscape.dimensions import ExtraDimensions, extra_dimensions
 from .landscape.paths import FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
@@ -36,6 +37,7 @@ __all__ = [
     "Curve",
     "DeepR",
     "DropGrow",
+    "ExtraDimensions",
     "FoundPath",
     "GraNet",
     "GraSP",
@@ -62,6 +64,7 @@ __all__ = [
     "Trial",
     "View",
     "distributions",
+    "extra_dimensions",
     "find_path",
     "fit_curve",
     "init",

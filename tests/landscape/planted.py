@@ -70,7 +70,11 @@ class Planted:
         x, rest = weights[0] / (self.distance / 2), weights[1:]
         raised = rest[self.where] / self.reach
         wall = self.height * torch.exp(-((x / self.width) ** 2)) * self.shortfall(raised)
-        return self.drop * (1 - x) / 2 + wall + 0.01 * (rest * (1 - self.score['rest'].reshape(-1))).square().sum()
+        return (
+            self.drop * (1 - x) / 2
+            + wall
+            + 0.01 * (rest * (1 - self.score["rest"].reshape(-1))).square().sum()
+        )
 
     @property
     def objective(self) -> ss.Objective:

@@ -16,6 +16,7 @@ from ..seeds import derived_seed
 from ..training.checkpoints import Checkpoint
 from .curves import Curve
 from .openings import Choice, Journey, Order, check_choice, chosen
+from .pacing import paced
 from .paths import Attempt, FoundPath, Method, Trial, find_path
 from .profiles import Profile, profile
 from .search import Search
@@ -64,7 +65,7 @@ class ExtraDimensions:
 
     @property
     def failed(self) -> int | None:
-        """The largest count below the answer for which no path was found; None for an answer of 0."""
+        """The largest count below the answer where no path was found; None for an answer of 0."""
         below = [k for k in self.profiles if self.count is None or k < self.count]
         return max(below, default=None)
 
@@ -105,7 +106,9 @@ def extra_dimensions(
     the first that did not; the largest count that failed is tried once more from the path just
     above it. At every count the search begins at the best path known with fewer weights and at the
     one known with more, its closed weights set to 0, before it makes its trials
-    (:func:`sparsescape.find_path`). A path found must not climb between the grid's points either.
+    (:func:`sparsescape.find_path`). A path
+    found must not climb between the grid's points either: it is looked at again at an even stride
+    (:func:`sparsescape.landscape.pacing.paced`).
 
     "Smallest" is what this search finds: it is an upper bound, and what it failed with is on
     record. See ``docs/dimensions.md``.
@@ -197,12 +200,12 @@ def default_trials(start: Point, end: Point, steps: int = 300) -> tuple[Method, 
 
     Adam, so that the height of the wall does not matter, with learning rates relative to how far
     apart the ends are: the root mean square of their difference over the parameters that differ.
-    With 0.05 of it a way around of about that size is found; 0.5 and 5 times it reach further; each
-    is followed by a small one, which smooths what it found.
+    With 0.05 of it a way around of about that size is found; 0.5 reaches ten times as far, and is
+    followed by 0.05, which smooths what it found.
 
-    >>> [round(trial.lr, 3) for trial in default_trials({"w": torch.ones(1, 1)},
-    ...                                                 {"w": torch.zeros(1, 1)})[1:]]
-    [0.05, 0.05, 0.5, 0.05, 5.0, 0.5]
+    >>> trials = default_trials({"w": torch.ones(1, 1)}, {"w": torch.zeros(1, 1)})
+    >>> [(trial.lr, trial.fresh) for trial in trials[1:]]
+    [(0.05, True), (0.5, True), (0.05, False)]
     """
     apart = torch.cat([(end[n] - start[n]).double().reshape(-1) for n in start if n in end])
     moved = apart[apart != 0]
@@ -213,9 +216,7 @@ def default_trials(start: Point, end: Point, steps: int = 300) -> tuple[Method, 
         return Trial(degree=3, steps=steps, lr=lr, goal="uphill", optimizer="adam", fresh=fresh)
 
     line = Trial(degree=1, steps=0)
-    warm = cubic(0.05, fresh=False)
-    far, further = cubic(0.5, fresh=True), cubic(5.0, fresh=True)
-    return line, warm, cubic(0.05, fresh=True), far, warm, further, cubic(0.5, fresh=False)
+    return line, cubic(0.05, fresh=True), cubic(0.5, fresh=True), cubic(0.05, fresh=False)
 
 
 @dataclass(frozen=True)
@@ -255,32 +256,47 @@ class _Ground:
     open: set[int] = field(default_factory=set)
 
     def is_open(self, count: int) -> bool:
-        """Search with so many weights open, once more where that was done; whether a path is there."""
-        opened = self.mask if self.order is None else self.mask | self.order.first(count)
-        again = len(self.attempts.get(count, ()))
-        found = find_path(
+        """Search with so many weights open; whether there is a path.
+
+        Asked again, it begins at the best paths known by then and makes the last trial only. A path that only seemed to have no climb, as it hurried past something between two points
+        of the grid, does not end the search: the trials that are left are made.
+        """
+        tried = self.attempts.setdefault(count, [])
+        fresh = self.trials if not tried else self.trials[-1:]
+        left: tuple[Method, ...] = (*self._known(count), *fresh)
+        while left and count not in self.open:
+            found = self._search(count, left, len(tried))
+            tried.extend(found.attempts)
+            left = left[len(found.attempts) :] if found.profile.monotone(self.tol) else ()
+            found = self._looked_at(found)
+            if count not in self.found or found.profile.climb < self.found[count].profile.climb:
+                self.found[count] = found
+            if found.profile.monotone(self.tol):
+                self.open.add(count)
+        return count in self.open
+
+    def _search(self, count: int, trials: Sequence[Method], number: int) -> FoundPath:
+        return find_path(
             self.start,
             self.end,
             self.objective,
-            subspace=opened,
-            trials=(*self._known(count), *self.trials),
+            subspace=self.mask if self.order is None else self.mask | self.order.first(count),
+            trials=trials,
             points=self.points,
             tol=self.tol,
-            seed=derived_seed(self.seed, "opened", count, again),
+            seed=derived_seed(self.seed, "opened", count, number),
             checkpoint=self.checkpoint,
         )
-        self.attempts.setdefault(count, []).extend(found.attempts)
-        if found.profile.monotone(self.tol):
-            between = profile(found.curve, self.objective, 2 * self.points - 1)
-            found = replace(found, profile=between)
-        if found.profile.monotone(self.tol):
-            self.open.add(count)
-        if count not in self.found or found.profile.climb < self.found[count].profile.climb:
-            self.found[count] = found
-        return count in self.open
+
+    def _looked_at(self, found: FoundPath) -> FoundPath:
+        """A path without climb on the even grid, with its profile at an even stride."""
+        if not found.profile.monotone(self.tol):
+            return found
+        t = paced(found.curve, self.points)
+        return replace(found, profile=profile(found.curve, self.objective, t=t))
 
     def _known(self, count: int) -> list[Method]:
-        """The path of the nearest count below, of this one, and of the nearest above that is open."""
+        """The path known here or of the nearest count below, and that of the nearest above."""
         below = [k for k in self.found if k <= count]
         above = [k for k in self.open if k > count]
         near = ([max(below)] if below else []) + ([min(above)] if above else [])
@@ -288,11 +304,13 @@ class _Ground:
 
     def best(self) -> dict[int, FoundPath]:
         """Count → the best path known, found with as many weights open or with fewer."""
+
         def better(one: FoundPath, other: FoundPath) -> FoundPath:
             return other if other.profile.climb < one.profile.climb else one
 
         counts = sorted(self.found)
-        return dict(zip(counts, itertools.accumulate((self.found[k] for k in counts), better)))
+        best = itertools.accumulate((self.found[k] for k in counts), better)
+        return dict(zip(counts, best, strict=True))
 
 
 def _smallest(ground: _Ground, most: int, precision: float) -> int | None:
@@ -328,9 +346,5 @@ def _restarted(trials: Sequence[Method], restarts: int) -> tuple[Method, ...]:
     if not trials:
         raise InputError("A search for a path needs at least one trial.")
     searched = [t for t in trials if not (isinstance(t, Trial) and t.steps == 0)]
-    again = [
-        replace(t, perturbed=0.5) if isinstance(t, Trial) and t.fresh else t for t in searched
-    ]
+    again = [replace(t, perturbed=0.5) if isinstance(t, Trial) and t.fresh else t for t in searched]
     return (*trials, *(again * (restarts - 1)))
-
-

@@ -70,7 +70,9 @@ def by_distance(journey: Journey) -> Scores:
             mask, as both ends do.
     """
     far = {n: (journey.reference[n] - journey.start[n]).abs() for n in journey.mask}
-    if not any((far[n][~active.to(far[n].device)] != 0).any() for n, active in journey.mask.items()):
+    if not any(
+        (far[n][~active.to(far[n].device)] != 0).any() for n, active in journey.mask.items()
+    ):
         raise InputError(
             "Both points lie in the mask, so their distance is 0 at every closed weight: choose "
             "otherwise, or give a reference with more weights, as the dense solution."
@@ -151,7 +153,9 @@ class Order:
         names = [name for name in mask if name in among and name in scores]
         parts = {name: (~mask[name]).reshape(-1).nonzero().reshape(-1) for name in names}
         self._layers = list(parts)
-        values = [scores[n].detach().reshape(-1).cpu().double()[at.cpu()] for n, at in parts.items()]
+        values = [
+            scores[n].detach().reshape(-1).cpu().double()[at.cpu()] for n, at in parts.items()
+        ]
         layers = [torch.full((len(at),), i) for i, at in enumerate(parts.values())]
         if names:
             order = torch.cat(values).argsort(descending=True, stable=True)
