@@ -1,6 +1,7 @@
 from . import distributions, init, schedules, scores
 from .errors import InputError
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
+from .landscape.dimensions import ExtraDimensions, extra_dimensions
 from .landscape.paths import FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
@@ -38,6 +39,7 @@ __all__ = [
     "DeepR",
     "DropGrow",
     "Escape",
+    "ExtraDimensions",
     "FoundPath",
     "GraNet",
     "GraSP",
@@ -64,6 +66,7 @@ __all__ = [
     "Trial",
     "View",
     "distributions",
+    "extra_dimensions",
     "find_path",
     "fit_curve",
     "init",

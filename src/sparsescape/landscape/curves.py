@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -101,6 +102,61 @@ class Curve(nn.Module):
             )
         for row, point in zip(self.control, points, strict=True):
             row.copy_(self._flatten(point))
+
+    @torch.no_grad()
+    def follow_(self, other: Curve) -> Curve:
+        """Lay this curve along another one with the same ends, in place, and return it.
+
+        The control points become those of the least squared distance from the other curve, on a
+        grid of t. Where this kind of curve can be the other one they are exact, up to rounding: a
+        Bézier curve of a higher degree (degree elevation), a chain with every piece divided into
+        equally many. They stay in whatever subspace both curves are in.
+
+        >>> ends = {"w": torch.zeros(1, 1)}, {"w": torch.ones(1, 1)}
+        >>> low = Bezier(*ends, degree=2)
+        >>> low.set_control_points([{"w": torch.full((1, 1), 3.0)}])
+        >>> high = Bezier(*ends, degree=3).follow_(low)
+        >>> [round(float(p["w"]), 4) for p in high.control_points()]
+        [2.0, 2.3333]
+        """
+        if len(self.control):
+            along = [i / 840 for i in range(841)]  # 840: divided by every number up to 8
+            mine = torch.tensor([self.coefficients(t) for t in along], dtype=torch.float64)
+            theirs = torch.tensor([other.coefficients(t) for t in along], dtype=torch.float64)
+            inner, outer = mine[:, 1:-1], mine[:, [0, -1]]
+            theirs = torch.cat([theirs[:, [0, -1]] - outer, theirs[:, 1:-1]], dim=1)
+            mix = torch.linalg.lstsq(inner, theirs, driver="gelsd").solution.to(self.ends)
+            self.control.copy_(
+                mix[:, :2] @ self.ends + mix[:, 2:] @ (other.control * other.openings)
+            )
+        return self
+
+    @torch.no_grad()
+    def inside(self, subspace: Mask | None) -> Curve:
+        """The same curve, held in another subspace: what that closes of the control points is 0.
+
+        Raises:
+            InputError: an end lies outside it.
+        """
+        other = copy.deepcopy(self)
+        other.subspace = subspace
+        other._check_ends()
+        other.openings = other._openings()
+        other.control.mul_(other.openings)
+        return other
+
+    @torch.no_grad()
+    def perturb_(self, by: float, generator: torch.Generator) -> Curve:
+        """Move every free control point at random, in place, and return the curve.
+
+        Each moves by ``by`` times the distance between the ends, in a direction that is uniform
+        over those the subspace leaves free.
+        """
+        noise = torch.randn(self.control.shape, generator=generator).to(self.control)
+        noise *= self.openings
+        reach = by * (self.ends[1] - self.ends[0]).norm()
+        self.control.add_(noise * (reach / noise.norm(dim=1, keepdim=True).clamp(min=1e-30)))
+        return self
 
     def _flatten(self, point: Point) -> Tensor:
         return torch.cat([point[name].reshape(-1) for name in self._shapes])

@@ -31,6 +31,10 @@ class Checkpoint:
     every: float = 30.0
     _last: float = field(default_factory=time.monotonic)
 
+    def part(self, number: int) -> Checkpoint:
+        """The checkpoint of one part of a run of several, in a file beside this one."""
+        return Checkpoint(self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}"), self.every)
+
     @property
     def due(self) -> bool:
         return time.monotonic() - self._last >= self.every
