@@ -131,7 +131,7 @@ def study_escape(
     seeds: int = 3,
     steps: int | None = None,
     budget: float = 1.0,
-    open: tuple[str, ...] = ("0.003", "0.01", "0.03", "0.1"),
+    open: tuple[str, ...] = ("0.001", "0.003", "0.01", "0.03"),
     noise: float = 0.5,
     constant_lr: float = 0.1,
     trajectory: int = 40,

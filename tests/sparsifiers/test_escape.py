@@ -67,7 +67,7 @@ def test_with_a_sparsity_the_largest_weights_of_each_layer_stay():
 
 def test_it_opens_the_largest_gradients_of_all_layers_at_0():
     # Of what is closed |gradient| is 4, 1, 2, 0 in a and 7, 3, 0, 5 in b: the largest are 7, 5, 4.
-    run = Run(open=3, hold_for=5).step()
+    run = Run(open=3, hold_for=5, layers="free").step()
     assert run.places == {"a": [(0, 0), (0, 1), (1, 1)], "b": [(0, 0), (0, 1), (1, 1), (1, 2)]}
     assert run.model.a[0, 1] == run.model.b[0, 0] == run.model.b[1, 1] == 0
 
@@ -82,40 +82,49 @@ def test_what_was_opened_is_judged_by_what_it_became():
     # After the opening two steps of 1/8 move: a: 5 − 3·9/8 = 1.625, −2 − 3·8/8 = −5, the opened
     # 0 + 2·4/8 = 1; b: 3 − 3·9/8 = −0.375, 1 − 3·9/8 = −2.375, the opened −2·7/8 = −1.75 and
     # −2·5/8 = −1.25. Of the seven, −0.375, 1 and −1.25 are the smallest.
-    run = Run(open=3, hold_for=2)
+    run = Run(open=3, hold_for=2, layers="free")
     assert run.counts(3) == [7, 7, 4]
     assert run.places == {"a": [(0, 0), (1, 1)], "b": [(0, 0), (1, 2)]}
     assert run.model.a.tolist() == [[1.625, 0, 0], [0, -5, 0]]
     assert run.model.b.tolist() == [[-1.75, 0, 0], [0, 0, -2.375]]
 
 
-def test_layers_that_are_kept_get_back_to_their_own_counts():
-    # After one step more: the opened of b, 7/8 and 5/8, and 3 − 2·9/8 = 0.75, 1 − 2·9/8 = −1.25.
-    free = Run(open=3, hold_for=1)
-    assert free.counts(2) == [7, 4]
-    assert free.escape.mask.counts == {"a": 2, "b": 2}
-    # With the two largest of b gone from 4 to 2, and a from 3 to 2: the same here; so take away
-    # all of a's size, and free closes a first.
-    for layers, counts in (("free", {"a": 0, "b": 4}), ("kept", {"a": 2, "b": 2})):
-        run = Run(open=3, hold_for=1, layers=layers).step()
-        with torch.no_grad():
-            run.model.a.mul_(1e-3)
-            run.optimizer.param_groups[0]["lr"] = 0.0
-            run.model.b.copy_(torch.where(run.escape.mask["b"], 1.0, 0.0))
-        if layers == "free":
-            with pytest.warns(ss.LayerCollapse, match="'a' has lost all its weights"):
-                run.step()
-        else:
-            run.step()
-        assert run.escape.mask.counts == counts
+def test_layers_that_are_kept_open_in_proportion_and_get_back_to_their_own_counts():
+    # a and b have 2 weights each: of 4 opened, each opens its 2 of largest |gradient|.
+    run = Run(open=4, hold_for=1).step()
+    assert run.places == {
+        "a": [(0, 0), (0, 1), (1, 0), (1, 1)],
+        "b": [(0, 0), (0, 1), (1, 1), (1, 2)],
+    }
+    shrink(run)
+    assert run.step().escape.mask.counts == {"a": 2, "b": 2}
+
+
+def test_layers_that_are_free_are_pruned_together():
+    run = Run(open=4, hold_for=1, layers="free").step()  # 7 and 5 in b, 4 and −3: one in each
+    assert run.escape.mask.counts == {"a": 3, "b": 5}
+    shrink(run)
+    with pytest.warns(ss.LayerCollapse, match="'a' has lost all its weights"):
+        run.step()
+    assert run.escape.mask.counts == {"a": 0, "b": 4}
+
+
+def shrink(run):
+    """Let every weight of a be smaller than any of b, and stay where it is."""
+    with torch.no_grad():
+        run.optimizer.param_groups[0]["lr"] = 0.0
+        run.model.a.mul_(1e-3)
+        run.model.b.copy_(torch.where(run.escape.mask["b"], 1.0, 0.0))
 
 
 def test_it_prunes_back_along_the_cubic():
     # 8 opened; shares (1 − p/4)³ = 1, .4219, .125, .0156, 0 of them: 8, 3, 1, 0, 0.
-    run = Run(open=1.0, hold_for=2, prune_for=4)
+    run = Run(open=1.0, hold_for=2, prune_for=4, layers="free")
     assert run.counts(8) == [12, 12, 12, 7, 5, 4, 4, 4]
-    run = Run(open=1.0, hold_for=2, prune_for=4, prune_every=3)  # at 0, 3 and the last
-    assert run.counts(8) == [12, 12, 12, 12, 12, 4, 4, 4]
+    run = Run(open=1.0, hold_for=2, prune_for=4, prune_every=3, layers="free")
+    assert run.counts(8) == [12, 12, 12, 12, 12, 4, 4, 4]  # at 0, 3 and the last
+    # Layer by layer, 4 opened in each: 4, 2, ½ (to the even), 0.
+    assert Run(open=1.0, hold_for=2, prune_for=4).counts(6) == [12, 12, 12, 8, 4, 4]
 
 
 def test_rounds_open_less_and_less_along_a_cosine():

@@ -24,7 +24,7 @@ exec(tiny.HEADER, namespace)  # the data, as the problem file makes them
 HARD = "return problem(recipe=recipe(steps=60, lr=0.5, weight_decay=1e-3))"
 WAYS = [
     "continue", "restart", "noise", "re-initialize", "set", "rigl", "rigl 0.1",
-    "open 3 weights", "open 10 %", "open 3 weights, kept", "open 10 %, kept", "detour", "ac/dc",
+    "open 3 weights", "open 10 %", "open 3 weights, free", "open 10 %, free", "detour", "ac/dc",
 ]  # fmt: skip
 SIZE = ["--seeds", "2", "--sparsity", "0.8", "--points", "5", "--trajectory", "4"]
 

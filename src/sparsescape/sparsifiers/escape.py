@@ -24,12 +24,13 @@ class Escape(Sparsifier):
     """Open closed weights by gradient, train with them open, prune back to the count there was.
 
     For a sparse network that is stuck: where the gradient inside the mask is small and outside it
-    is not, the way down is in closed dimensions. A round opens, after step s, the k closed weights
-    of largest |∂L/∂w| of that step, of all layers together; they start at 0 with fresh optimizer
-    state. For ``hold_for`` steps all that is open is trained. Then the weights of smallest
-    magnitude are closed, over ``prune_for`` steps, along the cubic of gradual pruning (Zhu & Gupta
-    2017, equation 1), or at once; and the count is the one before, exactly. Rounds begin at step
-    ``at`` and every ``every`` steps; after the last one the mask stays as it is.
+    is not, the way down is in closed dimensions. A round opens, after step s, closed weights of
+    largest |∂L/∂w| of that step; they start at 0 with fresh optimizer state. For ``hold_for`` steps
+    all that is open is trained. Then the weights of smallest magnitude are closed, over
+    ``prune_for`` steps, along the cubic of gradual pruning (Zhu & Gupta 2017, equation 1), or at
+    once; and the count is the one before, exactly. Rounds begin at step ``at`` and every ``every``
+    steps; round r of R opens k·(1 + cos(π·r/R))/2 weights, r from 0. After the last one the mask
+    stays as it is.
 
     RigL's growth (Evci et al. 2020, *Rigging the Lottery*, section 3) with the order turned round:
     grown weights are judged by what they became, not closed ones given up for them beforehand.
@@ -47,8 +48,10 @@ class Escape(Sparsifier):
         at: the step after which the first round begins, from 1.
         rounds: how many.
         every: steps from one round's beginning to the next's; one follows another unless given.
-        layers: ``"free"``: weights of all layers are closed together, by one threshold, and may
-            move between layers; ``"kept"``: every layer is pruned back to the count it had.
+        layers: ``"kept"``: every layer opens in proportion to its count, and is pruned back to it;
+            ``"free"``: all layers are opened and pruned together, by one threshold each, and
+            weights may move between them. Then they tend to move to where one weight costs most
+            operations, as in a convolution over a large image; the count is the same.
         dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:
@@ -79,7 +82,7 @@ class Escape(Sparsifier):
         at: int = 1,
         rounds: int = 1,
         every: int | None = None,
-        layers: Literal["free", "kept"] = "free",
+        layers: Literal["kept", "free"] = "kept",
         dense: Iterable[str] = (),
         on_collapse: Literal["warn", "raise"] = "warn",
     ):

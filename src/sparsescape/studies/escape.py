@@ -20,7 +20,7 @@ from .graph import Stage
 from .leaving import comparisons, findings, judged, table
 from .statistics import interval
 from .store import Store
-from .ways import MEASURED, Way, all_ways
+from .ways import MEASURED, Way, all_ways, to_open
 
 BAD, GOOD = "scratch", "pruned"
 """Arms of the difficulty study: where every way starts, and what it should get to."""
@@ -166,9 +166,17 @@ def _affordable(budget: float, short: Mapping[str, Any], long: Mapping[str, Any]
 
     >>> _affordable(1000.0, {"steps": 10, "flops": 120.0}, {"steps": 20, "flops": 220.0})
     98
+
+    Where the pilots are so short that rounding their schedules hides what a step costs, the mean
+    cost of the longer one's steps is taken.
+
+    >>> _affordable(1000.0, {"steps": 1, "flops": 200.0}, {"steps": 2, "flops": 200.0})
+    10
     """
     per_step = (long["flops"] - short["flops"]) / (long["steps"] - short["steps"])
     fixed = short["flops"] - per_step * short["steps"]
+    if per_step <= 0 or fixed >= budget:
+        per_step, fixed = long["flops"] / long["steps"], 0.0
     return max(1, math.floor((budget - fixed) / per_step + 1e-6))
 
 
@@ -193,12 +201,21 @@ def _cell(settings: Settings, way: Way, start: Start, steps: int) -> Cell:
         **way.more,
     }
     inputs = {"check": start.check, "mask": start.good, "start": start.bad}
+    if way.measured:
+        inputs["measured"] = _measured(settings, start)
     label = f"seed {start.seed}: {way.name}, {steps} steps"
     stage = Stage("train", what, inputs, label=label)
     t = [i / (settings.points - 1) for i in range(settings.points)]
     along = {**_common(settings), "t": t, "from": "point"}
     ends = {"start": start.bad, "end": stage}
     return Cell(way, start.seed, stage, Stage("along", along, ends, f"line, {label}"))
+
+
+def _measured(settings: Settings, start: Start) -> Stage:
+    """How many weights it takes to get from the seed's bad solution to the good one."""
+    what = {**_common(settings), "choose": "gradient", "precision": 0.1, "seed": start.seed}
+    ends = {"start": start.bad, "end": start.good, "mask": start.good}
+    return Stage("measure", what, ends, label=f"seed {start.seed}: how many dimensions")
 
 
 # ---------------------------------------------------------------------------- the results
@@ -239,18 +256,21 @@ def _found(cell: Cell, store: Store) -> dict[str, Any]:
         "open": cell.way.open,
         "seed": cell.seed,
         **run,
-        "opened": _opened(cell.way, run),
+        "opened": _opened(cell, run, store),
         "line": {name: line[name] for name in ("t", "train_loss", "climb", "decreasing")},
         "run": cell.stage.key,
     }
 
 
-def _opened(way: Way, run: Mapping[str, Any]) -> int | None:
-    """How many weights a round of the run opened."""
-    if way.open is None or run["diverged"]:
+def _opened(cell: Cell, run: Mapping[str, Any], store: Store) -> int | None:
+    """How many weights the first round of the run opened."""
+    opened = cell.way.open
+    if opened is None or run["diverged"]:
         return None
+    if isinstance(opened, str):
+        return to_open(store.metrics(cell.stage.inputs["measured"].key))
     closed = run["weights"] - run["active"]
-    return min(closed, way.open if isinstance(way.open, int) else round(way.open * closed))
+    return min(closed, opened if isinstance(opened, int) else round(opened * closed))
 
 
 def command(settings: Settings) -> str:

@@ -20,7 +20,7 @@ from ..sparsifiers.catalogue import Plan, make_method
 from ..training.batches import Batches
 from ..training.flops import step_flops
 from ..training.trainer import Outcome, Run
-from .further import Trajectory, as_set, from_point
+from .further import Trajectory, as_set, from_point, options
 from .job import Job, Metrics
 
 
@@ -60,7 +60,7 @@ def train(job: Job) -> Metrics:
     save_point(model, job.out / "start.safetensors")
     initial = problem.objective(model).evaluate(model)
     plan = _plan(problem, settings, mask)
-    sparsifier = make_method(settings["method"], plan, **settings.get("options", {}))
+    sparsifier = make_method(settings["method"], plan, **options(job))
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
     outcome = _train(job, problem, model, sparsifier, trajectory)
     save_point(model, job.out / "point.safetensors")
@@ -144,7 +144,8 @@ def _train(
         return count(sparsifier.densities) * batches.batch_size
 
     model.train()
-    run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier, cost)
+    rate = learning_rate(recipe)
+    run = Run(model, loss, optimizer, rate, recipe.steps, sparsifier=sparsifier, cost=cost)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
         observe = trajectory.beside(job.observer(recipe.steps), run)
         return run.train(job.checkpoint(), observe)
