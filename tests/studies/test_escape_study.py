@@ -24,7 +24,8 @@ exec(tiny.HEADER, namespace)  # the data, as the problem file makes them
 HARD = "return problem(recipe=recipe(steps=60, lr=0.5, weight_decay=1e-3))"
 WAYS = [
     "continue", "restart", "noise", "re-initialize", "set", "rigl", "rigl 0.1",
-    "open 3 weights", "open 10 %", "open 3 weights, free", "open 10 %, free", "detour", "ac/dc",
+    "open 3 weights", "open measured", "open 3 weights, free", "open measured, free",
+    "detour", "ac/dc",
 ]  # fmt: skip
 SIZE = ["--seeds", "2", "--sparsity", "0.8", "--points", "5", "--trajectory", "4"]
 
@@ -53,7 +54,7 @@ def done(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "_Pool", tiny.PoolHere)
         problem = tiny.write(root / "problem", HARD)
-        assert study(problem, root / "runs", "--open", "3", "0.1") == 0
+        assert study(problem, root / "runs", "--open", "3", "measured") == 0
     return problem, Store(root / "runs"), results_in(root / "runs")
 
 
@@ -133,6 +134,21 @@ def test_every_run_spends_the_budget_and_no_more(done):
             assert run["steps"] == 60
 
 
+def test_what_was_measured_is_what_is_opened(done):
+    _, store, results = done
+    for run in (run for run in results["runs"] if run["way"].startswith("open measured")):
+        measured = store.stage(run["run"]).inputs["measured"]
+        ends = store.stage(run["run"]).inputs
+        assert measured.inputs["start"].key == ends["start"].key
+        assert measured.inputs["end"].key == measured.inputs["mask"].key == ends["mask"].key
+        found = store.metrics(measured.key)
+        expected = found["closed"] if found["count"] is None else max(1, found["count"])
+        assert run["opened"] == (expected if run["way"] == "open measured" else None)
+        if found["count"]:
+            assert found["climbs"][str(found["count"])] <= found["tolerance"]
+            assert found["climbs"]["0"] > found["tolerance"]
+
+
 def test_the_trajectory_leads_from_the_start_to_the_end(done):
     _, store, results = done
     for run in results["runs"]:
@@ -159,7 +175,7 @@ def test_the_line_leads_from_the_bad_solution_to_the_end(done):
 def test_it_is_told_in_the_terminal_and_answered_from_the_store(done, here, capsys):
     problem, store, results = done
     before = sorted(path.name for path in (store.root / "stages").iterdir())
-    assert study(problem, store.root, "--open", "3", "0.1") == 0
+    assert study(problem, store.root, "--open", "3", "measured") == 0
     assert sorted(path.name for path in (store.root / "stages").iterdir()) == before
     shown = capsys.readouterr().out
     assert all(way in shown for way in WAYS)
