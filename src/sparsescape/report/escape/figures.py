@@ -250,4 +250,4 @@ def _draw_paths(axes: Axes, paths: Mapping[str, Sequence[tuple[float, float]]], 
             [x for x, _ in path], [y for _, y in path], color=hue, linewidth=1.1,
             linestyle=_STROKES[number % len(_STROKES)], alpha=max(0.35, strength), label=way,
         )  # fmt: skip
-    axes.legend(loc="lower left", borderpad=0.6)
+    axes.legend(loc="upper right", ncols=2 if len(paths) > 4 else 1, columnspacing=1.2)
