@@ -27,7 +27,7 @@ WAYS = [
     "open 3 weights", "open measured", "open 3 weights, free", "open measured, free",
     "detour", "ac/dc",
 ]  # fmt: skip
-SIZE = ["--seeds", "2", "--sparsity", "0.8", "--points", "5", "--trajectory", "4"]
+SIZE = ["--seeds", "1", "--sparsity", "0.8", "--points", "5", "--trajectory", "4"]
 
 
 def loss_at(path):
@@ -63,7 +63,7 @@ def test_every_way_starts_from_each_seeds_bad_solution(done):
     bad = {s["seed"]: s["run"] for s in results["solutions"] if s["arm"] == "scratch"}
     good = {s["seed"]: s["run"] for s in results["solutions"] if s["arm"] == "pruned"}
     found = {(run["way"], run["seed"]) for run in results["runs"]}
-    assert found == {(way, seed) for way in WAYS for seed in (0, 1)}
+    assert found == {(way, seed) for way in WAYS for seed in (0,)}
     for run in results["runs"]:
         stage = store.stage(run["run"])
         seed = run["seed"]
@@ -77,7 +77,7 @@ def test_every_way_starts_from_each_seeds_bad_solution(done):
 
 def test_the_bad_and_the_pruned_solution_are_the_difficulty_studys(done, here):
     problem, store, results = done
-    words = ["--points", "3", "--curve-steps", "1", "--seeds", "2", "--sparsity", "0.8"]
+    words = ["--points", "3", "--curve-steps", "1", "--seeds", "1", "--sparsity", "0.8"]
     where = ["--problem", problem, "--store", str(store.root)]
     assert main(["study", "difficulty", *where, *words]) == 0
     (found,) = store.root.glob("difficulty-*/results.json")
