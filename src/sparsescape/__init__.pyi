@@ -5,6 +5,7 @@ from .landscape.bands import Band, Cycle, neb
 from .landscape.curvature import Stationarity, stationarity
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
 from .landscape.diagnosis import Diagnosis, diagnose
+from .landscape.dimensions import ExtraDimensions, extra_dimensions
 from .landscape.goals import Goal
 from .landscape.paths import Attempt, FoundPath, Trial, find_path
 from .landscape.planes import (
@@ -57,6 +58,7 @@ __all__ = [
     "Diagnosis",
     "DropGrow",
     "Escape",
+    "ExtraDimensions",
     "FoundPath",
     "Goal",
     "GraNet",
@@ -90,6 +92,7 @@ __all__ = [
     "align",
     "diagnose",
     "distributions",
+    "extra_dimensions",
     "find_path",
     "fit_curve",
     "init",

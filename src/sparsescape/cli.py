@@ -132,7 +132,7 @@ def study_escape(
     seeds: int = 3,
     steps: int | None = None,
     budget: float = 1.0,
-    open: tuple[str, ...] = ("0.003", "0.01", "0.03", "0.1"),
+    open: tuple[str, ...] = ("0.001", "0.003", "0.01", "0.03"),
     noise: float = 0.5,
     constant_lr: float = 0.1,
     trajectory: int = 40,
@@ -180,9 +180,11 @@ def study_escape(
         points=points,
     )
     context = Context(problem, data_root, checkpoint_every)
-    cells = escape.equal_steps(settings)
-    kept = _compute([cell.stage for cell in cells], store, context, workers)
-    cells += escape.equal_flops(settings, cells, kept)
+    starts = [stage for start in escape.starts(settings) for stage in (start.bad, start.good)]
+    kept = _compute(starts, store, context, workers)
+    pilots = escape.pilots(settings, kept)
+    _compute([cell.stage for cell in pilots], store, context, workers)
+    cells = escape.equal_flops(settings, pilots, kept)
     stages = [cell.line for cell in cells]
     _compute(stages, store, context, workers)
     results = escape.results(settings, cells, kept)

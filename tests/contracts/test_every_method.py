@@ -42,9 +42,11 @@ METHODS = {
     "powerpropagation": lambda: ss.PowerPropagation(0.75, begin=1, end=5, every=2),
     "movement": lambda: ss.MovementPruning(0.75, begin=1, end=5),
     "str": lambda: ss.STR(initial=-3.0),
-    "escape": lambda: ss.Escape(sparsity=0.75, open=20, at=2, hold_for=2, prune_for=2, prune_every=2),
+    "escape": lambda: ss.Escape(
+        sparsity=0.75, open=20, at=2, hold_for=2, prune_for=2, prune_every=2
+    ),
     "escape in rounds": lambda: ss.Escape(sparsity=0.75, open=0.1, hold_for=1, every=3, rounds=3),
-    "escape, layers kept": lambda: ss.Escape(sparsity=0.75, open=30, hold_for=3, layers="kept"),
+    "escape, layers free": lambda: ss.Escape(sparsity=0.75, open=30, hold_for=3, layers="free"),
     "one of one's own": lambda: SmallestGradient(0.75, update_every=2),
 }
 
@@ -53,7 +55,7 @@ MOVING = {"deep-r", "dsr", "snfs", "granet"}
 
 FROM_DENSE = {"one-shot", "gradual", "ac/dc", "n:m", "powerpropagation", "movement", "str"}
 
-OPENS = {"escape", "escape in rounds", "escape, layers kept"}
+OPENS = {"escape", "escape in rounds", "escape, layers free"}
 """Methods that hold more weights for a while, and keep the count they begin with in the end."""
 
 VIEWS = {"sr-ste", "top-kast", "powerpropagation", "movement", "str"}

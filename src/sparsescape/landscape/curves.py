@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -155,6 +156,20 @@ class Curve(nn.Module):
                 mix[:, :2] @ self.ends + mix[:, 2:] @ (other.control * other.openings)
             )
         return self
+
+    @torch.no_grad()
+    def inside(self, subspace: Mask | None) -> Curve:
+        """The same curve, held in another subspace: what that closes of the control points is 0.
+
+        Raises:
+            InputError: an end lies outside it.
+        """
+        other = copy.deepcopy(self)
+        other.subspace = subspace
+        other._check_ends()
+        other.openings = other._openings()
+        other.control.mul_(other.openings)
+        return other
 
     @torch.no_grad()
     def perturb_(self, by: float, generator: torch.Generator) -> Curve:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from ..errors import unknown
 from .difficulty import DIFFICULTY
+from .escape import ESCAPE
 from .landscape import LANDSCAPE
 from .methods import METHODS
 from .study import Study
 from .tables import Results
 
-STUDIES = {"difficulty": DIFFICULTY, "methods": METHODS, "landscape": LANDSCAPE}
+STUDIES = {
+    "difficulty": DIFFICULTY,
+    "methods": METHODS,
+    "escape": ESCAPE,
+    "landscape": LANDSCAPE,
+}
 
 
 def study(results: Results) -> Study:

@@ -14,6 +14,7 @@ from ..masks import Mask, top
 from ..points import named_weights
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
+from .redistribution import shared_out
 from .shards import gathered
 from .static import select
 from .structures import unstructured
@@ -23,12 +24,13 @@ class Escape(Sparsifier):
     """Open closed weights by gradient, train with them open, prune back to the count there was.
 
     For a sparse network that is stuck: where the gradient inside the mask is small and outside it
-    is not, the way down is in closed dimensions. A round opens, after step s, the k closed weights
-    of largest |∂L/∂w| of that step, of all layers together; they start at 0 with fresh optimizer
-    state. For ``hold_for`` steps all that is open is trained. Then the weights of smallest
-    magnitude are closed, over ``prune_for`` steps, along the cubic of gradual pruning (Zhu & Gupta
-    2017, equation 1), or at once; and the count is the one before, exactly. Rounds begin at step
-    ``at`` and every ``every`` steps; after the last one the mask stays as it is.
+    is not, the way down is in closed dimensions. A round opens, after step s, closed weights of
+    largest |∂L/∂w| of that step; they start at 0 with fresh optimizer state. For ``hold_for`` steps
+    all that is open is trained. Then the weights of smallest magnitude are closed, over
+    ``prune_for`` steps, along the cubic of gradual pruning (Zhu & Gupta 2017, equation 1), or at
+    once; and the count is the one before, exactly. Rounds begin at step ``at`` and every ``every``
+    steps; round r of R opens k·(1 + cos(π·r/R))/2 weights, r from 0. After the last one the mask
+    stays as it is.
 
     RigL's growth (Evci et al. 2020, *Rigging the Lottery*, section 3) with the order turned round:
     grown weights are judged by what they became, not closed ones given up for them beforehand.
@@ -46,8 +48,10 @@ class Escape(Sparsifier):
         at: the step after which the first round begins, from 1.
         rounds: how many.
         every: steps from one round's beginning to the next's; one follows another unless given.
-        layers: ``"free"``: weights of all layers are closed together, by one threshold, and may
-            move between layers; ``"kept"``: every layer is pruned back to the count it had.
+        layers: ``"kept"``: every layer opens in proportion to its count, and is pruned back to it;
+            ``"free"``: all layers are opened and pruned together, by one threshold each, and
+            weights may move between them. Then they tend to move to where one weight costs most
+            operations, as in a convolution over a large image; the count is the same.
         dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:
@@ -71,14 +75,14 @@ class Escape(Sparsifier):
         *,
         sparsity: float | None = None,
         distribution: str | distributions.Distribution = "uniform",
-        open: int | float = 0.01,
+        open: int | float = 0.003,
         hold_for: int = 100,
         prune_for: int = 0,
         prune_every: int = 1,
         at: int = 1,
         rounds: int = 1,
         every: int | None = None,
-        layers: Literal["free", "kept"] = "free",
+        layers: Literal["kept", "free"] = "kept",
         dense: Iterable[str] = (),
         on_collapse: Literal["warn", "raise"] = "warn",
     ):
@@ -90,6 +94,7 @@ class Escape(Sparsifier):
         self.at, self.rounds = at, rounds
         self.every = hold_for + prune_for if every is None else every
         self._check()
+        self.share_opened = schedules.cosine(1.0, end=rounds)
         self.kept_share = schedules.cubic(1.0, 0.0, begin=0, end=prune_for)
 
     def _check(self) -> None:
@@ -112,15 +117,20 @@ class Escape(Sparsifier):
 
     # ------------------------------------------------------------------ when
 
-    def wants_gradient(self, step: int) -> bool:
-        return self.since_opening(step) == 0
+    def opens(self, step: int) -> bool:
+        """Whether a round begins after this step."""
+        number, rest = divmod(step - self.at, self.every)
+        return rest == 0 and 0 <= number < self.rounds
 
-    def since_opening(self, step: int) -> int | None:
-        """Steps since the latest round began; None before the first."""
-        number, since = divmod(step - self.at, self.every)
-        if number < 0:
-            return None
-        return since + max(0, number - self.rounds + 1) * self.every
+    def wants_gradient(self, step: int) -> bool:
+        return self.opens(step)
+
+    def steps_into_pruning(self, step: int) -> int | None:
+        """From 0, where weights of the round that began before this step are closed after it."""
+        number, since = divmod(step - self.at - 1, self.every)
+        since += 1 + max(0, number - self.rounds + 1) * self.every - self.hold_for
+        due = since == self.prune_for or since % self.prune_every == 0
+        return since if number >= 0 and 0 <= since <= self.prune_for and due else None
 
     # ------------------------------------------------------------------ which
 
@@ -139,23 +149,27 @@ class Escape(Sparsifier):
         self.memory["open"] = _counts(self.active)
 
     def next_mask(self, step: int) -> Active | None:
-        since = self.since_opening(step)
-        if since == 0:
-            mask = self._opened()
+        pruning, mask = self.steps_into_pruning(step), None
+        if pruning is not None:
+            mask = self._pruned(pruning)
+        if self.opens(step):  # one round may begin where the one before it ends
+            mask = self._opened(self.active if mask is None else mask)
             self.memory["open"] = _counts(mask)
-            return mask
-        pruned = -1 if since is None else since - self.hold_for
-        if not 0 <= pruned <= self.prune_for:
-            return None
-        last = pruned == self.prune_for
-        return self._pruned(pruned) if last or pruned % self.prune_every == 0 else None
+        return mask
 
-    def _opened(self) -> Active:
-        active = self.active
-        closed = sum(int((~a).count_nonzero()) for a in active.values())
-        count = self.opened if isinstance(self.opened, int) else round(self.opened * closed)
+    def _opened(self, active: Active) -> Active:
+        room = {n: int((~a).count_nonzero()) for n, a in active.items()}
+        closed = sum(room.values())
+        first = self.opened if isinstance(self.opened, int) else self.opened * closed
+        count = round(first * self.share_opened((self.step - self.at) // self.every))
         steepness = {n: self.gradient(n).abs() for n in active}
-        grown = largest(steepness, {n: ~a for n, a in active.items()}, min(count, closed))
+        allowed = {n: ~a for n, a in active.items()}
+        if self.layers == "free":
+            grown = largest(steepness, allowed, min(count, closed))
+        else:
+            grown = _each(
+                steepness, allowed, shared_out(min(count, closed), self.memory["counts"], room)
+            )
         return {n: a | grown[n] for n, a in active.items()}
 
     def _pruned(self, step: int) -> Active:
@@ -166,11 +180,7 @@ class Escape(Sparsifier):
         if self.layers == "free":
             stay = _between(sum(before.values()), sum(after.values()), share)
             return largest(sizes, active, stay)
-        found = {}
-        for name, size in sizes.items():
-            stay = _between(before[name], after[name], share)
-            found |= largest({name: size}, {name: active[name]}, stay)
-        return found
+        return _each(sizes, active, {n: _between(before[n], after[n], share) for n in active})
 
 
 def check_open(count: int | float) -> None:
@@ -192,6 +202,13 @@ def largest(score: Mapping[str, Tensor], allowed: Active, count: int) -> Active:
     flat = [torch.where(allowed[n], s.float(), -torch.inf).reshape(-1) for n, s in score.items()]
     chosen = top(torch.cat(flat), count).split([part.numel() for part in flat])
     return {n: c.reshape(score[n].shape) & allowed[n] for n, c in zip(score, chosen, strict=True)}
+
+
+def _each(
+    score: Mapping[str, Tensor], allowed: Active, counts: Mapping[str, int]
+) -> dict[str, Tensor]:
+    """:func:`largest`, each tensor by itself."""
+    return {n: largest({n: s}, allowed, counts[n])[n] for n, s in score.items()}
 
 
 def _counts(active: Active) -> dict[str, int]:

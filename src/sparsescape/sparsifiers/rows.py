@@ -153,10 +153,10 @@ def set_itop(plan: Plan) -> Sparsifier:
 
 
 def escape(plan: Plan, **options: Any) -> Sparsifier:
-    """From the plan's mask, or from the largest weights."""
+    """From the plan's mask, or from the largest weights; a round at every update of the plan, and
+    the last one ends at three quarters of training."""
     start = {"mask": plan.mask} if plan.mask is not None else {"sparsity": plan.sparsity}
-    hold = max(1, plan.steps // 20)
-    planned = {"hold_for": hold, "rounds": max(1, plan.steps * 3 // 4 // hold)}
+    planned = {"hold_for": plan.every, "rounds": max(1, _until(plan) // plan.every)}
     settings = {"distribution": plan.distribution, "dense": plan.dense, **planned, **options}
     return Escape(**start, **settings)
 

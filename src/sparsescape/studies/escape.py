@@ -1,9 +1,9 @@
 """The escape study: from the same bad solution, which ways of training on lead out?
 
 The bad solution is the difficulty study's scratch arm: trained with the mask that pruning found.
-From it every way trains on, to the same sparsity, over the same batches: once for the recipe's
-steps, and once for as many steps as a budget of training FLOPs pays for. The budget is a multiple
-of what the bad solution's own training cost, so that what opens weights has fewer steps.
+From it every way trains on, to the same sparsity, over the same batches, for as many steps as a
+budget of training FLOPs pays for. The budget is a multiple of what the bad solution's own training
+cost, so that what opens weights has fewer steps. What a way costs is found by two short pilots.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from .graph import Stage
 from .leaving import comparisons, findings, judged, table
 from .statistics import interval
 from .store import Store
-from .ways import MEASURED, Way, all_ways
+from .ways import MEASURED, Way, all_ways, to_open
 
 BAD, GOOD = "scratch", "pruned"
 """Arms of the difficulty study: where every way starts, and what it should get to."""
+
+_PILOT = 10
+"""The shorter pilot takes one of so many parts of the steps, the longer one two."""
 
 
 @dataclass(frozen=True)
@@ -74,25 +77,24 @@ def opening(word: str) -> int | float | str:
     try:
         return int(word) if word.isdecimal() else float(word)
     except ValueError:
-        message = f"--open takes counts, shares of the closed weights or {MEASURED!r}, not {word!r}."
+        message = (
+            f"--open takes counts, shares of the closed weights or {MEASURED!r}, not {word!r}."
+        )
         raise InputError(message) from None
 
 
 def _check_open(count: int | float | str) -> None:
-    if isinstance(count, str):
-        opening(count)
-    elif isinstance(count, float) and not 0 < count <= 1:
+    if isinstance(count, float) and not 0 < count <= 1:
         raise InputError(f"A share of weights to open is above 0 and at most 1, not {count}.")
-    elif count < 1:
+    if isinstance(count, int) and count < 1:
         raise InputError(f"At least 1 weight is opened, not {count}.")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the study: from the bad solution of a seed, one way, at one budget."""
+    """One run of the study: from the bad solution of a seed, one way."""
 
     way: Way
-    budget: str
     seed: int
     stage: Stage
     line: Stage
@@ -113,7 +115,7 @@ class Start:
 
 
 def starts(settings: Settings) -> list[Start]:
-    """The bad and the good solution of every seed: stages of the difficulty study."""
+    """The bad and the good solution of every seed: stages of the difficulty study, done first."""
     common = _common(settings)
     check = Stage("check", common, label="check")
     found = []
@@ -123,47 +125,70 @@ def starts(settings: Settings) -> list[Start]:
     return found
 
 
-def equal_steps(settings: Settings) -> list[Cell]:
-    """Every way for the recipe's steps."""
+def pilots(settings: Settings, store: Store) -> list[Cell]:
+    """Every way from the first seed for a tenth and for a fifth of the bad solution's steps.
+
+    The stages of :func:`starts` are finished.
+    """
+    first, *_ = starts(settings)
+    steps = store.metrics(first.bad.key)["steps"]
     return [
-        _cell(settings, way, "steps", start, settings.steps)
-        for way in all_ways(settings.open, settings.noise, settings.constant_lr)
-        for start in starts(settings)
+        _cell(settings, way, first, max(part, steps * part // _PILOT))
+        for way in _ways(settings)
+        for part in (1, 2)
     ]
 
 
 def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[Cell]:
-    """Every way for the steps that the budget pays for, from what a step of it cost.
+    """Every way for the steps that the budget pays for.
+
+    A run of n steps costs a·n + b: the schedules of all methods stretch with the run, so that a
+    step's density does not depend on n, and the number of updates that need dense gradients does
+    not either. The pilots give a and b.
 
     Args:
-        done: the finished cells of :func:`equal_steps`. A way all of whose runs diverged has none
-            here.
+        done: the finished cells of :func:`pilots`. A way whose pilots diverged has no cells.
     """
     bad = [store.metrics(start.bad.key) for start in starts(settings)]
     spent = interval([run["flops"] for run in bad if not run["diverged"]]).mean
     cells = []
-    for way in dict.fromkeys(cell.way for cell in done):
-        cost = _cost_of_a_step([cell for cell in done if cell.way == way], store)
-        if spent is None or cost is None:
-            continue
-        steps: int | None = max(1, math.floor(settings.budget * spent / cost + 1e-6))
-        if steps == bad[0]["steps"]:
-            steps = settings.steps  # the same stage then
-        cells += [_cell(settings, way, "flops", start, steps) for start in starts(settings)]
+    for start in starts(settings):
+        for way in _ways(settings):
+            runs = [store.metrics(cell.stage.key) for cell in done if cell.way == way]
+            if spent is not None and not any(run["diverged"] for run in runs):
+                steps = _affordable(settings.budget * spent, *runs)
+                cells.append(_cell(settings, way, start, steps))
     return cells
 
 
-def _cost_of_a_step(done: Sequence[Cell], store: Store) -> float | None:
-    """The mean over the seeds that ended; over a whole run, for it changes with the density."""
-    runs = [store.metrics(cell.stage.key) for cell in done]
-    return interval([run["flops"] / run["steps"] for run in runs if not run["diverged"]]).mean
+def _affordable(budget: float, short: Mapping[str, Any], long: Mapping[str, Any]) -> int:
+    """How many steps a budget pays for, from what two runs cost; at least one.
+
+    >>> _affordable(1000.0, {"steps": 10, "flops": 120.0}, {"steps": 20, "flops": 220.0})
+    98
+
+    Where the pilots are so short that rounding their schedules hides what a step costs, the mean
+    cost of the longer one's steps is taken.
+
+    >>> _affordable(1000.0, {"steps": 1, "flops": 200.0}, {"steps": 2, "flops": 200.0})
+    10
+    """
+    per_step = (long["flops"] - short["flops"]) / (long["steps"] - short["steps"])
+    fixed = short["flops"] - per_step * short["steps"]
+    if per_step <= 0 or fixed >= budget:
+        per_step, fixed = long["flops"] / long["steps"], 0.0
+    return max(1, math.floor((budget - fixed) / per_step + 1e-6))
+
+
+def _ways(settings: Settings) -> tuple[Way, ...]:
+    return all_ways(settings.open, settings.noise, settings.constant_lr)
 
 
 def _common(settings: Settings) -> dict[str, Any]:
     return {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
 
 
-def _cell(settings: Settings, way: Way, budget: str, start: Start, steps: int | None) -> Cell:
+def _cell(settings: Settings, way: Way, start: Start, steps: int) -> Cell:
     what = {
         **_common(settings),
         "steps": steps,
@@ -176,12 +201,21 @@ def _cell(settings: Settings, way: Way, budget: str, start: Start, steps: int | 
         **way.more,
     }
     inputs = {"check": start.check, "mask": start.good, "start": start.bad}
-    label = f"seed {start.seed}: {way.name}, {steps or 'all'} steps"
+    if way.measured:
+        inputs["measured"] = _measured(settings, start)
+    label = f"seed {start.seed}: {way.name}, {steps} steps"
     stage = Stage("train", what, inputs, label=label)
     t = [i / (settings.points - 1) for i in range(settings.points)]
     along = {**_common(settings), "t": t, "from": "point"}
     ends = {"start": start.bad, "end": stage}
-    return Cell(way, budget, start.seed, stage, Stage("along", along, ends, f"line, {label}"))
+    return Cell(way, start.seed, stage, Stage("along", along, ends, f"line, {label}"))
+
+
+def _measured(settings: Settings, start: Start) -> Stage:
+    """How many weights it takes to get from the seed's bad solution to the good one."""
+    what = {**_common(settings), "choose": "gradient", "precision": 0.1, "seed": start.seed}
+    ends = {"start": start.bad, "end": start.good, "mask": start.good}
+    return Stage("measure", what, ends, label=f"seed {start.seed}: how many dimensions")
 
 
 # ---------------------------------------------------------------------------- the results
@@ -206,6 +240,7 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
             {"name": way.name, "family": way.family, "summary": way.summary, "open": way.open}
             for way in dict.fromkeys(cell.way for cell in cells)
         ],
+        "unpriced": [way.name for way in _ways(settings) if way not in {c.way for c in cells}],
         "solutions": solutions,
         "runs": runs,
         "table": table(runs),
@@ -215,16 +250,27 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
 
 
 def _found(cell: Cell, store: Store) -> dict[str, Any]:
-    line = store.metrics(cell.line.key)
+    run, line = store.metrics(cell.stage.key), store.metrics(cell.line.key)
     return {
         "way": cell.way.name,
         "open": cell.way.open,
-        "budget": cell.budget,
         "seed": cell.seed,
-        **store.metrics(cell.stage.key),
+        **run,
+        "opened": _opened(cell, run, store),
         "line": {name: line[name] for name in ("t", "train_loss", "climb", "decreasing")},
         "run": cell.stage.key,
     }
+
+
+def _opened(cell: Cell, run: Mapping[str, Any], store: Store) -> int | None:
+    """How many weights the first round of the run opened."""
+    opened = cell.way.open
+    if opened is None or run["diverged"]:
+        return None
+    if isinstance(opened, str):
+        return to_open(store.metrics(cell.stage.inputs["measured"].key))
+    closed = run["weights"] - run["active"]
+    return min(closed, opened if isinstance(opened, int) else round(opened * closed))
 
 
 def command(settings: Settings) -> str:
@@ -236,4 +282,3 @@ def command(settings: Settings) -> str:
         elif value is not None:
             words.append(f"--{name.replace('_', '-')} {value}")
     return " ".join(words)
-

@@ -5,7 +5,8 @@ Settings of a ``train`` stage, none of which it needs:
 - ``"start": "point"``: where its input ``start`` ended, its weights outside the mask closed; with
   ``"noise": scale`` after :func:`sparsescape.init.perturb`.
 - ``"constant_lr": share``: a constant learning rate, that share of the recipe's.
-- ``"options"``: settings of the method, others than those of its row.
+- ``"options"``: settings of the method, others than those of its row; ``"open": "measured"`` is
+  what its input ``measured`` found.
 - ``"trajectory": n``: the training loss at the start and at n places on the way.
 - ``"snapshots": n``: the point at n places on the way, as ``snapshot-STEP.safetensors``.
 """
@@ -26,6 +27,7 @@ from ..problems.problem import Problem
 from ..training.trainer import Observer, Run
 from .job import Job, Metrics
 from .store import read_json, write_json
+from .ways import MEASURED, to_open
 
 
 def as_set(problem: Problem, settings: Mapping[str, Any]) -> Problem:
@@ -47,6 +49,14 @@ def from_point(job: Job, problem: Problem, mask: Mask | None) -> nn.Module:
     if mask is not None and noise:
         init.perturb(model, mask, scale=noise, seed=seed)
     return model
+
+
+def options(job: Job) -> dict[str, Any]:
+    """The settings of the method, what was measured in the place of its name."""
+    found = dict(job.settings.get("options", {}))
+    if found.get("open") == MEASURED:
+        found["open"] = to_open(read_json(job.inputs["measured"] / "metrics.json"))
+    return found
 
 
 class Trajectory:

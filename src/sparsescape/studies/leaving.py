@@ -22,8 +22,6 @@ BEATS, BEHIND = "beats", "behind"
 RIGL = ("rigl", "rigl 0.1")
 """RigL as published, and moving less: what knows how many weights to open must beat both."""
 
-_BUDGETS = {"steps": "equal steps", "flops": "equal training FLOPs"}
-
 
 # ---------------------------------------------------------------------------- one run
 
@@ -61,20 +59,15 @@ _MEASURES = ("closed", "train_loss", "test_accuracy", "flops", "steps", "climb")
 
 
 def table(runs: Sequence[Record]) -> list[dict[str, Any]]:
-    """A row for each way at each budget, over the seeds whose solution is bad."""
-    rows = []
-    for budget in _BUDGETS:
-        for way in dict.fromkeys(run["way"] for run in runs if run["budget"] == budget):
-            mine = [r for r in runs if (r["way"], r["budget"]) == (way, budget)]
-            rows.append(_row(way, budget, mine))
-    return rows
+    """A row for each way, over the seeds whose solution is bad."""
+    ways = dict.fromkeys(run["way"] for run in runs)
+    return [_row(way, [run for run in runs if run["way"] == way]) for way in ways]
 
 
-def _row(way: str, budget: str, runs: Sequence[Record]) -> dict[str, Any]:
+def _row(way: str, runs: Sequence[Record]) -> dict[str, Any]:
     judged_ones = [run for run in runs if run["closed"] is not None]
     return {
         "way": way,
-        "budget": budget,
         "n": len(judged_ones),
         **{m: asdict(interval([run[m] for run in judged_ones])) for m in _MEASURES},
         "line_climb": asdict(interval([run["line"]["climb"] for run in judged_ones])),
@@ -102,18 +95,18 @@ def leaving(left: int, n: int) -> str:
 
 
 def comparisons(runs: Sequence[Record]) -> list[dict[str, Any]]:
-    """Every way against RigL at both drop fractions, paired by seed, at each budget."""
-    found = []
-    for budget in _BUDGETS:
-        at = [run for run in runs if run["budget"] == budget]
-        for reference in RIGL:
-            for way in dict.fromkeys(run["way"] for run in at):
-                if way not in RIGL and any(run["way"] == reference for run in at):
-                    found.append(_comparison(at, budget, way, reference))
-    return found
+    """Every way against RigL at both drop fractions, paired by seed."""
+    ways = dict.fromkeys(run["way"] for run in runs)
+    return [
+        _comparison(runs, way, reference)
+        for reference in RIGL
+        if reference in ways
+        for way in ways
+        if way not in RIGL
+    ]
 
 
-def _comparison(runs: Sequence[Record], budget: str, way: str, reference: str) -> dict[str, Any]:
+def _comparison(runs: Sequence[Record], way: str, reference: str) -> dict[str, Any]:
     """The gain in the share of the gap closed, at the level that the claim on k asks for."""
     of = {(run["way"], run["seed"]): run for run in runs if run["closed"] is not None}
     seeds = [s for name, s in of if name == way and (reference, s) in of]
@@ -130,7 +123,6 @@ def _comparison(runs: Sequence[Record], budget: str, way: str, reference: str) -
     return {
         "way": way,
         "reference": reference,
-        "budget": budget,
         "open": next(r["open"] for r in runs if r["way"] == way),
         "level": level,
         "gain": asdict(gain),
@@ -177,31 +169,32 @@ _KNOWS = (
 
 
 def findings(runs: Sequence[Record], against: Sequence[Record]) -> list[dict[str, Any]]:
-    """At each budget: who leaves, whether the way there climbs, and whether knowing k beats RigL."""
-    found = []
-    for budget in _BUDGETS:
-        at = [run for run in runs if run["budget"] == budget]
-        if at:
-            rows = table(at)
-            pairs = [pair for pair in against if pair["budget"] == budget]
-            parts = (_who_leaves(rows), _whether_it_climbs(at, rows), _knowing(pairs))
-            seeds = sorted({run["seed"] for run in at if run["closed"] is not None})
-            found += [{"budget": budget, "seeds": seeds, "n": len(seeds), **p} for p in parts]
-    return found
+    """Who leaves, whether the way there climbs, and whether knowing k beats RigL."""
+    if not runs:
+        return []
+    rows = table(runs)
+    seeds = sorted({run["seed"] for run in runs if run["closed"] is not None})
+    parts = (_who_leaves(rows), _whether_it_climbs(runs, rows), _knowing(against))
+    return [{"seeds": seeds, "n": len(seeds), **part} for part in parts]
 
 
 def _who_leaves(rows: Sequence[Record]) -> dict[str, Any]:
     leave = [row["way"] for row in rows if row["verdict"] == LEAVES]
-    best = sorted(rows, key=lambda row: -_mean(row["closed"]))
+    best_first = sorted(rows, key=lambda row: -_mean(row["closed"]))
+    by_verdict = {
+        verdict: [row["way"] for row in best_first if row["verdict"] == verdict]
+        for verdict in (LEAVES, STAYS, UNDECIDED)
+    }
+    best = best_first[0]
     return {
         "title": "Ways out",
         "statement": "From the bad solution, training on leads out and down.",
         "verdict": f"{len(leave)} of {len(rows)} leave",
         "rule": _LEAVES,
         "evidence": [
-            f"{row['way']}: {row['verdict']}, {row['left']} of {row['n']} left and "
-            f"{row['arrived']} arrived; share of the gap closed {_show(row['closed'])}"
-            for row in best
+            f"furthest: {best['way']}, {_show(best['closed'])} of the gap closed, "
+            f"{best['arrived']} of {best['n']} arrived",
+            *(f"{verdict}: {', '.join(ways)}" for verdict, ways in by_verdict.items() if ways),
         ],
     }
 
@@ -237,22 +230,27 @@ def _knowing(pairs: Sequence[Record]) -> dict[str, Any]:
     return {
         "title": "Knowing how many",
         "statement": "To open a known number of weights by gradient and to prune back beats RigL.",
-        "verdict": _any_of(_by_way(measured or opened)),
+        "verdict": _any_of(
+            [[pair["verdict"] for pair in of] for of in _by_way(measured or opened)]
+        ),
         "rule": _KNOWS,
         "evidence": [
-            f"{pair['way']} against {pair['reference']}: {pair['verdict']}, gain "
-            f"{_show(pair['gain'])} at {100 * pair['level']:.4g} %, better in {pair['better']}"
-            for pair in opened
+            f"{of[0]['way']}: "
+            + "; ".join(
+                f"{pair['verdict']} against {pair['reference']}, gain {_show(pair['gain'])}"
+                for pair in of
+            )
+            for of in _by_way(opened)
         ],
     }
 
 
-def _by_way(pairs: Iterable[Record]) -> list[list[str]]:
-    """The verdicts of each number of weights, against RigL at each drop fraction."""
-    verdicts: dict[str, list[str]] = {}
+def _by_way(pairs: Iterable[Record]) -> list[list[Record]]:
+    """The pairs of each way together: one against RigL at each drop fraction."""
+    found: dict[str, list[Record]] = {}
     for pair in pairs:
-        verdicts.setdefault(pair["way"], []).append(pair["verdict"])
-    return list(verdicts.values())
+        found.setdefault(pair["way"], []).append(pair)
+    return list(found.values())
 
 
 def _any_of(ways: Sequence[Sequence[str]]) -> str:

@@ -21,7 +21,7 @@ from ..sparsifiers.views import View
 from ..training.batches import Batches
 from ..training.flops import step_flops
 from ..training.trainer import Outcome, Run
-from .further import Trajectory, as_set, from_point, with_snapshots
+from .further import Trajectory, as_set, from_point, options, with_snapshots
 from .job import Job, Metrics
 
 
@@ -66,7 +66,7 @@ def train(job: Job) -> Metrics:
     save_point(model, job.out / "start.safetensors")
     initial = problem.objective(model).evaluate(model)
     plan = _plan(problem, settings, mask)
-    sparsifier = make_method(settings["method"], plan, **settings.get("options", {}))
+    sparsifier = make_method(settings["method"], plan, **options(job))
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
     outcome = _train(job, problem, model, sparsifier, trajectory)
     save_point(model, job.out / "point.safetensors")
@@ -151,7 +151,7 @@ def _train(
     model.train()
     first, last = (round(p * recipe.steps) for p in job.settings.get("part", (0, 1)))
     rate = learning_rate(recipe)
-    run = Run(model, loss, optimizer, rate, last, sparsifier, cost, first=first)
+    run = Run(model, loss, optimizer, rate, last, sparsifier=sparsifier, cost=cost, first=first)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
         observe = trajectory.beside(job.observer(recipe.steps), run)
         observe = with_snapshots(observe, job, run)

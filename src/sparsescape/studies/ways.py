@@ -22,7 +22,13 @@ class Way:
     start: str = "point"
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     open: int | float | str | None = None
-    """How many weights it opens, where it opens a number of them: a count or a share."""
+    """How many weights it opens: a count or a share, where it is one of those that are compared by
+    how many they open."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether it opens as many weights as were measured to be needed."""
+        return self.more.get("options", {}).get("open") == MEASURED
 
 
 def all_ways(
@@ -59,21 +65,34 @@ def all_ways(
             "rigl",
             more={"options": {"drop_fraction": 0.1}},
         ),
-        *map(_escape, opened),
+        *(_escape(count, layers) for layers in ("kept", "free") for count in opened),
         Way("detour", _DENSE, "open everything, prune gradually anew", "gradual-magnitude"),
         Way("ac/dc", _DENSE, "dense and sparse phases in turn", "acdc"),
     )
 
 
-def _escape(count: int | float | str) -> Way:
+def _escape(count: int | float | str, layers: str) -> Way:
     what = count if isinstance(count, str) else f"{count} weights"
     if isinstance(count, float):
         what = f"{100 * count:g} %"
+    kept = layers == "kept"
     return Way(
-        f"open {what}",
+        f"open {what}" if kept else f"open {what}, free",
         _OPEN,
-        f"open {what} of the closed weights, those of the largest gradient, and prune back",
+        f"in rounds: open {what} of the closed weights by gradient, train, prune back"
+        if kept
+        else "the same, over all layers together: weights may move between them",
         "escape",
-        more={"options": {"open": count}},
-        open=count,
+        more={"options": {"open": count, "layers": layers}},
+        open=count if kept else None,
     )
+
+
+def to_open(measured: Mapping[str, Any]) -> int:
+    """How many weights to open where that was measured: all where no number was enough, and one
+    where none was needed, for something is to be opened.
+
+    >>> [to_open({"count": count, "closed": 99}) for count in (12, 0, None)]
+    [12, 1, 99]
+    """
+    return measured["closed"] if measured["count"] is None else max(1, measured["count"])
