@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -57,13 +58,38 @@ class Curve(nn.Module):
         """c_0(t) … c_n(t), the weight of every control point, the ends first and last."""
         raise NotImplementedError
 
+    def slopes(self, t: float) -> Sequence[float]:
+        """c_0′(t) … c_n′(t), the derivatives of the coefficients."""
+        raise NotImplementedError
+
     def forward(self, t: float) -> Point:
         """The point at t, differentiable in ``control``: parameter name → tensor."""
-        first, *inner, last = self.coefficients(t)
+        return self._shaped(self._combined(self.coefficients(t)))
+
+    def crossing(self, t: float) -> Point:
+        """The same point, but what is differentiated in ``control`` is a move *across* the curve.
+
+        Of a gradient g at θ(t) only g − (g·τ)·τ goes on to the control points, τ = θ′(t)/|θ′(t)|:
+        the rest would change how fast the curve is travelled, and not where it leads.
+        """
+        flat = self._combined(self.coefficients(t))
+        with torch.no_grad():
+            along = self._combined(self.slopes(t))
+            along /= along.norm().clamp(min=torch.finfo(along.dtype).tiny)
+        if flat.requires_grad:
+            flat.register_hook(lambda gradient: gradient - (gradient @ along) * along)
+        return self._shaped(flat)
+
+    def _combined(self, coefficients: Sequence[float]) -> Tensor:
+        """Σ_k c_k·θ_k, flat."""
+        first, *inner, last = coefficients
         flat = first * self.ends[0] + last * self.ends[1]
         if inner:
             mix = torch.tensor(inner, dtype=flat.dtype, device=flat.device)
             flat = flat + (mix @ self.control) * self.openings
+        return flat
+
+    def _shaped(self, flat: Tensor) -> Point:
         parts = flat.split(self._sizes)
         shaped = zip(self._shapes.items(), parts, strict=True)
         return {name: part.view(shape) for (name, shape), part in shaped}
@@ -223,6 +249,11 @@ class Bezier(Curve):
         n = self.degree
         return [math.comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)]
 
+    def slopes(self, t: float) -> Sequence[float]:
+        n = self.degree - 1
+        lower = [0.0, *(math.comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)), 0.0]
+        return [(n + 1) * (before - after) for before, after in itertools.pairwise(lower)]
+
 
 class Line(Bezier):
     """The straight line (1 − t)·start + t·end; t may leave [0, 1].
@@ -259,3 +290,9 @@ class PolygonalChain(Curve):
     def coefficients(self, t: float) -> Sequence[float]:
         pieces = self.bends + 1
         return [max(0.0, 1 - abs(t * pieces - k)) for k in range(pieces + 1)]
+
+    def slopes(self, t: float) -> Sequence[float]:
+        """Of the piece that t lies in; at a bend, of the one that begins there."""
+        pieces = self.bends + 1
+        here = min(max(math.floor(t * pieces), 0), pieces - 1)
+        return [float(pieces * ((k == here + 1) - (k == here))) for k in range(pieces + 1)]

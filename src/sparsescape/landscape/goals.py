@@ -24,6 +24,9 @@ class Goal:
     """Points on the curve at every step, the ends among them where they are looked at."""
     ends: bool = False
     """Whether the first and the last of the points are the ends of the curve."""
+    across: bool = False
+    """Whether the curve moves only across itself (:meth:`Curve.crossing`), as an elastic band does:
+    what is high can then not be hidden by passing it faster, between two points looked at."""
 
     def __post_init__(self) -> None:
         if self.points < self.least:
@@ -84,8 +87,8 @@ def uphill(losses: Tensor, weights: Tensor) -> Tensor:
 
 GOALS = {
     "mean": Goal(mean),
-    "worst": Goal(worst, points=8),
-    "uphill": Goal(uphill, points=8, ends=True),
+    "worst": Goal(worst, points=8, across=True),
+    "uphill": Goal(uphill, points=8, ends=True, across=True),
 }
 """Name → what a search can make small."""
 

@@ -57,7 +57,7 @@ class WhereHigh(nn.Module):
         density, bins = self.density(), len(self.heights)
         reached = torch.cat([density.new_zeros(1), density.cumsum(0) / bins])
         bin_ = (torch.searchsorted(reached, drawn.double(), right=True) - 1).clamp(0, bins - 1)
-        t = bin_ / bins + (drawn.double() - reached[bin_]) / density[bin_]
+        t = bin_.double() / bins + (drawn.double() - reached[bin_]) / density[bin_]
         return t.clamp(0, 1), 1 / density[bin_]
 
     def saw(self, t: Tensor, losses: Tensor) -> None:

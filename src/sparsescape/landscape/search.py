@@ -127,16 +127,14 @@ class _Walk(nn.Module):
     def forward(self, parts: Tensor, batch: Batch) -> Tensor:
         """The goal on one batch."""
         t, weights = self.where(parts)
-        losses = torch.stack([self._loss(s, batch) for s in t.tolist()])
+        point = self.curve.crossing if self.goal.across else self.curve
+        losses = torch.stack([self.objective.batch_loss(point(s), batch) for s in t.tolist()])
         self.where.saw(t, losses.detach())
         if self.goal.ends:
             first, last = self._end(0, batch), self._end(1, batch)
             losses = torch.cat([first, losses, last])
         return self.goal.of(losses, weights.to(losses))
 
-    def _loss(self, t: float, batch: Batch) -> Tensor:
-        return self.objective.batch_loss(self.curve(t), batch)
-
     @torch.no_grad()  # an end does not move
     def _end(self, t: int, batch: Batch) -> Tensor:
-        return self._loss(t, batch).reshape(1)
+        return self.objective.batch_loss(self.curve(t), batch).reshape(1)
