@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import paths, runs
+from . import openings, paths, runs
 from .job import Job, Metrics
 
 KINDS: dict[str, Callable[[Job], Metrics]] = {
@@ -16,4 +16,5 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "train": runs.train,
     "fit": paths.fit,
     "along": paths.along,
+    "dimensions": openings.dimensions,
 }
