@@ -193,7 +193,7 @@ def results(
         "study": "dimensions",
         "schema": 1,
         "command": command(settings),
-        "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
+        "settings": {k: _plain(value) for k, value in asdict(settings).items()},
         "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
         "choices": list(settings.choices),
         "starts": starts,
@@ -211,6 +211,10 @@ def results(
             finding for s in settings.sparsity for finding in _findings(s, settings, whole)
         ],
     }  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def command(settings: Settings) -> str:
@@ -237,7 +241,7 @@ def _start(case: Case, records: Sequence[Mapping[str, Any]], store: Store) -> di
         "bad": bad,
         "climb_inside": inside["climb"] if inside else None,
         "passes_inside": inside["passes"] if inside else None,
-        "counts": bad and inside is not None and not inside["enough"],
+        "counts": bad and bool(mine) and all(r["count"] != 0 for r in mine),
         "diverged": lost,
         "run": case.runs["scratch"].key,
     }
@@ -281,18 +285,16 @@ def _share(counts: Mapping[str, int], layer: str) -> float:
 def _geometric(values: Sequence[float]) -> dict[str, Any]:
     """The geometric mean and its interval: Student's of the logarithms, taken back."""
     of = interval([math.log(value) for value in values])
-    ends = {
-        e: None if (x := getattr(of, e)) is None else math.exp(x) for e in ("mean", "low", "high")
-    }
-    return {**ends, "n": of.n}
+    mean, low, high = (None if x is None else math.exp(x) for x in (of.mean, of.low, of.high))
+    return {"mean": mean, "low": low, "high": high, "n": of.n}
 
 
 # ---------------------------------------------------------------------------- findings
 
 _USABLE = (
-    "Only starts count that are worse than pruned by more than 0.01 + 10 % of its loss and from "
-    "which the search inside the mask found no path. Where no number was enough, all closed weights "
-    "stand in, and the ratio is no more than a bound."
+    "Only starts count that are worse than pruned by more than 0.01 + 10 % of its loss and between "
+    "which and pruned no search found a path inside the mask. Where no number was enough, all "
+    "closed weights stand in, and the ratio is a bound."
 )
 FEW = 0.01
 """The share of the closed weights that is called few."""
@@ -318,11 +320,11 @@ def _fewer_than_random(
     of = interval(ratios)
     return {
         "title": f"At {sparsity:.4g}, {choice} needs fewer than random",
-        "verdict": _sign(of, 0.0),
+        "verdict": _sign(of),
         "statement": f"Fewer weights have to be opened where they are chosen by {choice}.",
-        "rule": f"{_USABLE} Per seed, the ratio of random's count to this one's. It holds where the "
-        "95 % Student interval of the mean log ratio lies above 0, does not hold where it lies "
-        "below 0 or the interval is 0 alone, and is undecided otherwise, and with fewer than two seeds.",
+        "rule": f"{_USABLE} Per seed, the ratio of random's count to this one's. It holds where "
+        "the 95 % Student interval of the mean log ratio lies above 0, does not hold where it lies "
+        "below 0 or is 0 alone, and is undecided otherwise, and with fewer than two seeds.",
         "evidence": [
             f"seed {seed}: random {_told(records, 'random', seed)}, "
             f"{choice} {_told(records, choice, seed)}"
@@ -336,31 +338,30 @@ def _fewer_than_random(
 
 def _few_are_enough(sparsity: float, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     shares = [r["fraction"] if r["count"] else 1.0 for r in records]
-    of = interval([math.log(share / FEW) for share in shares])
+    spared = interval([math.log(FEW / share) for share in shares])
     return {
         "title": f"At {sparsity:.4g}, a few dimensions are enough",
-        "verdict": _sign(Interval(*(None if x is None else -x for x in (of.mean, of.high, of.low)),
-                                  of.n), 0.0),
-        "statement": f"Opening at most {FEW:.0%} of the closed weights, by {LAYER_CHOICE}, is enough.",
+        "verdict": _sign(spared),
+        "statement": f"Opening {FEW:.0%} of the closed weights, by {LAYER_CHOICE}, is enough.",
         "rule": f"{_USABLE} It holds where the 95 % Student interval of the mean log share lies "
         f"below {FEW:.0%}, does not hold where it lies above, and is undecided otherwise, and with "
         "fewer than two seeds.",
         "evidence": [
             f"seed {r['seed']}: {_told(records, LAYER_CHOICE, r['seed'])}" for r in records
         ],
-        "ratio": None if of.mean is None else FEW * math.exp(of.mean),
+        "share": None if spared.mean is None else FEW / math.exp(spared.mean),
         "seeds": [r["seed"] for r in records],
         "n": len(records),
-    }  # fmt: skip
+    }
 
 
-def _sign(of: Interval, than: float) -> str:
-    """Whether the mean is above: holds, does not hold or undecided."""
+def _sign(of: Interval) -> str:
+    """Whether the mean is above 0: holds, does not hold or undecided."""
     if of.low is None or of.high is None:
         return UNDECIDED
-    if of.low > than:
+    if of.low > 0:
         return HOLDS
-    return FAILS if of.high < than or of.low == of.high else UNDECIDED
+    return FAILS if of.high < 0 or of.low == of.high else UNDECIDED
 
 
 def _told(records: Sequence[Mapping[str, Any]], choice: str, seed: int) -> str:
