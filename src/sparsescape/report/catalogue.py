@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ..errors import unknown
 from .difficulty import DIFFICULTY
+from .dimensions import DIMENSIONS
 from .methods import METHODS
 from .study import Study
 from .tables import Results
 
-STUDIES = {"difficulty": DIFFICULTY, "methods": METHODS}
+STUDIES = {"difficulty": DIFFICULTY, "methods": METHODS, "dimensions": DIMENSIONS}
 
 
 def study(results: Results) -> Study:
