@@ -36,6 +36,12 @@ def transition(results: Results) -> Figure:
     return figure
 
 
+def _counted(results: Results) -> list[Row]:
+    """The searches from the starts that count."""
+    left = {(start["sparsity"], start["seed"]) for start in results["starts"] if start["counts"]}
+    return [r for r in results["searches"] if (r["sparsity"], r["seed"]) in left]
+
+
 def _climbs(axes: Axes, found: Sequence[Row], choices: Sequence[str]) -> None:
     import numpy as np
 

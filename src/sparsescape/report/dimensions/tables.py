@@ -69,8 +69,8 @@ def counts(results: Results) -> Table:
         results["table"],
         words=1,
         group=_sparsity,
-        note="Geometric mean [95 % interval, Student’s t of the logarithms] over the seeds that have "
-        "a count; “none”: no number of opened weights was enough for this search. Passes are "
+        note="Geometric mean [95 % interval, Student’s t of the logarithms] over the seeds that "
+        "have a count; “none”: no number of opened weights was enough for this search. Passes are "
         "forward and backward passes over a batch, over all searches and seeds.",
     )
 
@@ -91,8 +91,8 @@ def layers(results: Results) -> Table:
         results["layers"],
         words=1,
         group=_sparsity,
-        note="Weights with the largest gradient at the start are opened first: shares are of what is "
-        "open at the answer, in whatever layer; then the same search with one layer alone.",
+        note="Weights with the largest gradient at the start are opened first: shares are of what "
+        "is open at the answer, in whatever layer; then the same search with one layer alone.",
     )
 
 
