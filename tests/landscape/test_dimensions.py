@@ -33,7 +33,7 @@ def found_in(planted, choose="gradient", steps=60, **settings):
     ids=str,
 )
 def test_as_many_are_found_as_were_planted(planted):
-    found = found_in(planted)
+    found = found_in(planted, steps=120)
     assert found.count == planted.helpful
     assert found.fraction == planted.helpful / planted.closed
     assert found.failed == planted.helpful - 1
