@@ -94,7 +94,7 @@ def search(choice, seed, count, layer=None):
         "opened_by_layer": {"a": count or 1000, "b": 0}, "closed_by_layer": {"a": 600, "b": 400},
         "tried": [
             {"count": 0, "climb": 0.5, "enough": False, "passes": 5},
-            {"count": count or 1000, "climb": 0.5 if count is None else 0.0, "enough": count is not None,
+            {"count": count or 1000, "climb": 0.5 * (count is None), "enough": count is not None,
              "passes": 5},
         ],
     }  # fmt: skip
