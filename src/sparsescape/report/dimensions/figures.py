@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import panels
 from ..numbers import finite
-from ..style import FAINT, GRAPHITE, INK, MUTED
+from ..style import FAINT, GRAPHITE, INK, MUTED, PAPER
 from ..tables import Results, Row
 from .choices import colour
 
@@ -117,6 +117,9 @@ def _alone(axes: Axes, rows: Sequence[Row]) -> None:
         panels.dots(axes, reached, panels.beside(place, len(reached), 0.4), GRAPHITE)
         if len(reached) < len(row["counts"]):
             text = f"no number in {len(row['counts']) - len(reached)} of {len(row['counts'])}"
-            axes.text(most, place, text, ha="right", va="center", fontsize=6, color=MUTED)
+            behind = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
+            axes.text(
+                most, place, text, ha="right", va="center", fontsize=6, color=MUTED, bbox=behind
+            )
     axes.set_xlabel("opened weights")
     axes.spines["left"].set_visible(False)
