@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import sparsescape as ss
 import tiny
 from sparsescape.cli import COMMANDS, STUDIES, main
 from sparsescape.problems.catalogue import CATALOGUE
 from sparsescape.sparsifiers.catalogue import METHODS
-from sparsescape.studies import executor
+from sparsescape.studies import executor, single
 
 TRAINING = ["train", "--method", "gradual-magnitude", "--sparsity", "0.8"]
 QUICK = ["--curve-steps", "5", "--points", "6"]
@@ -243,6 +244,26 @@ def test_train_then_path_between_two_runs(tmp_path, capsys, refused):
     listed = capsys.readouterr().out.splitlines()
     assert sorted(line.split()[0] for line in listed) == sorted([first, second])
     assert all("tiny.py" in line and "sparsity 0.8" in line for line in listed)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_path_can_be_searched_for_by_several_trials(tmp_path, capsys, monkeypatch):
+    trials = (ss.Trial(degree=1, steps=0), ss.Trial(degree=2, steps=4, goal="uphill"))
+    monkeypatch.setattr(single, "TRIALS", trials)
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    first, second = (trained(capsys, *TRAINING, *where, "--seed", s) for s in "01")
+    words = ["path", first, second, "--space", "dense", "--search", "trials", "--points", "6"]
+    assert main([*words, *where]) == 0
+    said = capsys.readouterr().out
+    (found,) = (tmp_path / "runs/stages").glob("find-*")
+    metrics = json.loads((found / "metrics.json").read_text())
+    assert [a["passes"] for a in metrics["attempts"]] in ([0], [0, 32])
+    assert metrics["passes"] == sum(a["passes"] for a in metrics["attempts"])
+    best = min(a["climb"] for a in metrics["attempts"])
+    assert f"climb {best} with" in said
+    assert f"{'climb':15} {best}" in said  # of the path that was evaluated
+    assert main([*words, *where]) == 0
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.usefixtures("here")

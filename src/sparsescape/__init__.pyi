@@ -1,8 +1,11 @@
 from . import distributions, init, schedules, scores
 from .errors import InputError
+from .landscape.alignment import Alignment, align
+from .landscape.bands import Band, Cycle, neb
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
 from .landscape.dimensions import ExtraDimensions, extra_dimensions
-from .landscape.paths import FoundPath, Trial, find_path
+from .landscape.goals import Goal
+from .landscape.paths import Attempt, FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
 from .masks import Mask
@@ -32,13 +35,18 @@ __all__ = [
     "SNIP",
     "SRSTE",
     "STR",
+    "Alignment",
     "AtInitialization",
+    "Attempt",
+    "Band",
     "Bezier",
     "Curve",
+    "Cycle",
     "DeepR",
     "DropGrow",
     "ExtraDimensions",
     "FoundPath",
+    "Goal",
     "GraNet",
     "GraSP",
     "GradualMagnitude",
@@ -63,11 +71,13 @@ __all__ = [
     "TopKAST",
     "Trial",
     "View",
+    "align",
     "distributions",
     "extra_dimensions",
     "find_path",
     "fit_curve",
     "init",
+    "neb",
     "profile",
     "schedules",
     "scores",

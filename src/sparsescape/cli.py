@@ -125,7 +125,7 @@ def study_methods(
 
 
 def study_dimensions(
-    problem: str = "digits-mlp",
+    problem: str = "digits-conv",
     sparsity: tuple[float, ...] = (0.95, 0.98),
     distribution: Distribution = "erk",
     seeds: int = 3,
@@ -228,6 +228,7 @@ def path(
     run_b: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_B")],
     /,
     space: Literal["sparse", "dense"] = "sparse",
+    search: Literal["curve", "trials"] = "curve",
     degree: int = 3,
     curve_steps: int = 1000,
     curve_lr: float = 0.05,
@@ -243,6 +244,8 @@ def path(
         run_a: name of the run where the path starts (see: sparsescape list runs).
         run_b: name of the run where it ends.
         space: sparse holds the path in the mask of RUN_B; dense leaves all weights free.
+        search: curve fits one curve, for the flags below; trials makes all the trials of
+            find_path, one after the other, until one has no climb (at most 7000 passes).
         degree: of the Bézier curve; 1 is the straight line.
         curve_steps: steps of the search.
         curve_lr: learning rate of the search.
@@ -257,10 +260,16 @@ def path(
     from .studies.store import Store
 
     ends = [Store(store).stage(run) for run in (run_a, run_b)]
-    search = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
-    stage = single.path(*ends, space=space, points=points, search=search)
+    if search == "trials":
+        stage = single.best_path(*ends, space=space, points=points, seed=seed)
+    else:
+        one = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
+        stage = single.path(*ends, space=space, points=points, search=one)
     context = Context(single.locator(stage, problem), data_root)
     kept = _compute([stage], store, context, workers=1)
+    for attempt in kept.metrics(stage.inputs["curve"].key).get("attempts", ()):
+        what = f"{attempt['goal']} at degree {attempt['degree']}"
+        print(f"{what:20} climb {attempt['climb']} with {attempt['passes']} passes")
     _print_metrics(kept, stage.key)
 
 

@@ -87,7 +87,11 @@ def test_a_step_is_down_the_goals_gradient_by_hand(name, make, monkeypatch):
     t = sorted(looked)
     assert len(t) == goal.points
     assert (0 in t and 1 in t) == goal.ends
-    assert torch.allclose(curve.control - before, -0.5 * by_hand(make, start, end, before, t, goal, objective), atol=2e-5)
+    assert torch.allclose(
+        curve.control - before,
+        -0.5 * by_hand(make, start, end, before, t, goal, objective),
+        atol=2e-5,
+    )
 
 
 def by_hand(make, start, end, control, t, goal, objective):

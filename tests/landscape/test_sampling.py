@@ -52,9 +52,10 @@ def test_draws_go_where_the_loss_is_high_and_stay_everywhere(losses):
     t, weights = after(losses)(GRID)
     assert (weights <= 2 + 1e-9).all()
     assert (t.diff() >= 0).all()
-    assert int(density.argmax()) in [i for i, x in enumerate(losses) if x == max(losses)] or len(
-        set(losses)
-    ) == 1
+    assert (
+        int(density.argmax()) in [i for i, x in enumerate(losses) if x == max(losses)]
+        or len(set(losses)) == 1
+    )
 
 
 def test_what_was_never_looked_at_counts_as_the_highest():

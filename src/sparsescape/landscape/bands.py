@@ -75,8 +75,8 @@ class Band:
             found.append(relaxation.run(cycle, self, derived_seed(seed, "cycle", number), part))
             if found[-1].diverged:
                 break
-        for number in range(len(found) if checkpoint is not None else 0):
-            checkpoint.part(number).discard()
+        if checkpoint is not None:
+            checkpoint.discard_parts(len(found))
         return chain, Search(
             steps=sum(each.steps for each in found),
             passes=sum(each.passes for each in found),
@@ -223,7 +223,10 @@ def tangents(band: Tensor, losses: Tensor) -> Tensor:
     """
     steps, rises = band.diff(dim=0), losses.diff()
     before, after = steps[:-1], steps[1:]
-    down, up = -rises[:-1], rises[1:]  # to the neighbours, from the pivot: L(i−1) − L(i), L(i+1) − L(i)
+    down, up = (
+        -rises[:-1],
+        rises[1:],
+    )  # to the neighbours, from the pivot: L(i−1) − L(i), L(i+1) − L(i)
     large = torch.maximum(down.abs(), up.abs())
     small = torch.minimum(down.abs(), up.abs())
     onward = up > down  # the next one is the higher neighbour

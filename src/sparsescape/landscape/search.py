@@ -117,9 +117,7 @@ def fit_curve(
 class _Walk(nn.Module):
     """A curve and where to look on it: all of a search that its steps change."""
 
-    def __init__(
-        self, curve: Curve, where: Evenly | WhereHigh, goal: Goal, objective: Objective
-    ):
+    def __init__(self, curve: Curve, where: Evenly | WhereHigh, goal: Goal, objective: Objective):
         super().__init__()
         self.curve, self.where = curve, where
         self.goal, self.objective = goal, objective

@@ -1,4 +1,4 @@
-"""Which units of a network can be relabelled: the axes of its parameters that have to move together.
+"""Which units of a network can be relabelled: the axes of its parameters that move together.
 
 A hidden unit is a row of one layer, a column of the next, and an entry of every bias and scale in
 between. The model is traced once (``torch.fx``) and every axis of every parameter and buffer is
@@ -146,7 +146,9 @@ class _Finder:
             return self._after_module(str(node.target), self._inputs(node))
         if node.op in ("call_function", "call_method"):
             return self._after_function(node)
-        raise InputError(f"The units of this model cannot be found: it uses {node.target!r} itself.")
+        raise InputError(
+            f"The units of this model cannot be found: it uses {node.target!r} itself."
+        )
 
     def _inputs(self, node: fx.Node) -> list[_Value]:
         return [self.values[n] for n in node.all_input_nodes]
@@ -160,11 +162,12 @@ class _Finder:
         if isinstance(module, _CONVOLUTIONS) and module.groups == 1:
             self._read(f"{name}.weight", 1, value, module.in_channels, name)
             return self._write(name, module, module.out_channels)
-        if isinstance(module, _CONVOLUTIONS) and module.groups == module.in_channels:
-            if module.out_channels == module.in_channels:
-                return self._along(name, module, value, ("weight", "bias"))
+        if _is_depthwise(module):
+            return self._along(name, module, value, ("weight", "bias"))
         if isinstance(module, _NORMS):
-            return self._along(name, module, value, ("weight", "bias", "running_mean", "running_var"))
+            return self._along(
+                name, module, value, ("weight", "bias", "running_mean", "running_var")
+            )
         if isinstance(module, nn.Flatten) and module.start_dim == 1:
             return _Value(value.units, flat=True)
         if isinstance(module, _UNITWISE):
@@ -253,7 +256,9 @@ class _Finder:
         if one is other:
             return
         if one.size != other.size:
-            raise InputError(f"A sum of {one.size} and of {other.size} units has no units of its own.")
+            raise InputError(
+                f"A sum of {one.size} and of {other.size} units has no units of its own."
+            )
         other.merged = one
         one.fixed = one.fixed or other.fixed
 
@@ -261,3 +266,11 @@ class _Finder:
     def _fix(value: _Value) -> None:
         if value.units is not None:
             value.units.root().fixed = True
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    """Whether each channel is convolved by itself, into one channel."""
+    return (
+        isinstance(module, _CONVOLUTIONS)
+        and module.groups == module.in_channels == module.out_channels
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from ..errors import InputError
 
 
 class Around(Protocol):
@@ -35,12 +37,45 @@ def hook_steps(around: Around, optimizers: list[Optimizer]) -> list[Any]:
     return handles
 
 
+def hook_wrappers(
+    hold: Callable[[int], None], optimizers: list[Optimizer], wrappers: list[list[Any]]
+) -> list[Any]:
+    """Hold once more after a step of what is around an optimizer: it may have moved weights."""
+    handles: list[Any] = []
+    for index, optimizer in enumerate(optimizers):
+        for wrapper in wrappers[index]:
+            hooks = vars(wrapper).get("_optimizer_step_post_hooks")
+            if hooks is None or hooks is optimizer._optimizer_step_post_hooks:
+                continue
+            after = torch.compiler.disable(lambda *_, index=index: hold(index))
+            handles.append(wrapper.register_step_post_hook(after))
+    return handles
+
+
+def check_gradients(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights whose gradients are sparse tensors: a mask cannot be anded into those.
+
+    Raises:
+        InputError: an embedding of ``weights`` has ``sparse=True``.
+    """
+    names = {id(weight): name for name, weight in weights.items()}
+    for module in model.modules():
+        if not isinstance(module, (nn.Embedding, nn.EmbeddingBag)) or not module.sparse:
+            continue
+        if id(module.weight) in names:
+            raise InputError(
+                f"The gradient of {names[id(module.weight)]!r} is a sparse tensor; make the "
+                "embedding with sparse=False, or name it dense."
+            )
+
+
 def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
     """Call the hook whenever a backward pass has added to the weight's gradient.
 
     A weight that is frozen now may be trained later; torch asks that it is not, at this moment.
     """
     frozen = not weight.requires_grad
+    hook = torch.compiler.disable(hook)  # else a compiled training step traces it, for each weight
     handle = weight.requires_grad_().register_post_accumulate_grad_hook(hook)
     weight.requires_grad_(not frozen)
     return handle

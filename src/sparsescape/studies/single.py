@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import InputError, unknown
+from ..landscape.paths import TRIALS
 from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS
 from .graph import Stage
@@ -37,11 +39,29 @@ def training(
 
 
 def path(start: Stage, end: Stage, *, space: str, points: int, search: Mapping[str, Any]) -> Stage:
-    """A curve searched for between two training runs, evaluated along its length.
+    """A curve fitted between two training runs, evaluated along its length.
 
     Raises:
         InputError: the runs are of different problems, or one is no training run.
     """
+    if search["degree"] < 1 or search["curve_steps"] < 1 or not search["curve_lr"] > 0:
+        raise InputError("--degree and --curve-steps are at least 1, and --curve-lr is above 0.")
+    return _searched("fit", start, end, points, {**search, "space": space})
+
+
+def best_path(start: Stage, end: Stage, *, space: str, points: int, seed: int) -> Stage:
+    """The best path between two training runs that all of ``find_path``'s trials find.
+
+    Raises:
+        InputError: the runs are of different problems, or one is no training run.
+    """
+    trials = [asdict(trial) for trial in TRIALS]  # another list of them is another stage
+    search = {"trials": trials, "points": points, "seed": seed, "space": space}
+    return _searched("find", start, end, points, search)
+
+
+def _searched(kind: str, start: Stage, end: Stage, points: int, search: Mapping[str, Any]) -> Stage:
+    """A search of that kind, and the evaluation of what it finds."""
     for run in (start, end):
         if run.kind != "train":
             raise InputError(f"{run.key} is not a training run.")
@@ -50,14 +70,11 @@ def path(start: Stage, end: Stage, *, space: str, points: int, search: Mapping[s
         raise InputError("The two runs are of different problems, or of different lengths.")
     if points < 3:
         raise InputError(f"--points is at least 3, not {points}.")
-    if search["degree"] < 1 or search["curve_steps"] < 1 or not search["curve_lr"] > 0:
-        raise InputError("--degree and --curve-steps are at least 1, and --curve-lr is above 0.")
     ends = {"start": start, "end": end}
-    fit = Stage(
-        "fit", {**common, **search, "space": space}, {**ends, "mask": end}, label="search the path"
-    )
+    found = Stage(kind, {**common, **search}, {**ends, "mask": end}, label="search the path")
     t = [i / (points - 1) for i in range(points)]
-    return Stage("along", {**common, "t": t, "from": "point"}, {**ends, "curve": fit}, "evaluate")
+    grid = {**common, "t": t, "from": "point"}
+    return Stage("along", grid, {**ends, "curve": found}, "evaluate")
 
 
 def locator(stage: Stage, given: str | None) -> str:

@@ -15,6 +15,7 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "check": runs.check,
     "train": runs.train,
     "fit": paths.fit,
+    "find": paths.find,
     "along": paths.along,
     "dimensions": openings.dimensions,
 }

@@ -33,7 +33,14 @@ class Checkpoint:
 
     def part(self, number: int) -> Checkpoint:
         """The checkpoint of one part of a run of several, in a file beside this one."""
-        return Checkpoint(self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}"), self.every)
+        return Checkpoint(
+            self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}"), self.every
+        )
+
+    def discard_parts(self, count: int) -> None:
+        """Remove the files of the first so many parts."""
+        for number in range(count):
+            self.part(number).discard()
 
     @property
     def due(self) -> bool:

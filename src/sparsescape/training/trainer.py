@@ -39,9 +39,9 @@ class Run:
         learning_rate: from the step to the learning rate.
         steps: how many optimizer steps.
         sparsifier: attached already.
+        cost: what the next step costs, in whatever is counted (FLOPs, say); added up.
         transform: called between the gradients and the step, to change the gradients in place:
             what a step follows need not be the gradient of a loss.
-        cost: what the next step costs, in whatever is counted (FLOPs, say); added up.
 
     A run is the same bits however often it is interrupted: :meth:`train` with a checkpoint goes
     on from the last one.
@@ -53,9 +53,9 @@ class Run:
     learning_rate: Schedule
     steps: int
     sparsifier: Sparsifier | None = None
-    transform: Callable[[], None] = lambda: None
     cost: Callable[[], float] = lambda: 0.0
     spent: float = 0.0
+    transform: Callable[[], None] = lambda: None
 
     def train(
         self, checkpoint: Checkpoint | None = None, observe: Observer | None = None
