@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..masks import Mask
+from ..masks import Mask, count_active
 from ..points import named_parameters, named_weights, norms
 from .bits import all_or_none, close
 from .gradients import DenseGradients
 from .hooks import check_gradients, hook_gradient, hook_steps, hook_wrappers, skipped
 from .owners import Owners
 from .shards import copied, local, put_together, share, whole
+from .stillness import Part, Stillness
 from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
@@ -123,6 +125,8 @@ class Sparsifier:
         self._withheld = [Withheld(optimizer) for optimizer in self._owners.optimizers]
         self.step, self._counts = 0, [0] * len(optimizers)
         self.densities.clear()
+        self._still = [Stillness() for _ in optimizers]
+        self._seen: dict[str, tuple[Any, int]] = {}
         closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
         self._set_mask(first)
         self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
@@ -229,7 +233,9 @@ class Sparsifier:
             if self.wants_gradient(self._counts[owner] + 1):
                 self._gradients.accumulated(name, weight)
             elif weight.grad is not None:  # none where an optimizer steps during the pass
-                self._close_gradient(name, local(weight.grad))
+                grad: Any = weight.grad
+                self._close_gradient(name, local(grad))
+                self._seen[name] = (weakref.ref(grad), grad._version)
 
         return hook
 
@@ -262,6 +268,8 @@ class Sparsifier:
         optimizer = self._owners.optimizers[index]
         if self.replaces_step(self._counts[index] + 1) and not skipped(optimizer):
             self._withheld[index].take()
+        elif self._gradients_are_closed(index):
+            self._still[index].begin()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
@@ -270,10 +278,9 @@ class Sparsifier:
     # ------------------------------------------------------------------ how the mask is held
 
     def _set_mask(self, mask: Active) -> None:
-        self._densities = {n: float(a.count_nonzero()) / a.numel() for n, a in mask.items()}
         for name, weight in self._weights.items():
             active = mask[name]
-            count = int(active.count_nonzero())
+            count = count_active(active)
             self.densities[name] = count / max(active.numel(), 1)
             if not count:
                 self._collapsed(name, "has lost all its weights.")
@@ -281,6 +288,8 @@ class Sparsifier:
                 self._collapsed(name, "is normalized, and in a slice of it no weight is left: NaN.")
             self._bits[name] = all_or_none(share(active, weight), like=local(weight))
         self._owners.forget_mixed_state()
+        for still in self._still:
+            still.forget()
         self._hold(*range(len(self._counts)))
 
     def _collapsed(self, name: str, how: str) -> None:
@@ -292,19 +301,30 @@ class Sparsifier:
     def _close_gradient(self, name: str, grad: Tensor) -> None:
         close(grad, self._bits[name])
 
-    @torch.no_grad()
+    def _gradients_are_closed(self, index: int) -> bool:
+        """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
+        if self.wants_gradient(self._counts[index] + 1):
+            return False  # what was put aside is compared with what is there now
+        for name in self._owners.names(index):
+            grad: Any = self._weights[name].grad
+            seen, writes = self._seen.get(name, (None, 0))
+            if grad is not None and (seen is None or seen() is not grad or grad._version != writes):
+                self._close_gradient(name, local(grad))
+        return True
+
     def _hold(self, *indices: int) -> None:
         """Close the weights, and give the optimizer's state of them what is fresh."""
-        for name, weight in self._weights.items():
-            if self._owners.index(name) not in indices:
-                continue
+        for index in indices:
+            self._still[index].end(self._parts(index))
+
+    def _parts(self, index: int) -> list[Part]:
+        """The weights of an optimizer, and their state."""
+        parts: list[Part] = []
+        for name in self._owners.names(index):
             bits, fresh = self._bits[name], self._fresh[name]
-            close(local(weight), bits)
-            for key, value in self._owners.state(name).items():
-                if key in fresh:
-                    local(value).masked_fill_(bits == 0, fresh[key])
-                else:
-                    close(local(value), bits)
+            parts.append((self._weights[name], bits, 0.0))
+            parts += [(v, bits, fresh.get(k, 0.0)) for k, v in self._owners.state(name).items()]
+        return parts
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""

@@ -29,12 +29,19 @@ def hook_steps(around: Around, optimizers: list[Optimizer]) -> list[Any]:
     """Call ``around`` at every step of the optimizers; returns the hooks' handles."""
     handles: list[Any] = []
     for index, optimizer in enumerate(optimizers):
-        # Untraced: a compiled step must not recompile because a step count moved.
-        before = torch.compiler.disable(_before(around, index))
-        after = torch.compiler.disable(_after(around, index))
-        handles.append(optimizer.register_step_pre_hook(before))
-        handles.append(optimizer.register_step_post_hook(after))
+        handles.append(optimizer.register_step_pre_hook(_untraced(_before(around, index))))
+        handles.append(optimizer.register_step_post_hook(_untraced(_after(around, index))))
     return handles
+
+
+def _untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook, left out of a compiled step, which must not recompile as a step count moves."""
+    outside = torch.compiler.disable(hook)
+
+    def call(*args: Any) -> Any:
+        return outside(*args) if torch.compiler.is_compiling() else hook(*args)
+
+    return call
 
 
 def hook_wrappers(

@@ -32,6 +32,9 @@ class Owners:
         self.wrappers = [wrappers for _, *wrappers in nested]
         self._weights = weights
         self._index = {name: self._find(name) for name in weights}
+        self._names = [
+            [n for n in weights if self._index[n] == i] for i in range(len(self.optimizers))
+        ]
         self._other_shapes = self._observed(of_other_shapes)
 
     def _find(self, name: str) -> int:
@@ -44,6 +47,10 @@ class Owners:
 
     def index(self, name: str) -> int:
         return self._index[name]
+
+    def names(self, index: int) -> list[str]:
+        """The weights of one optimizer."""
+        return self._names[index]
 
     def of(self, name: str) -> Optimizer:
         return self.optimizers[self._index[name]]
