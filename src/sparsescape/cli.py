@@ -125,6 +125,66 @@ def study_methods(
     print(f"\n{folder / 'report.html'}")
 
 
+def study_dimensions(
+    problem: str = "digits-conv",
+    sparsity: tuple[float, ...] = (0.95, 0.98),
+    distribution: Distribution = "erk",
+    seeds: int = 3,
+    steps: int | None = None,
+    choices: tuple[str, ...] = ("random", "gradient", "path-gradient", "distance", "neighbours"),
+    search_steps: int = 60,
+    points: int = 31,
+    precision: float = 0.2,
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """How many closed weights must be opened, while travelling, to get out of a bad solution?
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: shares of the weights that are closed, each from 0 to below 1.
+        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        seeds: how many seeds, from 0 on.
+        steps: training steps instead of the problem's own.
+        choices: what is opened first: random, gradient, path-gradient, distance, neighbours.
+        search_steps: steps of each of the three curves that are trained at every count.
+        points: points in [0, 1] at which paths are evaluated, at least.
+        precision: how near bisection comes to the smallest count, as a share of it.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from .report import publish, terminal
+    from .studies import dimensions as study
+    from .studies.executor import Context
+
+    settings = study.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seeds=seeds,
+        steps=steps,
+        choices=choices,
+        search_steps=search_steps,
+        points=points,
+        precision=precision,
+    )
+    context = Context(problem, data_root, checkpoint_every)
+    cases = study.cases(settings)
+    runs = [run for case in cases for run in case.runs.values()]
+    kept = _compute(runs, store, context, workers)
+    searches = study.searches(settings, cases, kept)
+    stages = [*runs, *(search.stage for search in searches)]
+    _compute(stages, store, context, workers)
+    results = study.results(settings, cases, searches, kept)
+    folder = publish.publish(results, stages, kept)
+    terminal.print_results(results)
+    print(f"\n{folder / 'report.html'}")
+
+
 def study_escape(
     problem: str = "digits-conv",
     sparsity: float = 0.98,
@@ -421,6 +481,7 @@ def list_(
 STUDIES: dict[str, Callable[..., None]] = {
     "difficulty": study_difficulty,
     "methods": study_methods,
+    "dimensions": study_dimensions,
     "escape": study_escape,
     "landscape": study_landscape,
 }

@@ -258,8 +258,9 @@ class _Ground:
     def is_open(self, count: int) -> bool:
         """Search with so many weights open; whether there is a path.
 
-        Asked again, it begins at the best paths known by then and makes the last trial only. A path that only seemed to have no climb, as it hurried past something between two points
-        of the grid, does not end the search: the trials that are left are made.
+        Asked again, it begins at the best paths known by then and makes the last trial only. A path
+        that only seemed to have no climb, as it hurried past something between two points of the
+        grid, does not end the search: the trials that are left are made.
         """
         tried = self.attempts.setdefault(count, [])
         fresh = self.trials if not tried else self.trials[-1:]

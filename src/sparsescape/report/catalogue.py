@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import unknown
 from .difficulty import DIFFICULTY
+from .dimensions import DIMENSIONS
 from .escape import ESCAPE
 from .landscape import LANDSCAPE
 from .methods import METHODS
@@ -13,6 +14,7 @@ from .tables import Results
 STUDIES = {
     "difficulty": DIFFICULTY,
     "methods": METHODS,
+    "dimensions": DIMENSIONS,
     "escape": ESCAPE,
     "landscape": LANDSCAPE,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import diagnoses, measured, paths, pictures, pruning, runs
+from . import diagnoses, measured, openings, paths, pictures, pruning, runs
 from .job import Job, Metrics
 
 KINDS: dict[str, Callable[[Job], Metrics]] = {
@@ -23,4 +23,5 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "around": pictures.around,
     "course": pictures.course,
     "measure": measured.measure,
+    "dimensions": openings.dimensions,
 }

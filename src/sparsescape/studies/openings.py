@@ -1,0 +1,60 @@
+"""Stages that count how many closed weights must be opened between two runs."""
+
+from __future__ import annotations
+
+from ..landscape.dimensions import ExtraDimensions, default_trials, extra_dimensions
+from ..landscape.profiles import profile
+from ..points import save_point
+from .job import Job, Metrics
+
+
+def dimensions(job: Job) -> Metrics:
+    """Search for the smallest number of opened weights; the path's control points, and the mask of
+    what was opened for it, are kept."""
+    if job.diverged_inputs:
+        return {"diverged": True, "count": None, "passes": 0, "tried": []}
+    problem, settings = job.problem(), job.settings
+    start, end = job.point("start"), job.point("end")
+    objective = problem.objective(problem.make_model(0))
+    found = extra_dimensions(
+        start,
+        end,
+        job.mask(),
+        objective,
+        settings["choose"],
+        among=settings["among"],
+        reference=job.point("reference"),
+        trials=default_trials(start, end, settings["search_steps"]),
+        points=settings["points"],
+        precision=settings["precision"],
+        seed=settings["seed"],
+        checkpoint=job.checkpoint(),
+    )
+    found.opened.save(job.out / "opened.safetensors")
+    for number, point in enumerate(found.curve.control_points(), start=1):
+        save_point(point, job.out / f"control-{number}.safetensors")
+    closed = {name: int((~active).sum()) for name, active in job.mask().items()}
+    told = _told(found) | {"closed_by_layer": closed}
+    return told | {"loss": list(profile(found.curve, objective, settings["points"]).loss)}
+
+
+def _told(found: ExtraDimensions) -> Metrics:
+    return {
+        "count": found.count,
+        "fraction": found.fraction,
+        "failed": found.failed,
+        "closed": found.closed,
+        "opened_by_layer": found.layers,
+        "tolerance": found.tol,
+        "passes": found.passes,
+        "tried": [
+            {
+                "count": count,
+                "climb": seen.climb,
+                "enough": seen.climb <= found.tol,
+                "passes": sum(attempt.passes for attempt in found.attempts[count]),
+            }
+            for count, seen in found.profiles.items()
+        ],
+        "diverged": False,
+    }

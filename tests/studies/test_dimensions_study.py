@@ -1,0 +1,159 @@
+"""The study of dimensions, from the command to the page, and what its numbers say."""
+
+import json
+
+import pytest
+
+import sparsescape as ss
+from sparsescape.cli import main
+from sparsescape.report import page
+from sparsescape.report.dimensions import tables
+from sparsescape.studies import difficulty, dimensions
+from sparsescape.studies.store import Store
+
+
+def settings(**changes):
+    given = {
+        "problem": "digits-mlp",
+        "sparsity": (0.9,),
+        "distribution": "erk",
+        "seeds": 2,
+        "steps": None,
+        "choices": ("random", "gradient"),
+        "search_steps": 3,
+        "points": 5,
+        "precision": 0.5,
+    }
+    return dimensions.Settings(**{**given, **changes})
+
+
+@pytest.fixture
+def everything_is_bad(monkeypatch):
+    """So that a search is made, however well the tiny networks train."""
+    monkeypatch.setattr(dimensions, "is_bad", lambda case, store: True)
+
+
+def test_the_study_runs_and_running_it_again_does_nothing(
+    tiny_problem, tmp_path, here, everything_is_bad, capsys
+):
+    words = ["study", "dimensions", "--problem", tiny_problem, "--store", str(tmp_path)]
+    words += ["--sparsity", "0.8", "--seeds", "2", "--choices", "random", "gradient", "distance"]
+    words += ["--search-steps", "2", "--points", "4", "--precision", "0.5"]
+    assert main(words) == 0
+    (file,) = tmp_path.glob("dimensions-*/results.json")
+    first = file.read_bytes()
+    found = json.loads(first)
+    assert len(found["searches"]) == 2 * (3 + 2)
+    assert {r["layer"] for r in found["searches"]} == {None, "0.weight", "2.weight"}
+    for record in found["searches"]:
+        stage = Store(tmp_path).path(record["run"])
+        opened = ss.Mask.load(stage / "opened.safetensors")
+        assert opened.counts == record["opened_by_layer"]
+        if record["count"] is not None:
+            assert opened.count == record["count"]
+    assert (file.parent / "report.html").is_file()
+    assert "Opened weights" in capsys.readouterr().out
+    stages = sorted(tmp_path.glob("stages/*"))
+    assert main(words) == 0
+    assert sorted(tmp_path.glob("stages/*")) == stages
+    assert file.read_bytes() == first
+
+
+def test_its_runs_are_those_of_the_difficulty_study():
+    mine = settings()
+    theirs = difficulty.Settings(
+        problem="digits-mlp", sparsity=0.9, distribution="erk", seeds=2, steps=None,
+        curve_steps=1, curve_lr=0.1, points=5,
+    )  # fmt: skip
+    for case, seed in zip(dimensions.cases(mine), difficulty.plan(theirs), strict=True):
+        for arm, stage in case.runs.items():
+            assert stage.key == seed.runs[arm].key
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sparsity": (0.9, 1.0)}, "below 1"),
+        ({"sparsity": ()}, "at least"),
+        ({"seeds": 0}, "--seeds is at least 1"),
+        ({"search_steps": 0}, "--search-steps is at least 1"),
+        ({"precision": 1.0}, "--precision"),
+        ({"choices": ("gradeint",)}, "did you mean 'gradient'"),
+    ],
+)
+def test_settings_that_make_no_study_are_refused(change, message):
+    with pytest.raises(ss.InputError, match=message):
+        settings(**change)
+
+
+def search(choice, seed, count, layer=None):
+    return {
+        "sparsity": 0.9, "seed": seed, "choice": choice, "layer": layer, "count": count,
+        "fraction": None if count is None else count / 1000, "failed": 0, "closed": 1000,
+        "passes": 10, "tolerance": 0.01, "run": f"dimensions-{choice}-{seed}", "diverged": False,
+        "opened_by_layer": {"a": count or 1000, "b": 0}, "closed_by_layer": {"a": 600, "b": 400},
+        "tried": [
+            {"count": 0, "climb": 0.5, "enough": False, "passes": 5},
+            {"count": count or 1000, "climb": 0.5 * (count is None), "enough": count is not None,
+             "passes": 5},
+        ],
+    }  # fmt: skip
+
+
+def verdict(random, gradient):
+    records = [search("random", s, k) for s, k in enumerate(random)]
+    records += [search("gradient", s, k) for s, k in enumerate(gradient)]
+    found = dimensions._findings(0.9, settings(), records)
+    return [finding["verdict"] for finding in found]
+
+
+def test_verdicts_follow_their_rules():
+    assert verdict([500, 600, 550], [3, 4, 3]) == ["holds", "holds"]
+    assert verdict([5, 6, 5], [500, 400, 600]) == ["does not hold", "does not hold"]
+    assert verdict([5, 600, 5], [50, 4, 50])[0] == "undecided"
+    assert verdict([500], [3]) == ["undecided", "undecided"]
+    assert verdict([None, None, 900], [3, 4, 3])[0] == "holds"
+    assert verdict([None, None, None], [None, None, None])[0] == "does not hold"
+
+
+def synthetic():
+    records = [search(c, s, k) for c, k in (("random", None), ("gradient", 30)) for s in range(2)]
+    alone = [
+        search("gradient", s, k, layer) for layer, k in (("a", 40), ("b", None)) for s in (0, 1)
+    ]
+    start = {
+        "sparsity": 0.9, "dense": 0.0, "pruned": 0.1, "scratch": 0.9, "bad": True,
+        "climb_inside": 0.5, "passes_inside": 5, "diverged": False, "run": "train-1",
+    }  # fmt: skip
+    given = settings()
+    return {
+        "study": "dimensions",
+        "command": dimensions.command(given),
+        "settings": {
+            "problem": "p",
+            "sparsity": [0.9],
+            "seeds": 3,
+            "search_steps": 3,
+            "precision": 0.5,
+        },
+        "problem": {"name": "p"},
+        "choices": ["random", "gradient"],
+        "starts": [{**start, "seed": s, "counts": s < 2} for s in range(3)],
+        "searches": records + alone,
+        "table": [dimensions._row({"sparsity": 0.9, "choice": c}, records) for c in given.choices],
+        "layers": [dimensions._layer_row(0.9, layer, records, alone) for layer in ("a", "b")],
+        "findings": list(dimensions._findings(0.9, given, records)),
+    }
+
+
+def test_the_report_says_what_was_found_and_what_was_not(tmp_path):
+    results = synthetic()
+    assert tables.lead(results) == (
+        "2 of 3 starts count; opened weights: at 90 %, random no number in 2 of 2; "
+        "at 90 %, gradient 30 [30, 30]."
+    )
+    assert [row[-1] for row in tables.starts(results).rows] == ["yes", "yes", "no: a path inside"]
+    assert [row[-1] for row in tables.layers(results).rows] == ["40, 40", "none, none"]
+    text = page.write(results, tmp_path).read_text(encoding="utf-8")
+    assert "no number in 2 of 2" in text
+    assert (tmp_path / "figures" / "transition.png").is_file()
