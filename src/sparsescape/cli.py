@@ -27,6 +27,7 @@ def study_difficulty(
     steps: int | None = None,
     curve_steps: int = 1000,
     curve_lr: float = 0.05,
+    search: Literal["curves", "trials"] = "curves",
     points: int = 61,
     store: Path = Path("runs"),
     workers: int = 0,
@@ -43,6 +44,7 @@ def study_difficulty(
         steps: training steps instead of the problem's own.
         curve_steps: steps of the search for each curve.
         curve_lr: learning rate of that search.
+        search: trials also searches with several goals, optimizers and restarts (docs/search.md).
         points: points in [0, 1] at which paths are evaluated.
         store: folder of finished stages and studies.
         workers: worker processes; 0 for as many as there are cores.
@@ -61,6 +63,7 @@ def study_difficulty(
         steps=steps,
         curve_steps=curve_steps,
         curve_lr=curve_lr,
+        search=search,
         points=points,
     )
     planned = difficulty.plan(settings)
