@@ -106,7 +106,7 @@ def effort(results: Results) -> Figure:
     starts = _distinct(results["curves"], "start")
     figure = panels.sheet(0.25 + 1.75 * len(starts))
     grid = panels.grid(
-        figure, len(starts), 2, left=0.56, right=0.1, top=0.45, bottom=0.4, gap=(0.3, 0.75)
+        figure, len(starts), 2, left=0.66, right=0.1, top=0.45, bottom=0.4, gap=(0.3, 0.75)
     )
     for start, row in zip(starts, grid, strict=True):
         found = [walk for walk in results["curves"] if walk["start"] == start]
