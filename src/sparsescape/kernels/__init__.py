@@ -1,0 +1,1 @@
+"""Truly sparse Linear and Conv2d: time and memory that follow the weights that are left."""
