@@ -1,5 +1,10 @@
 from . import distributions, init, schedules, scores
 from .errors import InputError
+from .kernels import export
+from .kernels.checkpoint import load_sparse, save_sparse
+from .kernels.convert import to_dense, to_sparse
+from .kernels.measure import layer_times
+from .kernels.modules import SparseConv2d, SparseLinear
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
 from .landscape.paths import FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
@@ -55,6 +60,8 @@ __all__ = [
     "RigL",
     "RigLITOP",
     "SRigL",
+    "SparseConv2d",
+    "SparseLinear",
     "Sparsifier",
     "Static",
     "SynFlow",
@@ -62,13 +69,19 @@ __all__ = [
     "Trial",
     "View",
     "distributions",
+    "export",
     "find_path",
     "fit_curve",
     "init",
+    "layer_times",
+    "load_sparse",
     "profile",
+    "save_sparse",
     "schedules",
     "scores",
     "structures",
+    "to_dense",
+    "to_sparse",
 ]
 
 __version__: str

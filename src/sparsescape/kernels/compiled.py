@@ -156,7 +156,7 @@ def _parts(indptr: Tensor, positions: int) -> npt.NDArray[np.int64]:
     """The rows that each thread takes, so that each has as many nonzeros."""
     pointers = indptr.numpy()
     rows, count = len(pointers) - 1, int(pointers[-1])
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    threads = min(torch.get_num_threads(), numba.get_num_threads())
     threads = min(threads, 1 + count * positions // _WORTH_A_THREAD)
     if threads == 1:
         return np.array([0, rows])

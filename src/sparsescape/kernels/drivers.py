@@ -48,7 +48,9 @@ def _linear_both(parts, pointers, places, order, values, scale, source, mine, ta
 
 
 @njit(**OPTIONS)
-def _inside(first, pointers, codes, shifts, taps, plane, group_rows, group_channels, kept, places, at):
+def _inside(
+    first, pointers, codes, shifts, taps, plane, group_rows, group_channels, kept, places, at
+):
     """Of every row, the nonzeros whose tap is inside the image: where, and which they are."""
     count = 0
     kept[0] = 0
@@ -159,7 +161,7 @@ def _conv_both(
 
 
 class Compiled:
-    """A driver for one thread and one for several: starting threads costs more than small layers."""
+    """A driver for one thread and one for several: starting threads takes its time."""
 
     def __init__(self, driver: Any):
         self.single, self.several = njit(**OPTIONS)(driver), njit(**PARALLEL)(driver)

@@ -29,7 +29,7 @@ class Stretch(NamedTuple):
     """Positions ``start``, ``start + step``, … that have the same taps inside the other side."""
 
     start: int
-    count: int
+    length: int
     step: int
     source_step: int
     sources: tuple[int | None, ...]  # of the first position: where each tap falls, None: outside
@@ -89,9 +89,7 @@ class Regions(NamedTuple):
 @lru_cache(maxsize=256)
 def forward_regions(height: Axis, width: Axis) -> Regions:
     """Regions of the output."""
-    return _regions(
-        forward_stretches(height), forward_stretches(width), width.output, width.input
-    )
+    return _regions(forward_stretches(height), forward_stretches(width), width.output, width.input)
 
 
 @lru_cache(maxsize=256)
@@ -108,10 +106,10 @@ def _regions(
     table, shifts = [], []
     for h, w in itertools.product(rows, columns):
         first = h.start * target_width + w.start
-        down = (h.count, h.step * target_width, h.source_step * source_width)
+        down = (h.length, h.step * target_width, h.source_step * source_width)
         # Neighbours that are neighbours in the source as well are one run.
         neighbours = w.step == w.source_step == 1
-        across = (1, 0, 0, w.count) if neighbours else (w.count, w.step, w.source_step, 1)
+        across = (1, 0, 0, w.length) if neighbours else (w.length, w.step, w.source_step, 1)
         table.append((first, *down, *across))
         shifts.append(
             [

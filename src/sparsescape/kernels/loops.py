@@ -12,8 +12,8 @@ alike. A layer is three operations, each over rows of a CSR structure (``pointer
 None of them scatters: rows are independent, so threads share them out, and the sum of a row is
 taken in the same order however many threads there are.
 
-What bounds them: one load from the second-level cache per multiply-add of a vector. So the first holds
-64 numbers of a row in registers while it runs over the row's nonzeros, and the others combine
+What bounds them: one load from the second-level cache per multiply-add of a vector. So the first
+holds 64 numbers of a row in registers while it runs over the row's nonzeros, and the others combine
 four nonzeros per pass over a chunk of the row. A chunk of a long row is long enough that the
 machine sees a stream coming (planes of 2ⁿ numbers share cache sets, so that little of them stays),
 that of a short row short enough that the chunks of all rows stay in the second-level cache.
@@ -35,8 +35,6 @@ OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
 }
 LANES = 8
-
-
 
 
 @njit(**OPTIONS)

@@ -97,12 +97,14 @@ class Pattern:
         inputs = self.input_channels().to(torch.int32).cpu().numpy()
         size = (self.shape[0], self.channels)
         by_input = csr_matrix((order, inputs, self.indptr.cpu().numpy()), shape=size).tocsc()
-        indptr, rows, order = map(torch.from_numpy, (by_input.indptr, by_input.indices, by_input.data))
+        rows, positions = torch.from_numpy(by_input.indices), torch.from_numpy(by_input.data)
         if self.taps > 1:
-            rows = rows.long() * self.taps + self.indices.cpu()[order.long()] % self.taps
+            rows = rows.long() * self.taps + self.indices.cpu()[positions.long()] % self.taps
         device = self.indices.device
-        indices = narrow(rows, self.shape[0] * self.taps - 1)
-        return Transposed(indptr.to(device), indices.to(device), order.to(device))
+        indices = narrow(rows, self.shape[0] * self.taps - 1).to(device)
+        return Transposed(
+            torch.from_numpy(by_input.indptr).to(device), indices, positions.to(device)
+        )
 
 
 @dataclass(frozen=True, eq=False)
