@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ _MARGIN = 0.97  # sparse must be this much faster: less is noise
 
 @dataclass(frozen=True)
 class LayerTime:
-    """One layer's median seconds, dense and sparse; in training mode with the backward pass."""
+    """One layer's least seconds, dense and sparse; in training mode with the backward pass."""
 
     name: str
     input: tuple[int, ...]
@@ -100,7 +99,8 @@ def _times(
     for module, x in _inputs(model, example_inputs, found).items():
         pattern = found[module]
         dense, sparse = copy.deepcopy(module), _converted(module, {module: pattern})
-        dense.train(model.training), sparse.train(model.training)
+        dense.train(model.training)
+        sparse.train(model.training)
         with torch.random.fork_rng(devices=()):
             times = _compared(
                 lambda d=dense, x=x: _run(d, (x,), {}),  # type: ignore[misc]
@@ -173,8 +173,9 @@ def _tensors(outputs: Any) -> Iterable[Tensor]:
 
 
 def _compared(first: Callable[[], None], second: Callable[[], None]) -> tuple[float, float]:
-    """Median seconds of both, in turn."""
-    first(), second()  # what is compiled is compiled now
+    """The least seconds of both, run in turn: whatever else the machine does only adds to them."""
+    first()
+    second()  # what is compiled is compiled now
     start = time.perf_counter()
     first()
     repetitions = max(1, min(100, int(_AT_LEAST / max(time.perf_counter() - start, 1e-6))))
@@ -184,4 +185,4 @@ def _compared(first: Callable[[], None], second: Callable[[], None]) -> tuple[fl
             start = time.perf_counter()
             run()
             side.append(time.perf_counter() - start)
-    return statistics.median(taken[0]), statistics.median(taken[1])
+    return min(taken[0]), min(taken[1])
