@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from test_convert import X, make_model
 from torch import nn
 
 import sparsescape as ss
-from test_convert import X, make_model
 
 
 def make_sparse() -> nn.Module:

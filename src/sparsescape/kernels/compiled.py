@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numba
 import numpy as np
@@ -30,8 +32,8 @@ class CompiledLinear:
         batch, rows = x.shape[0], self.pattern.shape[0]
         out = x.new_empty(rows, batch)
         drivers.linear_sums(
-            _parts(self.pattern.indptr, batch), _array(self.pattern.indptr),
-            _array(self.pattern.indices), _array(values), _bias(bias, rows, x), batch,
+            _parts(self.pattern.arrays[0], batch), *self.pattern.arrays, _array(values),
+            _bias(bias, rows, x), batch,
             _array(x.t()), _array(out),
         )  # fmt: skip
         return out.t()
@@ -41,7 +43,7 @@ class CompiledLinear:
         order, batch = self.pattern.transposed, g.shape[0]
         out = g.new_empty(self.pattern.channels, batch)
         drivers.linear_sums(
-            _parts(order.indptr, batch), _array(order.indptr), _array(order.indices),
+            _parts(order.arrays[0], batch), *order.arrays[:2],
             _array(values[order.order]), _bias(None, self.pattern.channels, g), batch,
             _array(g.t()), _array(out),
         )  # fmt: skip
@@ -51,8 +53,8 @@ class CompiledLinear:
         """⟨g[row], x[column]⟩ of every held position."""
         batch, gradient = x.shape[0], x.new_zeros(self.pattern.count)
         drivers.linear_products(
-            _parts(self.pattern.indptr, batch), _array(self.pattern.indptr),
-            _array(self.pattern.indices), batch, _array(x.t()), _array(g.t()), _array(gradient),
+            _parts(self.pattern.arrays[0], batch), *self.pattern.arrays, batch, _array(x.t()),
+            _array(g.t()), _array(gradient),
         )  # fmt: skip
         return gradient
 
@@ -61,8 +63,8 @@ class CompiledLinear:
         order, batch = self.pattern.transposed, x.shape[0]
         out, gradient = torch.empty_like(x.t()), x.new_zeros(self.pattern.count)
         drivers.linear_both(
-            _parts(order.indptr, batch), _array(order.indptr), _array(order.indices),
-            _array(order.order), _array(values), batch, _array(g.t()), _array(x.t()), _array(out),
+            _parts(order.arrays[0], batch), *order.arrays, _array(values), batch, _array(g.t()),
+            _array(x.t()), _array(out),
             _array(gradient),
         )  # fmt: skip
         return out.t(), gradient
@@ -82,8 +84,8 @@ class CompiledConv:
         out = x.new_empty(rows, self.height.output, self.width.output, batch)
         regions = forward_regions(self.height, self.width)
         drivers.conv_sums(
-            _parts(self.pattern.indptr, self._outputs * batch), _array(self.pattern.indptr),
-            _array(self.pattern.indices), _array(values), _bias(bias, rows, x),
+            _parts(self.pattern.arrays[0], self._outputs * batch), *self.pattern.arrays,
+            _array(values), _bias(bias, rows, x),
             *regions, (self._inputs, self._outputs), self._groups, batch,
             _array(_outermost(x)), _array(out),
         )  # fmt: skip
@@ -95,8 +97,8 @@ class CompiledConv:
         out = g.new_empty(rows, self.height.input, self.width.input, batch)
         regions = backward_regions(self.height, self.width)
         drivers.conv_sums(
-            _parts(order.indptr, self._outputs * batch), _array(order.indptr),
-            _array(order.indices), _array(values[order.order]), _bias(None, rows, g),
+            _parts(order.arrays[0], self._outputs * batch), *order.arrays[:2],
+            _array(values[order.order]), _bias(None, rows, g),
             *regions, (self._outputs, self._inputs), _NO_GROUPS, batch,
             _array(_outermost(g)), _array(out),
         )  # fmt: skip
@@ -107,8 +109,8 @@ class CompiledConv:
         batch, gradient = x.shape[0], x.new_zeros(self.pattern.count)
         regions = forward_regions(self.height, self.width)
         drivers.conv_products(
-            _parts(self.pattern.indptr, self._outputs * batch), _array(self.pattern.indptr),
-            _array(self.pattern.indices), *regions, (self._inputs, self._outputs), self._groups,
+            _parts(self.pattern.arrays[0], self._outputs * batch), *self.pattern.arrays, *regions,
+            (self._inputs, self._outputs), self._groups,
             batch, _array(_outermost(x)), _array(_outermost(g)), _array(gradient),
         )  # fmt: skip
         return gradient
@@ -120,8 +122,7 @@ class CompiledConv:
         out = torch.empty_like(own)
         regions = backward_regions(self.height, self.width)
         drivers.conv_both(
-            _parts(order.indptr, self._outputs * batch), _array(order.indptr),
-            _array(order.indices), _array(order.order), _array(values),
+            _parts(order.arrays[0], self._outputs * batch), *order.arrays, _array(values),
             *regions, (self._outputs, self._inputs), _NO_GROUPS, batch,
             _array(_outermost(g)), _array(own), _array(out), _array(gradient),
         )  # fmt: skip
@@ -140,7 +141,7 @@ class CompiledConv:
         return self.pattern.shape[0] // self.pattern.groups, self.pattern.shape[1]
 
 
-def _array(tensor: Tensor) -> npt.NDArray[np.generic]:
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
     return tensor.detach().reshape(-1).numpy()
 
 
@@ -148,18 +149,26 @@ def _outermost(x: Tensor) -> Tensor:
     return x.movedim(0, 3)
 
 
-def _bias(bias: Tensor | None, rows: int, like: Tensor) -> npt.NDArray[np.generic]:
+def _bias(bias: Tensor | None, rows: int, like: Tensor) -> npt.NDArray[Any]:
     return _array(like.new_zeros(rows) if bias is None else bias)
 
 
-def _parts(indptr: Tensor, positions: int) -> npt.NDArray[np.int64]:
+def _parts(pointers: npt.NDArray[Any], positions: int) -> npt.NDArray[np.int64]:
     """The rows that each thread takes, so that each has as many nonzeros."""
-    pointers = indptr.numpy()
     rows, count = len(pointers) - 1, int(pointers[-1])
-    threads = min(torch.get_num_threads(), numba.get_num_threads())
-    threads = min(threads, 1 + count * positions // _WORTH_A_THREAD)
+    threads = min(torch.get_num_threads(), 1 + count * positions // _WORTH_A_THREAD)
     if threads == 1:
         return np.array([0, rows])
+    threads = min(threads, _most_threads())
     numba.set_num_threads(threads)
     shares = np.arange(1, threads) * count / threads
     return np.array([0, *np.searchsorted(pointers, shares), rows])
+
+
+@lru_cache(maxsize=1)
+def _most_threads() -> int:
+    """How many threads numba has. Asked first, it starts them, and may set torch's number to it."""
+    before = torch.get_num_threads()
+    found = int(numba.get_num_threads())
+    torch.set_num_threads(before)
+    return found

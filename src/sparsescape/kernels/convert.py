@@ -165,23 +165,22 @@ def _held(weight: Tensor, flat: Tensor | None) -> Tensor:
 
 
 def _refuse(model: nn.Module, found: dict[nn.Module, Pattern]) -> None:
-    """Say no, before anything is changed, where a weight is held by more than its layer."""
-    chosen = {id(m.weight): (m, pattern) for m, pattern in found.items()}
-    named: dict[int, str] = {}
+    """Say no, before anything is changed, where a weight is not the layer's alone."""
+    holders: dict[int, list[tuple[str, nn.Module]]] = {}
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(prefix, recurse=False):
-            if id(parameter) not in chosen:
-                continue
-            first = named.setdefault(id(parameter), plain_name(name))
-            if getattr(parameter, "_post_accumulate_grad_hooks", None) or parameter._backward_hooks:
+            holders.setdefault(id(parameter), []).append((plain_name(name), module))
+    for layer, pattern in found.items():
+        weight: Any = layer.weight
+        names = holders[id(weight)]
+        own = next(name for name, module in names if module is layer)
+        if weight._post_accumulate_grad_hooks or weight._backward_hooks:
+            raise InputError(f"The weight {own!r} has gradient hooks; detach its sparsifier first.")
+        for name, module in names:
+            if found.get(module) is not pattern:
                 raise InputError(
-                    f"The weight {first!r} has gradient hooks; detach its sparsifier first."
-                )
-            pattern = chosen[id(parameter)][1]
-            if module not in found or found[module] is not pattern:
-                raise InputError(
-                    f"The weights {first!r} and {plain_name(name)!r} are tied, and cannot both be "
-                    f"sparse; leave them dense: dense=[{first!r}]."
+                    f"The weights {own!r} and {name!r} are tied, and cannot both be sparse; "
+                    f"leave them dense: dense=[{own!r}]."
                 )
 
 

@@ -8,6 +8,7 @@ so that the loops need no test, and nothing is padded or unfolded.
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,9 @@ class Compiled:
     """A driver for one thread and one for several: starting threads takes its time."""
 
     def __init__(self, driver: Any):
-        self.single, self.several = njit(**OPTIONS)(driver), njit(**PARALLEL)(driver)
+        # Numba's cache tells functions apart by their names, not by their options.
+        twin = FunctionType(driver.__code__, driver.__globals__, f"{driver.__name__}_by_threads")
+        self.single, self.several = njit(**OPTIONS)(driver), njit(**PARALLEL)(twin)
 
     def __call__(self, parts: Any, *arguments: Any) -> None:
         (self.single if len(parts) == 2 else self.several)(parts, *arguments)

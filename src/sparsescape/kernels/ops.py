@@ -9,7 +9,6 @@ as one likes (Hessian-vector products), by the same kernels.
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -66,19 +65,23 @@ def _apply(layer: Operations, values: Tensor, bias: Tensor | None, x: Tensor) ->
 
 
 def _compiles(values: Tensor) -> bool:
-    return values.device.type == "cpu" and _numba_is_there()
+    return values.device.type == "cpu" and numba_is_there()
 
 
-@lru_cache(maxsize=1)
-def _numba_is_there() -> bool:
-    if find_spec("numba") is not None:
-        return True
-    warnings.warn(
-        "numba is not installed: sparse layers run on torch.sparse, which is slower "
-        "(pip install numba).",
-        stacklevel=2,
-    )
-    return False
+def numba_is_there() -> bool:
+    """Whether numba is installed; says so once where it is not."""
+    if not _numba:
+        _numba.append(find_spec("numba") is not None)
+        if not _numba[0]:
+            warnings.warn(
+                "numba is not installed: sparse layers run on torch.sparse, which is slower "
+                "(pip install numba).",
+                stacklevel=2,
+            )
+    return _numba[0]
+
+
+_numba: list[bool] = []  # empty until somebody has asked
 
 
 class _Sums(Function):

@@ -6,12 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+
+Arrays: TypeAlias = tuple[npt.NDArray[Any], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,11 @@ class Pattern:
         """Input channels, of all groups."""
         return self.shape[1] * self.groups
 
+    @cached_property
+    def arrays(self) -> Arrays:
+        """``indptr`` and ``indices`` as numpy sees them, on the CPU."""
+        return self.indptr.numpy(), self.indices.numpy()
+
     def rows(self) -> Tensor:
         """The output unit of each position (int64)."""
         counts = self.indptr.diff().long()
@@ -117,6 +126,11 @@ class Transposed:
     indptr: Tensor
     indices: Tensor
     order: Tensor
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """``indptr``, ``indices`` and ``order`` as numpy sees them, on the CPU."""
+        return self.indptr.numpy(), self.indices.numpy(), self.order.numpy()
 
 
 def narrow(indices: Tensor, largest: int) -> Tensor:
