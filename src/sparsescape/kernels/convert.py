@@ -56,6 +56,7 @@ def to_sparse(
         InputError: a weight is tied to one of a module that cannot be sparse, or has gradient hooks
             (a sparsifier is attached to it), or the mask does not fit.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
     >>> Mask({"0.weight": torch.rand(50, 100) < 0.1}).apply_(model)
     >>> x = torch.randn(7, 100)

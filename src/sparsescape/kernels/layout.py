@@ -17,6 +17,7 @@ from torch import Tensor, nn
 def batch_innermost(x: Tensor) -> Tensor:
     """The same tensor with its batch (the first dimension) innermost in memory.
 
+    >>> import torch
     >>> batch_innermost(torch.zeros(5, 3, 2)).stride()
     (1, 10, 5)
     """
