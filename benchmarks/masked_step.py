@@ -2,22 +2,27 @@
 
 Wanted: at most 1.05 on a 784-300-100-10 perceptron with batch 100, at most 1.02 on ResNet-18 at
 32×32 with batch 100; a mask update at most one training step. Extra memory is one integer
-mask of the weight's width per sparse weight (a bitwise and is ten times as fast as a masked fill).
+mask of the weight's width per sparse weight (a bitwise and is ten times as fast as a masked fill),
+which is printed.
 
     python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 200]
 
 Each round takes one step of every contender, in random order; the ratio is that of the
-medians, in one process with as many threads as torch has. Beside it, in the same run:
-``torch.nn.utils.prune`` and, where it is installed, ``sparsimony``.
+medians, in one process with as many threads as torch has. Where every step updates the mask, the
+last column is what an update adds to a masked step, in dense steps. Beside it, in the same run:
+``torch.nn.utils.prune`` and ``sparsimony``, if that is installed (``pip install sparsimony``; it
+asks for numpy 1).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import random
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -97,16 +102,43 @@ def with_torch_prune(model: nn.Module, optimizer: torch.optim.Optimizer) -> None
             prune.random_unstructured(module, "weight", SPARSITY)
 
 
-def contenders() -> dict[str, object]:
-    return {
+def with_sparsimony(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """``sparsimony``: the mask is a parametrization of the weight."""
+    from sparsimony.distributions.base import UniformDistribution
+    from sparsimony.dst.set import SET
+    from sparsimony.schedulers.base import ConstantScheduler
+
+    never = ConstantScheduler(pruning_ratio=0.3, t_end=NEVER, delta_t=NEVER)
+    sparsifier = SET(never, UniformDistribution(), optimizer, SPARSITY, init_method=None)
+    layers = (nn.Linear, nn.Conv2d)
+    names = [n for n, m in model.named_modules() if isinstance(m, layers)]
+    sparsifier.prepare(model, [{"tensor_fqn": f"{name}.weight"} for name in names])
+    optimizer.register_step_post_hook(lambda *_: sparsifier.step())
+
+
+EVERY_STEP = "sparsescape {}, every step an update"
+STATIC = "sparsescape static"
+
+
+def contenders() -> dict[str, Callable[[nn.Module, torch.optim.Optimizer], object]]:
+    """Name → what is done to a model and its optimizer before training."""
+    gradual = {"begin": 1, "end": NEVER, "every": 1, "initial_sparsity": SPARSITY}
+    found = {
         "dense": lambda m, o: None,
-        "sparsescape static": lambda m, o: ss.Static(sparsity=SPARSITY).attach(m, o),
+        STATIC: lambda m, o: ss.Static(sparsity=SPARSITY).attach(m, o),
         "sparsescape rigl": lambda m, o: ss.RigL(SPARSITY, update_every=NEVER).attach(m, o),
-        "sparsescape rigl, every step an update": lambda m, o: ss.RigL(
-            SPARSITY, update_every=1
-        ).attach(m, o),
+        EVERY_STEP.format("rigl"): lambda m, o: ss.RigL(SPARSITY, update_every=1).attach(m, o),
+        EVERY_STEP.format("set"): lambda m, o: ss.SET(SPARSITY, update_every=1).attach(m, o),
+        EVERY_STEP.format("gradual"): lambda m, o: ss.GradualMagnitude(SPARSITY, **gradual).attach(
+            m, o
+        ),
         "torch.nn.utils.prune": with_torch_prune,
     }
+    if importlib.util.find_spec("sparsimony"):
+        found["sparsimony set"] = with_sparsimony
+    else:
+        print("  sparsimony is left out: it is not installed (pip install sparsimony).")
+    return found
 
 
 OPTIMIZERS = {
@@ -124,10 +156,22 @@ def compare(problem, make_optimizer, rounds: int) -> None:
     for _ in range(rounds):
         for run in chance.sample(list(runs.values()), len(runs)):
             run.step()
-    dense = statistics.median(runs["dense"].times[rounds // 10 :])
-    for name, run in runs.items():
-        median = statistics.median(run.times[rounds // 10 :])
-        print(f"  {name:42} {1e3 * median:9.3f} ms   {median / dense:6.3f}")
+    medians = {n: statistics.median(run.times[rounds // 10 :]) for n, run in runs.items()}
+    dense = medians["dense"]
+    for name, median in medians.items():
+        more = (median - medians[STATIC]) / dense
+        update = f"   +{more:.3f}" if name.endswith("an update") else ""
+        print(f"  {name:42} {1e3 * median:9.3f} ms   {median / dense:6.3f}{update}")
+
+
+def print_memory(problem) -> None:
+    """What a static mask keeps beside the model and the optimizer."""
+    model, _, _ = problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    sparsifier = ss.Static(sparsity=SPARSITY).attach(model, optimizer)
+    held = sum(bits.nbytes for bits in sparsifier._bits.values())
+    sparse = sum(w.numel() for w in sparsifier.weights.values())
+    print(f"  the mask takes {held / sparse:.1f} bytes per sparse weight")
 
 
 def main() -> None:
@@ -140,6 +184,7 @@ def main() -> None:
     options = parser.parse_args()
     rounds = options.rounds or {"perceptron": 400, "resnet18": 10}[options.problem]
     problem = {"perceptron": perceptron, "resnet18": resnet18}[options.problem]
+    print_memory(problem)
     for name in options.optimizer or OPTIMIZERS:
         print(f"{options.problem}, {name}, {torch.get_num_threads()} threads, {rounds} rounds")
         compare(problem, OPTIMIZERS[name], rounds)

@@ -428,3 +428,32 @@ def test_a_point_outside_the_subspace_is_told_from_one_inside():
     mask.check_contains({"w": torch.tensor([[5.0, -0.0, 0.0]])})
     with pytest.raises(InputError, match="The end is outside the subspace: 2 weights of 'w'"):
         mask.check_contains({"w": torch.tensor([[5.0, torch.nan, 1e-30]])}, "The end")
+
+
+@pytest.mark.parametrize(
+    "kind", ["normal", "mostly 0", "rounded", "infinite", "all equal", "sorted"]
+)
+@pytest.mark.parametrize("size", [50, 20_000])
+def test_top_is_the_head_of_a_stable_sort_also_among_some(kind, size):
+    chance = torch.Generator().manual_seed(size)
+    scores = torch.randn(size, generator=chance)
+    some = torch.rand(size, generator=chance) < 0.3
+    if kind == "mostly 0":
+        scores *= torch.rand(size, generator=chance) < 0.1
+    elif kind == "rounded":
+        scores = (3 * scores).round()
+    elif kind == "infinite":
+        scores[::7], scores[::5] = torch.inf, -torch.inf
+    elif kind == "all equal":
+        scores.zero_()
+    elif kind == "sorted":
+        scores = scores.sort().values
+    order = scores.argsort(descending=True, stable=True)
+    for among in (torch.ones(size, dtype=torch.bool), some, torch.zeros(size, dtype=torch.bool)):
+        allowed = order[among[order]]
+        for count in (0, 1, size // 100, size // 10, size // 4, size // 2, size - 1, size):
+            expected = torch.zeros(size, dtype=torch.bool)
+            expected[allowed[:count]] = True
+            assert torch.equal(top(scores, count, among), expected), count
+            if among.all():
+                assert torch.equal(top(scores, count), expected), count

@@ -46,8 +46,26 @@ def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {plain_name(name): p for name, p in model.named_parameters()}
 
 
+def norms(parameters: Mapping[str, Tensor]) -> dict[str, str]:
+    """Weight-normalized weight → the parameter that is its norm, which torch shapes like a weight.
+
+    >>> norms(named_parameters(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))))
+    {'parametrizations.weight.original1': 'parametrizations.weight.original0'}
+    """
+    found = {}
+    for name, norm in parameters.items():
+        for ending, other in ((".original0", ".original1"), ("_g", "_v")):
+            weight = name.removesuffix(ending) + other
+            if name.endswith(ending) and weight in parameters:
+                shape = parameters[weight].shape
+                alike = norm.ndim == len(shape) and norm.shape != shape
+                if alike and all(n in (1, w) for n, w in zip(norm.shape, shape, strict=True)):
+                    found[weight] = name
+    return found
+
+
 def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tensor]:
-    """What can be sparse: every parameter of two dimensions or more.
+    """What can be sparse: every parameter of two dimensions or more, but no :func:`norms`.
 
     Args:
         model: a model or a point.
@@ -62,7 +80,8 @@ def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tens
     ['0.weight']
     """
     parameters = model if isinstance(model, Mapping) else named_parameters(model)
-    weights = {name: p for name, p in parameters.items() if p.ndim >= 2}
+    left_out = set(norms(parameters).values())
+    weights = {n: p for n, p in parameters.items() if p.ndim >= 2 and n not in left_out}
     kept_dense = matching(weights, dense)
     weights = {name: p for name, p in weights.items() if name not in kept_dense}
     if not weights:

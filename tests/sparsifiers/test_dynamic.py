@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import sparsescape as ss
+from sparsescape.sparsifiers import dynamic
 
 WEIGHT = [[4.0, -3, 0, 0], [0, 1, 0, -2], [0, 0, 8, 0], [7, 0, 0, -5]]
 GRADIENT = [[1.0, 1, 9, -7], [0, 6, 2, 1], [1, -8, 1, 3], [1, 0, 4, 1]]
@@ -164,3 +165,9 @@ def test_itop_counts_what_was_explored():
     sparsifier = ss.SETITOP(0.5, update_every=1, drop_fraction=0.45)
     after_one_update(sparsifier)
     assert sparsifier.explored == (7 + 3) / 16
+
+
+def test_ascending_is_a_stable_sort():
+    sizes = torch.rand(3000, generator=torch.Generator().manual_seed(0)).pow(9)
+    sizes[::3], sizes[::100], sizes[7] = sizes[::3].round(decimals=1), 0.0, torch.inf
+    assert torch.equal(dynamic.ascending(sizes), sizes.argsort(stable=True))

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 import sparsescape as ss
 
@@ -104,6 +105,25 @@ def test_muon_is_held():
             )
 
 
+@pytest.mark.parametrize("method", [ss.SET, ss.MEST])
+def test_what_grows_is_0_and_fresh_though_the_optimizer_moved_it_in_that_step(method):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8, bias=False), nn.Linear(8, 4, bias=False))
+    optimizer = torch.optim.Muon(model.parameters(), lr=0.1)
+    sparsifier = method(0.5, update_every=3, drop_fraction=0.5).attach(model, optimizer)
+    for _ in range(3):
+        before = sparsifier.mask
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+    grown = {name: active & ~before[name] for name, active in sparsifier.mask.items()}
+    assert sum(int(new.sum()) for new in grown.values()) > 0
+    for name, new in grown.items():
+        weight = model.get_parameter(name)
+        assert not weight[new].any()
+        assert not optimizer.state[weight]["momentum_buffer"][new].any()
+
+
 def test_two_optimizers_share_a_model():
     def run(split):
         model = make_model()
@@ -194,7 +214,7 @@ def test_names_are_plain_under_compile():
 
 def test_a_compiled_step_is_not_compiled_again_as_steps_are_counted():
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounter()
+    counter = CompileCounter()
     model = make_model()
     optimizer = sgd(model)
     sparsifier = ss.SET(0.5, update_every=3).attach(model, optimizer)
@@ -417,3 +437,125 @@ def test_a_small_gpt_with_groups_autocast_clipping_and_accumulation():
     assert sparsifier.mask != start
     assert sparsifier.mask.counts == start.counts
     assert "head.weight" not in sparsifier.mask
+
+
+def in_the_backward_pass(model, attach, first):
+    """An optimizer for each parameter, which steps as soon as its gradient is there."""
+    optimizers = {p: torch.optim.SGD([p], lr=0.1, momentum=0.9) for p in model.parameters()}
+
+    def step(parameter):
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    if first:
+        attach(model, *optimizers.values())
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    if not first:
+        attach(model, *optimizers.values())
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_optimizers_that_step_during_the_backward_pass(first):
+    def run(loop):
+        model, sparsifier = make_model(), ss.SET(0.5, update_every=2)
+        loop(model, sparsifier)
+        return model, sparsifier
+
+    def inside(model, sparsifier):
+        in_the_backward_pass(model, sparsifier.attach, first)
+        for _ in range(5):
+            loss_of(model).backward()
+            sparsifier.mask.check_contains(model)
+
+    def after(model, sparsifier):
+        optimizer = sgd(model)
+        sparsifier.attach(model, optimizer)
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss_of(model).backward()
+            optimizer.step()
+
+    (one, one_sparsifier), (two, two_sparsifier) = run(inside), run(after)
+    assert one_sparsifier.step == two_sparsifier.step == 5
+    assert one_sparsifier.mask == two_sparsifier.mask
+    for p, q in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_gradients_that_are_gone_before_they_are_asked_for_are_no_zeros(first):
+    model = make_model()
+    in_the_backward_pass(model, rigl().attach, first)
+
+    def two_passes():
+        for _ in range(2):
+            loss_of(model).backward()
+
+    with pytest.raises(ss.InputError, match="during the backward pass"):
+        two_passes()
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("method", [rigl, lambda: ss.SNFS(0.5, update_every=2)])
+def test_checkpointed_activations_change_nothing(method, reentrant):
+    def run(block):
+        torch.manual_seed(0)
+        model = nn.ModuleList([nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 4)])
+        optimizer = sgd(model)
+        sparsifier = method().attach(model, optimizer)
+        for _ in range(5):
+            optimizer.zero_grad()
+            hidden = model[0](X).relu()
+            for _ in range(2):  # the same weights in two blocks
+                hidden = block(lambda h: model[1](h).relu(), hidden)
+            model[2](hidden).square().mean().backward()
+            optimizer.step()
+        return sparsifier.mask
+
+    def checkpointed(part, hidden):
+        return torch.utils.checkpoint.checkpoint(part, hidden, use_reentrant=reentrant)
+
+    assert run(checkpointed) == run(lambda part, hidden: part(hidden))
+
+
+def test_a_training_step_that_is_compiled_as_a_whole_is_compiled_once():
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    model, expected = make_model(), make_model()
+    optimizer, expected_optimizer = sgd(model), sgd(expected)
+    sparsifier = rigl().attach(model, optimizer)
+    expected_sparsifier = rigl().attach(expected, expected_optimizer)
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+
+    compiled, frames = torch.compile(step, backend=counter), []
+    for _ in range(9):
+        compiled(model, optimizer)
+        step(expected, expected_optimizer)
+        frames.append(counter.frame_count)
+        sparsifier.mask.check_contains(model)
+    assert sparsifier.step == 9
+    assert sparsifier.mask == expected_sparsifier.mask
+    assert frames[4:] == [frames[4]] * 5
+    torch._dynamo.reset()
+
+
+def test_parameters_that_join_later_are_free():
+    model = make_model()
+    optimizer = sgd(model)
+    sparsifier = rigl().attach(model, optimizer)
+    late = nn.Parameter(torch.ones(3, 3))
+    for step in range(4):
+        if step == 2:
+            optimizer.add_param_group({"params": [late], "lr": 0.01})
+        optimizer.zero_grad()
+        (loss_of(model) + late.square().sum()).backward()
+        optimizer.step()
+        sparsifier.mask.check_contains(model)
+    assert sparsifier.step == 4
+    assert (late < 1).all()
+    assert late.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -12,20 +13,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..masks import Mask
-from ..points import named_parameters, named_weights
+from ..masks import Mask, count_active
+from ..points import named_parameters, named_weights, norms
 from .bits import all_or_none, close
 from .gradients import DenseGradients
-from .hooks import hook_gradient, hook_steps, skipped
-from .owners import Owners, parameters, unwrapped
+from .hooks import check_gradients, hook_gradient, hook_steps, hook_wrappers, skipped
+from .owners import Owners
 from .shards import copied, local, put_together, share, whole
+from .stillness import Part, Stillness
+from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
 Active = Mapping[str, Tensor]
 
 
 class LayerCollapse(UserWarning):
-    """A layer lost all its weights; the message names it."""
+    """A layer lost all its weights, or those of a slice that it divides by the norm of.
+
+    The message names it.
+    """
 
 
 @dataclass(eq=False, kw_only=True)
@@ -112,10 +118,15 @@ class Sparsifier:
         named = named_parameters(model)
         first.check({n: torch.empty(p.shape, device="meta") for n, p in named.items()})
         self._weights = {name: named[name] for name in first}
-        self._owners = Owners(self._weights, [unwrapped(o) for o in optimizers])
+        check_gradients(model, self._weights)
+        self._norms = {w: named[n].shape for w, n in norms(named).items()}
+        self._owners = Owners(self._weights, optimizers)
         self._fresh = self._owners.fresh()
+        self._withheld = [Withheld(optimizer) for optimizer in self._owners.optimizers]
         self.step, self._counts = 0, [0] * len(optimizers)
         self.densities.clear()
+        self._still = [Stillness() for _ in optimizers]
+        self._seen: dict[str, tuple[Any, int]] = {}
         closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
         self._set_mask(first)
         self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
@@ -123,6 +134,7 @@ class Sparsifier:
         for name, weight in self._weights.items():
             self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
         self._handles += hook_steps(self, self._owners.optimizers)
+        self._handles += hook_wrappers(self._hold, self._owners.optimizers, self._owners.wrappers)
         return self
 
     def detach(self) -> None:
@@ -220,8 +232,10 @@ class Sparsifier:
         def hook(weight: Tensor) -> None:
             if self.wants_gradient(self._counts[owner] + 1):
                 self._gradients.accumulated(name, weight)
-            else:
-                self._close_gradient(name, local(weight.grad))
+            elif weight.grad is not None:  # none where an optimizer steps during the pass
+                grad: Any = weight.grad
+                self._close_gradient(name, local(grad))
+                self._seen[name] = (weakref.ref(grad), grad._version)
 
         return hook
 
@@ -242,42 +256,44 @@ class Sparsifier:
             self._hold(index)
 
     def _update(self) -> None:
+        # Before the mask moves: where it was closed an optimizer may have moved what is now grown.
+        self._hold(*range(len(self._counts)))
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
-        else:
-            self._hold(*range(len(self._counts)))
         self._gradients.clear()
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
         optimizer = self._owners.optimizers[index]
         if self.replaces_step(self._counts[index] + 1) and not skipped(optimizer):
-            self._withheld = [(p, p.grad) for p in parameters(optimizer)]
-            for parameter, _ in self._withheld:
-                parameter.grad = None
+            self._withheld[index].take()
+        elif self._gradients_are_closed(index):
+            self._still[index].begin()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
-        for parameter, grad in self.__dict__.pop("_withheld", ()):
-            parameter.grad = grad
+        self._withheld[index].give_back()
 
     # ------------------------------------------------------------------ how the mask is held
 
     def _set_mask(self, mask: Active) -> None:
-        self._densities = {n: float(a.count_nonzero()) / a.numel() for n, a in mask.items()}
         for name, weight in self._weights.items():
             active = mask[name]
-            count = int(active.count_nonzero())
+            count = count_active(active)
             self.densities[name] = count / max(active.numel(), 1)
             if not count:
-                self._collapsed(name)
+                self._collapsed(name, "has lost all its weights.")
+            elif name in self._norms and not active.sum_to_size(self._norms[name]).all():
+                self._collapsed(name, "is normalized, and in a slice of it no weight is left: NaN.")
             self._bits[name] = all_or_none(share(active, weight), like=local(weight))
         self._owners.forget_mixed_state()
+        for still in self._still:
+            still.forget()
         self._hold(*range(len(self._counts)))
 
-    def _collapsed(self, name: str) -> None:
-        message = f"The layer {name!r} has lost all its weights."
+    def _collapsed(self, name: str, how: str) -> None:
+        message = f"The layer {name!r} {how}"
         if self.on_collapse == "raise":
             raise InputError(message)
         warnings.warn(message, LayerCollapse, stacklevel=2)
@@ -285,19 +301,30 @@ class Sparsifier:
     def _close_gradient(self, name: str, grad: Tensor) -> None:
         close(grad, self._bits[name])
 
-    @torch.no_grad()
+    def _gradients_are_closed(self, index: int) -> bool:
+        """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
+        if self.wants_gradient(self._counts[index] + 1):
+            return False  # what was put aside is compared with what is there now
+        for name in self._owners.names(index):
+            grad: Any = self._weights[name].grad
+            seen, writes = self._seen.get(name, (None, 0))
+            if grad is not None and (seen is None or seen() is not grad or grad._version != writes):
+                self._close_gradient(name, local(grad))
+        return True
+
     def _hold(self, *indices: int) -> None:
         """Close the weights, and give the optimizer's state of them what is fresh."""
-        for name, weight in self._weights.items():
-            if self._owners.index(name) not in indices:
-                continue
+        for index in indices:
+            self._still[index].end(self._parts(index))
+
+    def _parts(self, index: int) -> list[Part]:
+        """The weights of an optimizer, and their state."""
+        parts: list[Part] = []
+        for name in self._owners.names(index):
             bits, fresh = self._bits[name], self._fresh[name]
-            close(local(weight), bits)
-            for key, value in self._owners.state(name).items():
-                if key in fresh:
-                    local(value).masked_fill_(bits == 0, fresh[key])
-                else:
-                    close(local(value), bits)
+            parts.append((self._weights[name], bits, 0.0))
+            parts += [(v, bits, fresh.get(k, 0.0)) for k, v in self._owners.state(name).items()]
+        return parts
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""

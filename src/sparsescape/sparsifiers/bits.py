@@ -7,6 +7,8 @@ what ``masked_fill_`` takes on a CPU), and exact whatever is there, NaN and infi
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -35,3 +37,21 @@ def close(tensor: Tensor, bits: Tensor) -> None:
         tensor.view(bits.dtype).bitwise_and_(bits)
     else:
         tensor.masked_fill_(bits == 0, 0)
+
+
+def hold(tensor: Tensor, bits: Tensor, fresh: float) -> None:
+    """Set a tensor to a value where the mask has no bits, in place."""
+    if fresh:
+        tensor.masked_fill_(bits == 0, fresh)
+    else:
+        close(tensor, bits)
+
+
+def as_integers(tensor: Tensor) -> Tensor:
+    """The tensor's own memory, read as integers as wide as its numbers."""
+    return tensor.detach().view(_INTEGERS[tensor.element_size()])
+
+
+def in_order(integers: Tensor) -> Any:
+    """A dense tensor as a flat numpy array, in the order of its memory, which they share."""
+    return integers.as_strided((integers.numel(),), (1,)).numpy()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules
 from ..errors import InputError
+from ..masks import count_active, top
 from ..seeds import generator
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
@@ -98,13 +99,13 @@ class DropGrow(Sparsifier):
 
     def kept(self, active: Active, step: int) -> Active:
         """The mask after the drop."""
-        counts = {n: int(a.count_nonzero()) for n, a in active.items()}
+        counts = {n: count_active(a) for n, a in active.items()}
         keep = {n: k - int(self.drop_share(step) * k) for n, k in counts.items()}
         return {n: self.best(self.drop_score(n), a, keep[n]) for n, a in active.items()}
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         """How many each layer grows: as many as it dropped, unless the method moves some."""
-        return {n: int(a.count_nonzero()) - int(kept[n].count_nonzero()) for n, a in active.items()}
+        return {n: count_active(a) - count_active(kept[n]) for n, a in active.items()}
 
     # ------------------------------------------------------------------ the template
 
@@ -132,9 +133,11 @@ class DropGrow(Sparsifier):
             return kept
         score = self.grow_score(name)
         fresh = ~kept if self.regrows else ~active
-        first = self.best(score, fresh, min(count, int(fresh.count_nonzero())))
-        rest = self.best(score, ~kept & ~fresh, count - int(first.count_nonzero()))
-        return kept | first | rest
+        first = self.best(score, fresh, min(count, count_active(fresh)))
+        left = count - count_active(first)
+        if left == 0:
+            return kept | first
+        return kept | first | self.best(score, ~kept & ~fresh, left)
 
     def start_sparsity(self) -> float:
         """The sparsity of the first mask."""
@@ -144,6 +147,8 @@ class DropGrow(Sparsifier):
         """The ``count`` highest scores of what is allowed, in the method's structure."""
         if count <= 0:
             return torch.zeros_like(allowed)
+        if self.structure is unstructured:
+            return top(score.float(), count, allowed)
         return self.structure(among(score, allowed), count) & allowed
 
     def noise(self, purpose: str, name: str) -> Tensor:
@@ -155,4 +160,4 @@ class DropGrow(Sparsifier):
 
 def among(score: Tensor, allowed: Tensor) -> Tensor:
     """The score where it is allowed, and −10³⁰ elsewhere (an addition: the fastest way)."""
-    return score.float() + (allowed.float() - 1) * 1e30
+    return allowed.float().sub_(1).mul_(1e30).add_(score)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .. import schedules, scores
 from ..masks import Mask, top
 from .base import Active
-from .dropgrow import DropGrow, among
+from .dropgrow import DropGrow
 from .pruning import check_sparsity
 from .structures import Structure, fan_in, per_row
 
@@ -44,7 +45,7 @@ class RigL(DropGrow):
         return self.due(step)
 
     def grow_score(self, name: str) -> Tensor:
-        return self.gradient(name).abs()
+        return self.gradient(name).abs_()
 
 
 @dataclass(eq=False)
@@ -58,9 +59,7 @@ class SET(DropGrow):
     """
 
     def drop_score(self, name: str) -> Tensor:
-        weight, active = self.weight(name), self.active_in(name)
-        positive = share_below(weight, active & (weight > 0))
-        return positive + share_below(-weight, active & (weight < 0))
+        return share_nearer_zero(self.weight(name), self.active_in(name))
 
     def drop_share(self, step: int) -> float:
         return self.drop_fraction
@@ -172,7 +171,7 @@ class GraNet(DropGrow):
         return dict(Mask.from_scores(ranked, sparsity=self.schedule(step)))
 
     def grow_score(self, name: str) -> Tensor:
-        return self.gradient(name).abs()
+        return self.gradient(name).abs_()
 
 
 @dataclass(eq=False)
@@ -194,7 +193,7 @@ class SRigL(RigL):
     structure: Structure = fan_in
 
     def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
-        return top(among(score, allowed), count) & allowed
+        return top(score.float(), count, allowed)
 
     def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
         gradient = self.gradient(name).abs()
@@ -221,14 +220,38 @@ class SRigL(RigL):
         )
 
 
-def share_below(values: Tensor, among: Tensor) -> Tensor:
-    """Of each element among those marked: its rank from 1, over their number; elsewhere 0.
+def share_nearer_zero(values: Tensor, among: Tensor) -> Tensor:
+    """Of each marked value: its rank by distance from 0 among those of its sign, over their number.
 
-    >>> share_below(torch.tensor([3.0, 9.0, 1.0]), torch.tensor([True, False, True])).tolist()
-    [1.0, 0.0, 0.5]
+    Ranks count from 1, equal values by flat index; what is 0 or not marked has 0.
+
+    >>> marked = torch.tensor([True, True, True, False])
+    >>> share_nearer_zero(torch.tensor([3.0, -9.0, 1.0, 2.0]), marked).tolist()
+    [1.0, 1.0, 0.5, 0.0]
     """
+    flat = values.detach().reshape(-1)
     marked = among.reshape(-1).nonzero().reshape(-1)
-    order = marked[values.reshape(-1)[marked].argsort(stable=True)]
-    share = torch.zeros(values.numel(), device=values.device)
-    share[order] = torch.arange(1, len(order) + 1, device=values.device) / max(len(order), 1)
+    held = flat[marked]
+    order = ascending(held.abs())
+    held, marked = held[order], marked[order]
+    share = torch.zeros(flat.numel(), device=flat.device)
+    for side in (held > 0, held < 0):
+        where = marked[side]
+        ranks = torch.arange(1, len(where) + 1, device=flat.device)
+        share[where] = ranks / max(len(where), 1)
     return share.reshape(values.shape)
+
+
+def ascending(sizes: Tensor) -> Tensor:
+    """The order that sorts numbers from 0 on; equal ones stay as they are.
+
+    >>> ascending(torch.tensor([2.0, 0.5, 2.0])).tolist()
+    [1, 0, 2]
+    """
+    if sizes.dtype != torch.float32 or sizes.device.type != "cpu":
+        return sizes.argsort(stable=True)
+    # Such floats are in the order of their bits, and numpy sorts 16 bits at a time by radix.
+    bits = sizes.numpy().view(np.uint32)
+    order = bits.astype(np.uint16).argsort(kind="stable")
+    high = (bits >> 16).astype(np.uint16)
+    return torch.from_numpy(order[high[order].argsort(kind="stable")])

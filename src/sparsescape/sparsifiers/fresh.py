@@ -52,16 +52,67 @@ def fresh_values(
     >>> fresh_values(optimizer, optimizer.param_groups[0], weight)
     {'step_size': 0.25}
     """
+    found: dict[str, float] = {}
+    shape, first = _first_values(optimizer, group, weight)
+    for key, value in first.items():
+        uniform = value.shape == shape and bool((value == value.flatten()[0]).all())
+        if uniform and value.flatten()[0] != 0:
+            found[key] = float(value.flatten()[0])
+    return found
+
+
+def of_other_shapes(
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], weight: Tensor
+) -> frozenset[str]:
+    """The state entries that do not have one element for each of the weight.
+
+    Observed as in :func:`fresh_values`. By its shape alone Shampoo's left preconditioner of a
+    square weight could not be told from a moment, and to mask it would make it singular.
+    """
+    shape, first = _first_values(optimizer, group, weight)
+    return frozenset(key for key, value in first.items() if value.shape != shape)
+
+
+def steps_without_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it passes over parameters that have no gradient, as torch's own optimizers do.
+
+    >>> weight = torch.nn.Parameter(torch.ones(2, 3))
+    >>> steps_without_gradients(torch.optim.SGD([weight]))
+    True
+    """
+    group = next(group for group in optimizer.param_groups if group["params"])
+    _, first = _twin_state(optimizer, group, group["params"][0], lambda probe: None)
+    return first is not None
+
+
+def _first_values(
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], weight: Tensor
+) -> tuple[torch.Size, dict[str, Tensor]]:
+    """The shape of a tiny parameter, and its state as it was first set."""
+    shape, first = _twin_state(optimizer, group, weight, torch.zeros_like)
+    return shape, first or {}
+
+
+def _twin_state(
+    optimizer: torch.optim.Optimizer,
+    group: dict[str, Any],
+    weight: Tensor,
+    gradient: Callable[[Tensor], Tensor | None],
+) -> tuple[torch.Size, dict[str, Tensor] | None]:
+    """What a step of a twin with that gradient sets; None where no twin can take one.
+
+    No two sides of its parameter are alike: nothing is of the same shape by chance.
+    """
     plain = local(weight)
+    shape = torch.Size(range(2, 2 + weight.ndim))
     for twin in (_built, _copied):
-        probe = torch.zeros([2] * weight.ndim, dtype=plain.dtype, device=plain.device)
-        probe = torch.nn.Parameter(probe)
+        probe = torch.nn.Parameter(torch.zeros(shape, dtype=plain.dtype, device=plain.device))
         try:
             with global_seed(0, "fresh state"):
-                return _observe(twin(optimizer, group, probe), probe)
+                return shape, _observe(twin(optimizer, group, probe), probe, gradient(probe))
         except Exception:
             continue
-    return {}
+    return shape, None
 
 
 def _built(
@@ -86,15 +137,12 @@ def _copied(
     return twin
 
 
-def _observe(twin: torch.optim.Optimizer, probe: Tensor) -> dict[str, float]:
+def _observe(
+    twin: torch.optim.Optimizer, probe: Tensor, gradient: Tensor | None
+) -> dict[str, Tensor]:
     state = _FirstValues()
     state.update(twin.state.get(probe, {}) if type(twin.state) is defaultdict else {})
     twin.state = defaultdict(_FirstValues, {probe: state})
-    probe.grad = torch.zeros_like(probe)
+    probe.grad = gradient
     twin.step()
-    found: dict[str, float] = {}
-    for key, value in state.first.items():
-        uniform = value.shape == probe.shape and bool((value == value.flatten()[0]).all())
-        if uniform and value.flatten()[0] != 0:
-            found[key] = float(value.flatten()[0])
-    return found
+    return state.first

@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from .shards import local, whole
+
+_STEPPED = (
+    "An optimizer stepped on {!r} during the backward pass; this method needs the gradients over "
+    "all positions of all weights, which are there when the pass is over."
+)
 
 
 @dataclass
@@ -34,8 +40,13 @@ class DenseGradients:
 
     @torch.no_grad()
     def accumulated(self, name: str, weight: Tensor) -> None:
-        """To be called when a backward pass has added to ``weight.grad``."""
-        assert weight.grad is not None
+        """To be called when a backward pass has added to ``weight.grad``.
+
+        Raises:
+            InputError: an optimizer has stepped already, and the gradient is gone.
+        """
+        if weight.grad is None:
+            raise InputError(_STEPPED.format(name))
         kept = self._kept.pop(name, None)
         if kept is not None and kept.grad is weight.grad and self._only_added(kept):
             closed = local(kept.dense).clone()
@@ -53,7 +64,7 @@ class DenseGradients:
     def _at_end_of_backward(self) -> None:
         # Twice, since DDP queues its own end of the pass after ours.
         queue = torch.autograd.Variable._execution_engine.queue_callback
-        queue(lambda: queue(self._put_aside))
+        queue(torch.compiler.disable(lambda: queue(torch.compiler.disable(self._put_aside))))
 
     @torch.no_grad()
     def _put_aside(self) -> None:
@@ -72,6 +83,8 @@ class DenseGradients:
         If the loop scaled the gradient meanwhile (it clipped, or undid a loss scale), the whole
         of it is scaled as the part inside was.
         """
+        if name in self._pending:
+            raise InputError(_STEPPED.format(name))
         kept = self._kept.get(name)
         if kept is None:
             return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)

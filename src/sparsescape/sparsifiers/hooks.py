@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from ..errors import InputError
 
 
 class Around(Protocol):
@@ -27,12 +29,51 @@ def hook_steps(around: Around, optimizers: list[Optimizer]) -> list[Any]:
     """Call ``around`` at every step of the optimizers; returns the hooks' handles."""
     handles: list[Any] = []
     for index, optimizer in enumerate(optimizers):
-        # Untraced: a compiled step must not recompile because a step count moved.
-        before = torch.compiler.disable(_before(around, index))
-        after = torch.compiler.disable(_after(around, index))
-        handles.append(optimizer.register_step_pre_hook(before))
-        handles.append(optimizer.register_step_post_hook(after))
+        handles.append(optimizer.register_step_pre_hook(_untraced(_before(around, index))))
+        handles.append(optimizer.register_step_post_hook(_untraced(_after(around, index))))
     return handles
+
+
+def _untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook, left out of a compiled step, which must not recompile as a step count moves."""
+    outside = torch.compiler.disable(hook)
+
+    def call(*args: Any) -> Any:
+        return outside(*args) if torch.compiler.is_compiling() else hook(*args)
+
+    return call
+
+
+def hook_wrappers(
+    hold: Callable[[int], None], optimizers: list[Optimizer], wrappers: list[list[Any]]
+) -> list[Any]:
+    """Hold once more after a step of what is around an optimizer: it may have moved weights."""
+    handles: list[Any] = []
+    for index, optimizer in enumerate(optimizers):
+        for wrapper in wrappers[index]:
+            hooks = vars(wrapper).get("_optimizer_step_post_hooks")
+            if hooks is None or hooks is optimizer._optimizer_step_post_hooks:
+                continue
+            after = torch.compiler.disable(lambda *_, index=index: hold(index))
+            handles.append(wrapper.register_step_post_hook(after))
+    return handles
+
+
+def check_gradients(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights whose gradients are sparse tensors: a mask cannot be anded into those.
+
+    Raises:
+        InputError: an embedding of ``weights`` has ``sparse=True``.
+    """
+    names = {id(weight): name for name, weight in weights.items()}
+    for module in model.modules():
+        if not isinstance(module, (nn.Embedding, nn.EmbeddingBag)) or not module.sparse:
+            continue
+        if id(module.weight) in names:
+            raise InputError(
+                f"The gradient of {names[id(module.weight)]!r} is a sparse tensor; make the "
+                "embedding with sparse=False, or name it dense."
+            )
 
 
 def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
@@ -41,6 +82,7 @@ def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
     A weight that is frozen now may be trained later; torch asks that it is not, at this moment.
     """
     frozen = not weight.requires_grad
+    hook = torch.compiler.disable(hook)  # else a compiled training step traces it, for each weight
     handle = weight.requires_grad_().register_post_accumulate_grad_hook(hook)
     weight.requires_grad_(not frozen)
     return handle

@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from .fresh import fresh_values
+from .fresh import fresh_values, of_other_shapes
 from .shards import local
+
+Seen = TypeVar("Seen")
 
 
 class Owners:
     """The optimizers of a model, asked by the name of a weight.
 
+    An optimizer may be wrapped in others (Accelerate's, Lightning's, SAM, Lookahead):
+    ``optimizers`` are the innermost, which are stepped however the loop steps, and ``wrappers``
+    what is around each, which may move weights and remember things of its own.
+
     Raises:
         InputError: none of the optimizers holds a weight.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], optimizers: list[Optimizer]):
-        self.optimizers = optimizers
+    def __init__(self, weights: Mapping[str, Tensor], optimizers: Iterable[Any]):
+        nested = [inside_out(optimizer) for optimizer in optimizers]
+        self.optimizers: list[Optimizer] = [innermost for innermost, *_ in nested]
+        self.wrappers = [wrappers for _, *wrappers in nested]
         self._weights = weights
         self._index = {name: self._find(name) for name in weights}
+        self._names = [
+            [n for n in weights if self._index[n] == i] for i in range(len(self.optimizers))
+        ]
+        self._other_shapes = self._observed(of_other_shapes)
 
     def _find(self, name: str) -> int:
         for index, optimizer in enumerate(self.optimizers):
             if _group_with(optimizer, self._weights[name]) is not None:
                 return index
-        raise InputError(f"The optimizer does not hold the weight {name!r}.")
+        raise InputError(
+            f"The optimizer does not hold the weight {name!r}; name it dense to leave it out."
+        )
 
     def index(self, name: str) -> int:
         return self._index[name]
+
+    def names(self, index: int) -> list[str]:
+        """The weights of one optimizer."""
+        return self._names[index]
 
     def of(self, name: str) -> Optimizer:
         return self.optimizers[self._index[name]]
@@ -45,10 +63,21 @@ class Owners:
 
     def state(self, name: str) -> dict[str, Tensor]:
         """The state tensors that have one element for each of the weight."""
-        weight = self._weights[name]
-        state = self.of(name).state.get(weight, {})
-        shape = weight.shape
-        return {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape == shape}
+        weight, shape = self._weights[name], self._weights[name].shape
+        held = {
+            f"{depth * '.'}{key}": value
+            for depth, state in enumerate(self._states(name))
+            for key, value in state.get(weight, {}).items()
+            if depth or key not in self._other_shapes[name]
+        }
+        return {k: v for k, v in held.items() if isinstance(v, Tensor) and v.shape == shape}
+
+    def _states(self, name: str) -> list[Mapping[Any, Any]]:
+        """The state of the weight's optimizer, and those that its wrappers keep beside it."""
+        index = self._index[name]
+        own = self.optimizers[index].state
+        states = [getattr(wrapper, "state", own) for wrapper in self.wrappers[index]]
+        return [own, *(state for state in states if state is not own)]
 
     def everything_held(self) -> list[Tensor]:
         """This rank's parts of all weights and of their state."""
@@ -60,15 +89,21 @@ class Owners:
 
     def fresh(self) -> dict[str, dict[str, float]]:
         """Weight name → what :func:`fresh_values` finds for it."""
-        found: dict[tuple[int, int], dict[str, float]] = {}
-        fresh = {}
+        return self._observed(fresh_values)
+
+    def _observed(
+        self, look: Callable[[Optimizer, dict[str, Any], Tensor], Seen]
+    ) -> dict[str, Seen]:
+        """Weight name → what is seen, once for each kind of weight in each parameter group."""
+        found: dict[tuple[int, int], Seen] = {}
+        seen = {}
         for name, weight in self._weights.items():
             group = self.group(name)
             kind = (id(group), weight.ndim)
             if kind not in found:
-                found[kind] = fresh_values(self.of(name), group, weight)
-            fresh[name] = found[kind]
-        return fresh
+                found[kind] = look(self.of(name), group, weight)
+            seen[name] = found[kind]
+        return seen
 
     def forget_mixed_state(self) -> None:
         """Clear a state that holds vectors over all parameters (LBFGS): they leave the mask."""
@@ -85,11 +120,21 @@ def parameters(optimizer: Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def unwrapped(optimizer: Any) -> Optimizer:
-    """The optimizer that steps, inside those of Accelerate and Lightning."""
-    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = optimizer.optimizer
-    return optimizer
+def inside_out(optimizer: Any) -> list[Any]:
+    """The optimizer that steps, then what is around it, up to the one given."""
+    nested = [optimizer]
+    while (inner := _inside(nested[0])) is not None:
+        nested.insert(0, inner)
+    return nested
+
+
+def _inside(optimizer: Any) -> Optimizer | None:
+    """The optimizer that another one keeps as an attribute, for parameters of its own."""
+    mine = set(map(id, parameters(optimizer)))
+    for value in vars(optimizer).values():
+        if isinstance(value, Optimizer) and not mine.isdisjoint(map(id, parameters(value))):
+            return value
+    return None
 
 
 def _group_with(optimizer: Optimizer, weight: Tensor) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions
+from ..masks import count_active
 from ..seeds import derived_seed, generator
 from .base import Active
 from .dropgrow import DropGrow
@@ -87,7 +88,7 @@ class DSR(DropGrow):
     def kept(self, active: Active, step: int) -> Active:
         threshold = self.memory.get("threshold", self.threshold)
         kept = {n: a & (self.weight(n).abs() >= threshold) for n, a in active.items()}
-        goal = self.drop_share(step) * sum(int(a.sum()) for a in active.values())
+        goal = self.drop_share(step) * sum(map(count_active, active.values()))
         count = dropped(active, kept)
         low, high = (1 - self.tolerance) * goal, (1 + self.tolerance) * goal
         factor = 2.0 if count < low else 0.5 if count > high else 1.0
@@ -98,7 +99,7 @@ class DSR(DropGrow):
         return self.drop_fraction
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
-        survivors = {n: int(k.sum()) for n, k in kept.items()}
+        survivors = {n: count_active(k) for n, k in kept.items()}
         return shared_out(dropped(active, kept), survivors, room(kept))
 
 
@@ -154,7 +155,7 @@ class DeepR(DropGrow):
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         chance = np.random.default_rng(derived_seed(self.seed, "layers", self.step))
-        places = [int((~a).sum()) for a in active.values()]
+        places = [a.numel() - count_active(a) for a in active.values()]
         count = dropped(active, kept)
         spill = max(0, count - sum(places))
         drawn = chance.multivariate_hypergeometric(places, count - spill)
@@ -175,12 +176,12 @@ class DeepR(DropGrow):
 
 def dropped(active: Active, kept: Active) -> int:
     """How many weights of all layers together were dropped."""
-    return sum(int(a.sum()) - int(kept[n].sum()) for n, a in active.items())
+    return sum(count_active(a) - count_active(kept[n]) for n, a in active.items())
 
 
 def room(kept: Active) -> dict[str, int]:
     """How many more weights each layer can take."""
-    return {n: k.numel() - int(k.sum()) for n, k in kept.items()}
+    return {n: k.numel() - count_active(k) for n, k in kept.items()}
 
 
 def shared_out(total: int, wanted: Mapping[str, float], room: Mapping[str, int]) -> dict[str, int]:

@@ -1,0 +1,152 @@
+"""Whether a step can have left the mask: where it cannot, nothing is closed after it.
+
+To close weights and optimizer state after a step takes as long as a part of the step itself. It
+is needless where the closed elements stand still by themselves, which is known by induction:
+
+1. they were closed after the last step, and nothing has been written into a weight or its state
+   since: torch counts the writes into a tensor;
+2. their gradients were 0 when the step began;
+3. the optimizer leaves such an element as it is. This is not looked up but seen, on the model
+   itself: over some steps *every* closed element is compared, bit by bit, before and after the
+   closing. So it is noticed where an optimizer mixes elements, adds noise or divides 0 by 0.
+
+The third may change later, as settings do, and a write through ``.data`` is not counted. So
+after every step some closed elements of each tensor are read, as witnesses for all others, which
+are in the same state; and every so many steps all are closed and compared again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .bits import as_integers, hold, in_order
+from .shards import is_sharded, local
+
+TRIALS = 4
+"""So many steps in a row must have left every closed element alone before one is trusted to."""
+CERTAIN = 25
+"""After so many steps all is closed and compared again."""
+WITNESSES = 32
+"""Of each tensor so many closed elements are read."""
+
+
+Part = tuple[Any, Tensor, float]
+"""A weight or a state of its shape, the mask it is held in, and its value outside the mask."""
+
+
+@dataclass(eq=False)
+class Held:
+    """A part, as it was when it was last seen closed."""
+
+    tensor: Any
+    bits: Tensor
+    fresh: float
+
+    def __post_init__(self) -> None:
+        self.writes = self.tensor._version
+        self._address = None if is_sharded(self.tensor) else self.tensor.data_ptr()
+
+    def hold(self) -> None:
+        hold(local(self.tensor), self.bits, self.fresh)
+
+    @cached_property
+    def can_be_read(self) -> bool:
+        """Whether its memory can be read at once, and lies in the order of the mask's."""
+        tensor = self.tensor
+        if is_sharded(tensor) or tensor.device.type != "cpu" or tensor.is_complex():
+            return False
+        formats = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
+        fitting = formats[:1] if tensor.ndim < 4 else formats[:: tensor.ndim - 3]
+        dense = any(tensor.is_contiguous(memory_format=f) for f in fitting)
+        return dense and tensor.stride() == self.bits.stride()
+
+    def witnesses_agree(self) -> bool:
+        """Whether some closed elements are, to the bit, what they are to be."""
+        memory, places, expected = self._witnesses
+        return memory.take(places).tobytes() == expected and self.tensor.data_ptr() == self._address
+
+    @cached_property
+    def _witnesses(self) -> tuple[Any, Any, bytes]:
+        places = some_closed(in_order(self.bits))
+        fresh = torch.full((len(places),), self.fresh, dtype=self.tensor.dtype)
+        expected = as_integers(fresh).numpy().tobytes()
+        return in_order(as_integers(self.tensor)), places, expected
+
+    def copy(self) -> Tensor:
+        return as_integers(self.tensor).clone()
+
+    def equals(self, copy: Tensor) -> bool:
+        return torch.equal(as_integers(self.tensor), copy)
+
+
+class Stillness:
+    """Holds what one optimizer moves, and knows when it need not."""
+
+    def __init__(self) -> None:
+        self._held: list[Held] = []
+        self._given = False  # the first two conditions, for the step under way
+        self._trials_left = TRIALS
+        self._moves_closed = False
+        self._age = 0
+
+    def forget(self) -> None:
+        """To be called when the mask has changed: what was closed may be what is open."""
+        self._held, self._given = [], False
+
+    def begin(self) -> None:
+        """To be called when a step begins on gradients that are closed."""
+        self._given = bool(self._held) and all(
+            held.tensor._version == held.writes for held in self._held
+        )
+
+    def end(self, parts: list[Part]) -> None:
+        """Close all parts: to be called when a step has ended, or something else has happened."""
+        given, self._given = self._given and self._are(parts), False
+        if not given or self._moves_closed:
+            self._held = [Held(*part) for part in parts]
+            self._hold()
+        elif self._trials_left or self._age >= CERTAIN:
+            self._hold_and_compare()
+        elif all(held.witnesses_agree() for held in self._held):
+            self._age += 1
+        else:
+            self._hold()
+        for held in self._held:
+            held.writes = held.tensor._version
+
+    def _are(self, parts: list[Part]) -> bool:
+        """Whether these are the tensors that were held last."""
+        return len(parts) == len(self._held) and all(
+            part[0] is held.tensor for part, held in zip(parts, self._held, strict=True)
+        )
+
+    @torch.no_grad()
+    def _hold(self) -> None:
+        for held in self._held:
+            held.hold()
+
+    def _hold_and_compare(self) -> None:
+        """Close all, and note whether there was anything to close."""
+        if not all(h.can_be_read for h in self._held):
+            return self._hold()
+        before = [h.copy() for h in self._held]
+        self._hold()
+        self._moves_closed = not all(h.equals(b) for h, b in zip(self._held, before, strict=True))
+        self._trials_left, self._age = max(self._trials_left - 1, 0), 0
+        return None
+
+
+def some_closed(bits: Any) -> Any:
+    """Up to 32 positions without bits, spread over all; found in a sample if that has as many."""
+    sample = np.arange(0, len(bits), max(len(bits) // (8 * WITNESSES), 1) | 1)
+    closed = sample[bits[sample] == 0]
+    if len(closed) < WITNESSES:
+        closed = np.flatnonzero(bits == 0)
+    chosen = np.linspace(0, len(closed) - 1, min(WITNESSES, len(closed)))
+    return closed[chosen.astype(np.intp)]
