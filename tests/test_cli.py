@@ -1,7 +1,9 @@
+import functools
 import inspect
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
+import sparsescape as ss
 import tiny
 from sparsescape.cli import COMMANDS, STUDIES, main
+from sparsescape.landscape.rules import VERDICTS
 from sparsescape.problems.catalogue import CATALOGUE
 from sparsescape.sparsifiers.catalogue import METHODS
-from sparsescape.studies import executor
+from sparsescape.studies import diagnoses, executor
+from sparsescape.studies.executor import Context
+from sparsescape.studies.job import Job
 
 TRAINING = ["train", "--method", "gradual-magnitude", "--sparsity", "0.8"]
 QUICK = ["--curve-steps", "5", "--points", "6"]
@@ -246,6 +252,26 @@ def test_train_then_path_between_two_runs(tmp_path, capsys, refused):
 
 
 @pytest.mark.usefixtures("here")
+def test_a_path_can_be_searched_for_by_several_trials(tmp_path, capsys, monkeypatch):
+    trials = (ss.Trial(degree=1, steps=0), ss.Trial(degree=2, steps=4, goal="uphill"))
+    monkeypatch.setattr("sparsescape.landscape.paths.TRIALS", trials)
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    first, second = (trained(capsys, *TRAINING, *where, "--seed", s) for s in "01")
+    words = ["path", first, second, "--space", "dense", "--search", "trials", "--points", "6"]
+    assert main([*words, *where]) == 0
+    said = capsys.readouterr().out
+    (found,) = (tmp_path / "runs/stages").glob("find-*")
+    metrics = json.loads((found / "metrics.json").read_text())
+    assert [a["passes"] for a in metrics["attempts"]] in ([0], [0, 32])
+    assert metrics["passes"] == sum(a["passes"] for a in metrics["attempts"])
+    best = min(a["climb"] for a in metrics["attempts"])
+    assert f"climb {best} with" in said
+    assert f"{'climb':15} {best}" in said  # of the path that was evaluated
+    assert main([*words, *where]) == 0
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.usefixtures("here")
 def test_a_path_that_cannot_be_is_refused_in_one_sentence(tmp_path, capsys):
     problem, store = tiny.write(tmp_path), ["--store", str(tmp_path / "runs")]
     given = ["--problem", problem]
@@ -275,6 +301,94 @@ def test_a_path_to_a_dense_run_is_free_in_either_space(tmp_path, capsys):
     sparse = trained(capsys, *TRAINING, *where)
     dense = trained(capsys, "train", "--method", "dense", *where)
     assert main(["path", sparse, dense, "--space", "sparse", *QUICK, *where]) == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_is_diagnosed_beside_another_and_kept(tmp_path, capsys, monkeypatch):
+    """20 steps of the tiny problem are too few."""
+    given = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    run, other = (trained(capsys, *TRAINING, *given, "--seed", s) for s in "01")
+    assert main(["diagnose", run, *given]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("under-trained")
+    (name,) = re.findall(r"^run +(diagnose-\S+)$", shown, re.MULTILINE)
+    folder = tmp_path / "runs/stages" / name
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["verdict"] == "under-trained"
+    assert metrics["open"] == ["good enough"]
+    assert (folder / "better.safetensors").is_file()
+    assert {"gradient_inside", "smallest_dense", "signals"} <= metrics["stationarity"].keys()
+
+    monkeypatch.setattr(executor, "_Pool", None)  # what is done is not done again
+    assert main(["diagnose", run, *given]) == 0
+    assert capsys.readouterr().out == shown
+    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
+
+    for words, about in [
+        ([other, "--reference", run], "good enough|under-trained"),
+        ([run, "--reference", run], "^good enough"),
+    ]:
+        assert main(["diagnose", *words, *given]) == 0
+        shown = capsys.readouterr().out
+        assert re.search(about, shown)
+        assert "open without" not in shown
+
+
+@pytest.mark.usefixtures("here")
+def test_the_commands_that_a_diagnosis_gives_are_commands(tmp_path, capsys, monkeypatch):
+    """All of every rule's, filled in with the settings of a run, up to where they would run."""
+    given = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    run = trained(capsys, *TRAINING, *given)
+    job = Job(
+        {}, {"run": tmp_path / "runs/stages" / run}, tmp_path, Context(""), lambda steps: None
+    )
+    called = []
+    for table in (COMMANDS, STUDIES):
+        for name, function in table.items():
+
+            def note(*args, _function=function, **flags):
+                called.append(inspect.signature(_function).bind(*args, **flags))
+
+            monkeypatch.setitem(table, name, functools.wraps(function)(note))
+    commands = [
+        remedy.command.format_map(diagnoses._words(job, 20))
+        for rule in VERDICTS.values()
+        for remedy in rule.remedies
+        if remedy.command
+    ]
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "sparsescape"
+        assert main(words) == 0, command
+    assert len(called) == len(commands) > 5
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_that_diverged_has_no_diagnosis(tmp_path, capsys):
+    problem = tiny.write(tmp_path, "return problem(recipe=recipe(lr=1e9))")
+    given = ["--problem", problem, "--store", str(tmp_path / "runs")]
+    run = trained(capsys, *TRAINING, *given)
+    assert main(["diagnose", run, *given]) == 0
+    assert capsys.readouterr().out.startswith("diverged")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_diagnosis_that_cannot_be_is_refused_in_one_sentence(tmp_path, capsys):
+    given = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    run = trained(capsys, *TRAINING, *given)
+    assert main(["diagnose", run, *given]) == 0
+    kept = re.search(r"diagnose-\S+", capsys.readouterr().out)[0]
+    for words, about in [
+        ([run], "give that file"),
+        (["train-0", *given[:2]], "train-0"),
+        ([kept, *given[:2]], "not a training run"),
+        ([run, "--reference", kept, *given[:2]], "not a training run"),
+        ([run, "--curve-steps", "0", *given[:2]], "--curve-steps"),
+    ]:
+        assert main(["diagnose", *words, *given[2:]]) == 2, words
+        said = capsys.readouterr().err
+        assert re.fullmatch(r"sparsescape: [^\n]+\n", said), words
+        assert about in said
 
 
 @pytest.mark.usefixtures("here")
@@ -414,3 +528,8 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
         if run["budget"] == "flops":
             assert run["flops"] <= 1.05 * results["settings"]["flops"] * dense
     assert "rigl" in capsys.readouterr().out
+    assert main([*words, *where, "--flops", "0"]) == 0
+    (other,) = {*(tmp_path / "runs").glob("methods-*")} - {folder}
+    half = json.loads((other / "results.json").read_text(encoding="utf-8"))
+    assert half["runs"] == [run for run in results["runs"] if run["budget"] == "steps"]
+    assert "Equal training FLOPs" not in (other / "report.html").read_text(encoding="utf-8")

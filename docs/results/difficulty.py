@@ -8,12 +8,12 @@ Every number comes from ``results.json`` and ``provenance.json`` of the studies.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+import markdown
+
 from sparsescape.report.difficulty import tables
-from sparsescape.studies.store import Store, read_json
+from sparsescape.studies.store import read_json
 
 INTRODUCTION = """# The difficulty study on `{problem}`
 
@@ -23,39 +23,19 @@ not edited by hand. Means ± half the 95 % interval (Student's t) over n seeds.
 
 
 def main(root: str, problem: str) -> None:
-    studies = [folder for folder in Store(root).studies() if _is_of(folder, problem)]
-    found = sorted((read_json(f / "results.json") for f in studies), key=_order)
+    studies = markdown.finished(root, "difficulty", problem)
     print(INTRODUCTION.format(problem=problem))
-    print(_machine(read_json(studies[0] / "provenance.json")))
-    for results in found:
+    print(markdown.machine(studies[0]))
+    for results in sorted((read_json(f / "results.json") for f in studies), key=_order):
         print(f"\n## {results['settings']['sparsity']:.0%} sparsity, ", end="")
         print(f"{results['settings']['curve_steps']} search steps\n\n    {results['command']}\n")
         print(tables.tally(results) + "\n")
         for table in (tables.solutions(results), tables.paths(results)):
-            print(_markdown(table.header, table.rows))
-
-
-def _is_of(folder: Path, problem: str) -> bool:
-    results = read_json(folder / "results.json")
-    return results["study"] == "difficulty" and results["problem"]["name"] == problem
+            print(markdown.table(table.header, table.rows))
 
 
 def _order(results: dict[str, Any]) -> tuple[float, int]:
     return results["settings"]["sparsity"], results["settings"]["curve_steps"]
-
-
-def _machine(provenance: dict[str, Any]) -> str:
-    stage = next(iter(provenance["stages"].values()))
-    return (
-        f"Written {provenance['written'][:10]}; sparsescape {stage['sparsescape']}, torch "
-        f"{stage['torch']}, Python {stage['python']}, {stage['processor']}, "
-        f"{stage['threads']} thread per stage."
-    )
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":

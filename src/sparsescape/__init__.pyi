@@ -5,10 +5,16 @@ from .kernels.checkpoint import load_sparse, save_sparse
 from .kernels.convert import to_dense, to_sparse
 from .kernels.measure import layer_times
 from .kernels.modules import SparseConv2d, SparseLinear
+from .landscape.alignment import Alignment, align
+from .landscape.bands import Band, Cycle, neb
+from .landscape.curvature import Stationarity, stationarity
 from .landscape.curves import Bezier, Curve, Line, PolygonalChain
-from .landscape.paths import FoundPath, Trial, find_path
+from .landscape.diagnosis import Diagnosis, diagnose
+from .landscape.goals import Goal
+from .landscape.paths import Attempt, FoundPath, Trial, find_path
 from .landscape.profiles import Profile, profile
 from .landscape.search import fit_curve
+from .landscape.spectrum import Spectrum, spectrum
 from .masks import Mask
 from .objective import Objective
 from .problems.problem import Problem, Recipe
@@ -36,12 +42,18 @@ __all__ = [
     "SNIP",
     "SRSTE",
     "STR",
+    "Alignment",
     "AtInitialization",
+    "Attempt",
+    "Band",
     "Bezier",
     "Curve",
+    "Cycle",
     "DeepR",
+    "Diagnosis",
     "DropGrow",
     "FoundPath",
+    "Goal",
     "GraNet",
     "GraSP",
     "GradualMagnitude",
@@ -63,11 +75,15 @@ __all__ = [
     "SparseConv2d",
     "SparseLinear",
     "Sparsifier",
+    "Spectrum",
     "Static",
+    "Stationarity",
     "SynFlow",
     "TopKAST",
     "Trial",
     "View",
+    "align",
+    "diagnose",
     "distributions",
     "export",
     "find_path",
@@ -75,10 +91,13 @@ __all__ = [
     "init",
     "layer_times",
     "load_sparse",
+    "neb",
     "profile",
     "save_sparse",
     "schedules",
     "scores",
+    "spectrum",
+    "stationarity",
     "structures",
     "to_dense",
     "to_sparse",

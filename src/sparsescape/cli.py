@@ -74,7 +74,7 @@ def study_difficulty(
 
 def study_methods(
     problem: str = "digits-conv",
-    sparsity: float = 0.98,
+    sparsity: float = 0.9,
     distribution: Distribution = "erk",
     seeds: int = 3,
     steps: int | None = None,
@@ -93,7 +93,8 @@ def study_methods(
         distribution: of what is kept over the layers, where a method leaves it open.
         seeds: how many seeds, from 0 on.
         steps: training steps instead of the problem's own.
-        flops: the budget of equal FLOPs, as a share of what dense training costs.
+        flops: the budget of equal FLOPs, as a share of what dense training costs; 0 leaves that
+            half of the study out.
         methods: names (see: sparsescape list methods); all that fit the problem unless given.
         store: folder of finished stages and studies.
         workers: worker processes; 0 for as many as there are cores.
@@ -168,6 +169,7 @@ def path(
     run_b: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_B")],
     /,
     space: Literal["sparse", "dense"] = "sparse",
+    search: Literal["curve", "trials"] = "curve",
     degree: int = 3,
     curve_steps: int = 1000,
     curve_lr: float = 0.05,
@@ -183,6 +185,8 @@ def path(
         run_a: name of the run where the path starts (see: sparsescape list runs).
         run_b: name of the run where it ends.
         space: sparse holds the path in the mask of RUN_B; dense leaves all weights free.
+        search: curve fits one curve, for the flags below; trials makes all the trials of
+            find_path, one after the other, until one has no climb (at most 7000 passes).
         degree: of the Bézier curve; 1 is the straight line.
         curve_steps: steps of the search.
         curve_lr: learning rate of the search.
@@ -197,11 +201,52 @@ def path(
     from .studies.store import Store
 
     ends = [Store(store).stage(run) for run in (run_a, run_b)]
-    search = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
-    stage = single.path(*ends, space=space, points=points, search=search)
+    if search == "trials":
+        stage = single.best_path(*ends, space=space, points=points, seed=seed)
+    else:
+        one = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
+        stage = single.path(*ends, space=space, points=points, search=one)
     context = Context(single.locator(stage, problem), data_root)
     kept = _compute([stage], store, context, workers=1)
+    for attempt in kept.metrics(stage.inputs["curve"].key).get("attempts", ()):
+        what = f"{attempt['goal']} at degree {attempt['degree']}"
+        print(f"{what:20} climb {attempt['climb']} with {attempt['passes']} passes")
     _print_metrics(kept, stage.key)
+
+
+def diagnose(
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")],
+    /,
+    reference: str | None = None,
+    curve_steps: int | None = None,
+    seed: int = 0,
+    problem: str | None = None,
+    store: Path = Path("runs"),
+    data_root: str | None = None,
+) -> None:
+    """Say which kind of stuck a training run is, with the evidence, and what to try.
+
+    Args:
+        run: name of the run (see: sparsescape list runs).
+        reference: name of a better run to compare it with, a pruned one for instance.
+        curve_steps: steps of each search for a path to the reference, instead of its own.
+        seed: decides the draws.
+        problem: my_file.py:make_problem, where the run is of a problem of one's own.
+        store: folder of finished stages and studies.
+        data_root: folder of the data, for problems that need files.
+    """
+    from .report.diagnosis import print_diagnosis
+    from .studies import single
+    from .studies.executor import Context
+    from .studies.store import Store
+
+    kept = Store(store)
+    better = None if reference is None else kept.stage(reference)
+    stage = single.diagnosis(kept.stage(run), better, curve_steps=curve_steps, seed=seed)
+    context = Context(single.locator(stage, problem), data_root)
+    _compute([stage], store, context, workers=1)
+    print_diagnosis(kept.metrics(stage.key))
+    print(f"\n{'run':15} {stage.key}")
 
 
 def report(study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")], /) -> None:
@@ -256,6 +301,7 @@ STUDIES: dict[str, Callable[..., None]] = {
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "path": path,
+    "diagnose": diagnose,
     "report": report,
     "list": list_,
 }

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .errors import InputError
+from .hessian import KEEP, Hessian, Losses
+from .layers import Outputs, watched
 from .points import Point, PointLike, as_point, is_statistic, named_parameters, plain_name
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -101,11 +103,9 @@ class Objective:
     @torch.no_grad()
     def evaluate(self, point: PointLike) -> Evaluation:
         """Loss, accuracy and number of examples at the point."""
-        state = self._with_statistics(self.check(point))
         total = correct = count = 0.0
         classes = True
-        for inputs, targets in self.batches():
-            outputs = functional_call(self._model, state, (inputs,))
+        for outputs, targets in self.outputs(point):
             total += float(self.loss(outputs, targets)) * len(targets)
             classes = classes and _are_classes(outputs, targets)
             if classes:
@@ -113,10 +113,23 @@ class Objective:
                 correct += float(hits.sum()) * len(targets) / hits.numel()
             count += len(targets)
         return Evaluation(
-            loss=total / count + float(self._penalty(state)),
+            loss=total / count + self.penalty(point),
             accuracy=correct / count if classes else None,
             count=int(count),
         )
+
+    @torch.no_grad()
+    def outputs(self, point: PointLike) -> Iterator[Batch]:
+        """What the network says at the point, and what it should say: outputs and targets, batch
+        by batch."""
+        state = self._with_statistics(self.check(point))
+        for inputs, targets in self.batches():
+            yield functional_call(self._model, state, (inputs,)), targets
+
+    def penalty(self, point: PointLike) -> float:
+        """The regularizer (λ/2)·‖θ‖², which is part of the loss."""
+        point = self.check(point)
+        return float(self._penalty({self._names[n]: point[n] for n in self._parameters}))
 
     def batch_loss(self, point: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The loss on one batch, differentiable in the point; what a curve is trained with.
@@ -142,44 +155,57 @@ class Objective:
 
         BatchNorm's statistics are held at what they are at this point.
         """
-        return self._differentiate(point, None)
+        free, losses = self._at(point)
+        total = {n: torch.zeros_like(p) for n, p in free.items()}
+        count = 0
+        for loss, examples in losses():
+            grads = torch.autograd.grad(
+                loss, list(free.values()), allow_unused=True, materialize_grads=True
+            )
+            for name, grad in zip(free, grads, strict=True):
+                total[name] += grad * examples
+            count += examples
+        return {n: t / count + self.weight_decay * free[n].detach() for n, t in total.items()}
+
+    def hessian(self, point: PointLike, *, keep: int = KEEP) -> Hessian:
+        """∇²L at the point, over the whole data set, for many products with vectors.
+
+        BatchNorm's statistics are held at what they are at this point, as in :meth:`gradient`.
+
+        Args:
+            keep: bytes that the kept graph may take; with more it is built anew every time.
+        """
+        return Hessian(*self._at(point), self.weight_decay, keep)
 
     def hessian_vector_product(self, point: PointLike, vector: Mapping[str, Tensor]) -> Point:
-        """∇²L·v at the point, over the whole data set, by double backward (Pearlmutter 1994).
+        """∇²L·v at the point, once; for many v take :meth:`hessian`.
 
         Args:
             vector: parameter name → direction, of the parameter's shape.
         """
-        return self._differentiate(point, vector)
+        return self.hessian(point, keep=0).product(vector)
 
-    def _differentiate(self, point: PointLike, vector: Mapping[str, Tensor] | None) -> Point:
+    def layers(self, point: PointLike) -> Iterator[tuple[Tensor, Outputs]]:
+        """Batch by batch, the loss and what every layer puts out (:mod:`sparsescape.layers`), in
+        the graph of the loss."""
+        _, losses = self._at(point)
+        with watched(self._model) as seen:
+            for loss, _ in losses():
+                yield loss, dict(seen)
+                seen.clear()
+
+    def _at(self, point: PointLike) -> tuple[Point, Losses]:
+        """The point's parameters, free to be differentiated by, and the loss of every batch."""
         state = self._with_statistics(self.check(point))
         free = {n: state[self._names[n]].clone().requires_grad_() for n in self._parameters}
         state |= {self._names[n]: p for n, p in free.items()}
-        total = {n: torch.zeros_like(p) for n, p in free.items()}
-        count = 0
-        for inputs, targets in self.batches():
-            loss = self.loss(functional_call(self._model, state, (inputs,)), targets)
-            grads = self._first_or_second(loss, free, vector)
-            for name, grad in grads.items():
-                total[name] += grad * len(targets)
-            count += len(targets)
-        direction = vector or {n: p.detach() for n, p in free.items()}
-        return {n: t / count + self.weight_decay * direction[n] for n, t in total.items()}
 
-    @staticmethod
-    def _first_or_second(loss: Tensor, free: Point, vector: Mapping[str, Tensor] | None) -> Point:
-        second = vector is not None
-        names, tensors = list(free), list(free.values())
-        grads = torch.autograd.grad(
-            loss, tensors, create_graph=second, allow_unused=True, materialize_grads=True
-        )
-        if vector is not None:
-            slope = sum((g * vector[n]).sum() for n, g in zip(names, grads, strict=True))
-            if not isinstance(slope, Tensor) or not slope.requires_grad:
-                return {n: torch.zeros_like(t) for n, t in free.items()}
-            grads = torch.autograd.grad(slope, tensors, allow_unused=True, materialize_grads=True)
-        return dict(zip(names, grads, strict=True))
+        def losses() -> Iterator[tuple[Tensor, int]]:
+            for inputs, targets in self.batches():
+                outputs = functional_call(self._model, state, (inputs,))
+                yield self.loss(outputs, targets), len(targets)
+
+        return free, losses
 
     # ------------------------------------------------------------------ data and state
 

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -322,3 +322,76 @@ def test_statistics_that_only_one_end_carries_are_carried_nowhere(make, which):
 def test_a_curve_of_models_on_a_module_list_keeps_their_names():
     model = nn.ModuleDict({"body": perceptron()})
     assert list(ss.Line(model, moved(model))(0.5)) == [n for n, _ in model.named_parameters()]
+
+
+# ---------------------------------------------------------------------- slopes, and following
+
+
+@every_curve
+@given(t=st.floats(0.001, 0.999))
+def test_slopes_are_the_derivatives_of_the_coefficients(make, t):
+    curve, by = make(perceptron(), moved(perceptron())), 1e-6
+    pieces = getattr(curve, "bends", 0) + 1
+    assume(abs(t * pieces - round(t * pieces)) > 1e-4)  # a chain has no slope at its bends
+    around = zip(curve.coefficients(t + by), curve.coefficients(t - by), strict=True)
+    expected = [(after - before) / (2 * by) for after, before in around]
+    assert curve.slopes(t) == pytest.approx(expected, abs=1e-5)
+
+
+@every_bent_curve
+@given(t=unit)
+def test_across_the_curve_its_gradient_is_what_is_not_along_it(make, t):
+    curve = bent(make(perceptron(torch.float64), moved(perceptron(torch.float64))))
+    assert bits(curve.crossing(t)) == bits(curve(t))
+    along = curve._combined(curve.slopes(t)).detach()
+    along /= along.norm()
+    direction = draw(len(along), seed=3, dtype=torch.float64)
+    across = direction - (direction @ along) * along
+    (found,) = torch.autograd.grad(curve._flatten(curve.crossing(t)) @ direction, curve.control)
+    (expected,) = torch.autograd.grad(curve._flatten(curve(t)) @ across, curve.control)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ("bezier of degree 2", lambda *e, **m: ss.Bezier(*e, degree=3, **m)),
+        ("bezier of degree 3", lambda *e, **m: ss.Bezier(*e, degree=7, **m)),
+        ("line", lambda *e, **m: ss.Bezier(*e, degree=4, **m)),
+        ("line", lambda *e, **m: ss.PolygonalChain(*e, bends=2, **m)),
+        ("chain of 1 bend", lambda *e, **m: ss.PolygonalChain(*e, bends=5, **m)),
+        ("chain of 4 bends", lambda *e, **m: ss.PolygonalChain(*e, bends=9, **m)),
+    ],
+)
+@pytest.mark.parametrize("held", [True, False])
+def test_a_curve_that_can_be_another_one_follows_it_exactly(low, high, held):
+    start, end, mask = ends_in_a_subspace(lambda: perceptron(torch.float64))
+    subspace = mask if held else None
+    first = bent(CURVES[low](start, end, subspace=subspace))
+    second = high(start, end, subspace=subspace).follow_(first)
+    for t in torch.linspace(0, 1, 41).tolist():
+        a, b = first.point(t), second.point(t)
+        assert all(torch.allclose(a[n], b[n], rtol=0, atol=1e-10) for n in a)
+    if held:
+        assert (second.control[:, second.openings == 0].abs() == 0).all()
+
+
+def test_raising_the_degree_is_the_textbooks():
+    """Q_k = k/(n+1)·P_{k−1} + (1 − k/(n+1))·P_k."""
+    start, end = perceptron(torch.float64), moved(perceptron(torch.float64))
+    low = bent(ss.Bezier(start, end, degree=3))
+    raised = ss.Bezier(start, end, degree=4).follow_(low).control
+    points = torch.cat([low.ends[:1], low.control, low.ends[1:]])
+    expected = [k / 4 * points[k - 1] + (1 - k / 4) * points[k] for k in (1, 2, 3)]
+    assert torch.allclose(raised, torch.stack(expected), rtol=0, atol=1e-10)
+
+
+@every_bent_curve
+def test_control_points_are_moved_by_as_much_as_was_asked_for_inside_the_subspace(make):
+    start, end, mask = ends_in_a_subspace(convnet)
+    curve = make(start, end, subspace=mask)
+    before = curve.control.detach().clone()
+    curve.perturb_(0.25, torch.Generator().manual_seed(0))
+    moves, distance = curve.control - before, (curve.ends[1] - curve.ends[0]).norm()
+    assert torch.allclose(moves.norm(dim=1), 0.25 * distance)
+    assert (moves[:, curve.openings == 0] == 0).all()

@@ -13,6 +13,7 @@ METHODS = {
     "static": ("fixed mask", 94.1, 0.11),
     "static-uniform": ("fixed mask", 92.9, 0.05),
     "lottery": ("fixed mask", 95.2, 0.11),
+    "imp-lr-rewinding": ("fixed mask", 97.5, 4.6),
     "snip": ("at initialization", 94.6, 0.17),
     "force": ("at initialization", 94.9, 0.16),
     "grasp": ("at initialization", 10.2, 0.09),
@@ -80,7 +81,12 @@ def methods_results(
             "recipe": {"steps": 2000, "batch_size": 100, "lr": 0.1, "schedule": "cosine"},
         },
         "methods": [
-            {"name": name, "family": METHODS[name][0], "summary": f"does as {name} does (2020)"}
+            {
+                "name": name,
+                "family": METHODS[name][0],
+                "summary": f"does as {name} does (2020)",
+                "in_rounds": name.startswith("imp-"),
+            }
             for name in names
         ],
         "runs": runs,

@@ -78,6 +78,28 @@ def test_what_set_drops_is_not_grown_in_the_same_update():
     assert not model.weight[grown].any()
 
 
+def test_set_itop_drops_by_magnitude_whatever_the_sign():
+    _, itop, _ = after_one_update(ss.SETITOP(0.5, update_every=1, drop_fraction=0.45))
+    kept = itop.mask["weight"] & ACTIVE
+    assert positions({"weight": ACTIVE & ~kept}) == [(0, 1), (1, 1), (1, 3)]  # −3, 1, −2
+    assert itop.mask.count == 7
+
+
+def test_rigl_itop_is_rigl():
+    _, itop, _ = after_one_update(ss.RigLITOP(0.5, update_every=1, drop_fraction=0.6))
+    _, rigl, _ = after_one_update(ss.RigL(0.5, update_every=1, drop_fraction=0.6))
+    assert itop.mask == rigl.mask
+    assert (ss.RigLITOP(0.5).update_every, ss.RigLITOP(0.5).drop_fraction) == (4000, 0.5)
+    assert (ss.SETITOP(0.5).update_every, ss.SETITOP(0.5).drop_fraction) == (1500, 0.5)
+
+
+def test_mest_mutates_half_as_much_in_the_last_quarter():
+    mest = ss.MEST(0.9, update_every=10, update_until=120)
+    assert [mest.drop_share(step) for step in (10, 80, 90, 110)] == [0.2, 0.2, 0.1, 0.1]
+    assert not mest.due(120)
+    assert ss.MEST(0.9).drop_share(10**6) == 0.2  # without an end, throughout
+
+
 def test_mest_weighs_the_gradient_in():
     # |w| + 1·|g|: 5, 4, 7, 3, 9, 8, 6; ⌊0.3·7⌋ = 2 dropped: those with 3 and 4.
     mest = ss.MEST(0.5, update_every=1, drop_fraction=0.3, gradient_weight=1.0)
@@ -95,6 +117,28 @@ def test_snfs_grows_by_the_smoothed_gradient_over_all_positions():
     assert positions(snfs.mask) == [(0, 0), (0, 2), (0, 3), (2, 1), (2, 2), (3, 0), (3, 3)]
 
 
+def test_snfs_shares_out_by_the_mean_momentum_of_what_is_active():
+    # Half of 8 + 8 weights are dropped; mean |gradient| 3 and 1: of these 8, 6 and 2 are grown.
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (nn.Parameter(torch.arange(1.0, 17).reshape(4, 4)) for _ in "ab")
+
+        def forward(self):
+            return 3 * self.a.sum() - self.b.sum()
+
+    model = Two()
+    snfs = ss.SNFS(0.5, update_every=1, drop_fraction=0.5)
+    upper = torch.arange(16).reshape(4, 4) >= 8
+    snfs.first_mask = lambda model: {"a": upper.clone(), "b": upper.clone()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    snfs.attach(model, optimizer)
+    model().backward()
+    optimizer.step()
+    assert snfs.mask.counts == {"a": 4 + 6, "b": 4 + 2}
+    assert snfs.mask["a"].flatten()[12:].all()  # the larger half stays
+
+
 @pytest.mark.parametrize(
     ("threshold", "next_threshold", "dropped"),
     [(1.5, 3.0, 1), (2.5, 2.5, 2), (3.5, 1.75, 3)],
@@ -105,6 +149,28 @@ def test_dsr_drops_below_a_threshold_that_adapts(threshold, next_threshold, drop
     assert dsr.memory["threshold"] == next_threshold
     assert (ACTIVE & ~dsr.mask["weight"]).sum() == dropped
     assert dsr.mask.count == 7
+
+
+def test_dsr_leaves_a_layer_its_largest_weight():
+    _, dsr, _ = after_one_update(ss.DSR(0.5, update_every=1, threshold=100.0))
+    assert dsr.mask["weight"][2, 2]
+    assert (dsr.mask["weight"] & ACTIVE).sum() == 1
+    assert dsr.mask.count == 7
+
+
+def test_deep_r_keeps_the_sign_of_a_position():
+    sparsifier = ss.DeepR(0.5, shrinkage=0.0)
+    model, deep_r, optimizer = after_one_update(sparsifier, lr=0.5)
+    signs = deep_r.memory["sign"]["weight"].clone()
+    assert torch.equal(signs[ACTIVE], torch.tensor(WEIGHT)[ACTIVE].sign())
+    assert set(signs.flatten().tolist()) == {-1.0, 1.0}
+    for _ in range(5):
+        optimizer.zero_grad()
+        model().backward()
+        optimizer.step()
+        active = deep_r.mask["weight"]
+        assert (model.weight[active] * signs[active] >= 0).all()
+    assert torch.equal(deep_r.memory["sign"]["weight"], signs)
 
 
 def test_deep_r_drops_what_changed_sign():
@@ -135,9 +201,38 @@ def test_srigl_ablates_the_neuron_with_few_salient_weights():
     # 2 of 7 dropped: 1 and −2, all that row 1 has. Salient besides the kept: 9 and −8. Rows have
     # 3, 0, 2, 2 salient weights; with γ = 0.9 and k = 7/4, row 1 is ablated. The others share
     # 7: 3, 2, 2. Row 0: 4, −3 and 9; row 2: 8 and −8; row 3: 7, −5.
-    srigl = ss.SRigL(0.5, update_every=1, drop_fraction=0.3, ablation=0.9)
+    srigl = ss.SRigL(0.5, update_every=1, drop_fraction=0.3, ablation=0.9, spared=())
     _, srigl, _ = after_one_update(srigl)
     assert positions(srigl.mask) == [(0, 0), (0, 1), (0, 2), (2, 1), (2, 2), (3, 0), (3, 3)]
+
+
+def test_srigl_spares_the_last_layer_unless_told():
+    # No row is ablated: 7 over 4 rows is 2, 2, 2, 1. Row 1 grows 6 and 2; of row 3 the 7 stays.
+    _, srigl, _ = after_one_update(ss.SRigL(0.5, update_every=1, drop_fraction=0.3, ablation=0.9))
+    assert positions(srigl.mask) == [(0, 0), (0, 1), (1, 1), (1, 2), (2, 1), (2, 2), (3, 0)]
+
+
+def test_srigl_keeps_as_many_neurons_as_hold_the_weights():
+    # γ·k = 1.8·7/4: fewer than 3 salient weights ablate rows 1, 2 and 3, but 7 weights need 2 rows:
+    # of rows with 2 the first stays. Row 0 takes 4, and row 2 its 8, and −8 and 3 by gradient.
+    srigl = ss.SRigL(0.5, update_every=1, drop_fraction=0.3, ablation=1.8, spared=())
+    _, srigl, _ = after_one_update(srigl)
+    row_0 = [(0, column) for column in range(4)]
+    assert positions(srigl.mask) == [*row_0, (2, 1), (2, 2), (2, 3)]
+
+
+def test_a_neuron_that_srigl_ablated_returns_by_its_gradients():
+    # Rows 0 and 2 hold all 7; 4 are dropped, the zeros. The largest gradients are 9, −8, −7, 6, the
+    # last in row 1, which returns; row 3 has none. 3, 2 and 2: 4, −3, 9; 6, 2; 8, −8.
+    srigl = ss.SRigL(0.5, update_every=1, drop_fraction=0.6, spared=())
+    rows = torch.tensor([[1, 1, 1, 1], [0] * 4, [0, 1, 1, 1], [0] * 4]).bool()
+    model = Table()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    srigl.first_mask = lambda model: {"weight": rows}
+    srigl.attach(model, optimizer)
+    model().backward()
+    optimizer.step()
+    assert positions(srigl.mask) == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]
 
 
 def test_ties_go_to_the_lower_index():

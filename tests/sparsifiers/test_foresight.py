@@ -98,6 +98,75 @@ def test_synflow_needs_no_data_and_avoids_collapse():
     assert min(one.counts.values()) > 0
 
 
+# ---------------------------------------------------------------------------- tables, by hand
+
+WEIGHT = [[4.0, -3, 1, 2], [1, 1, -2, 1], [2, -1, 8, 1], [7, 1, 1, -5]]
+GRADIENT = torch.tensor([[1.0, 1, 9, -7], [0, 6, 2, 1], [1, -8, 1, 3], [1, 0, 4, 1]])
+ROWS = [[5.0, 3, 1, 1], [4, 2, 1, 1], [1, 1, 1, 1], [2, -2, 2, -1]]
+"""Rows that sum up to 10, 8, 4 and 1."""
+TARGETS = torch.tensor([[10.0, 0, 0, 0]])
+
+
+def table(weight):
+    model = nn.Linear(4, 4, bias=False)
+    model.weight.data.copy_(torch.tensor(weight))
+    return model
+
+
+def half_square(outputs, targets):
+    """On an input of ones: r²/2 for each row, r its sum minus its target."""
+    return 0.5 * (outputs - targets).square().sum()
+
+
+def positions(mask):
+    return [tuple(p) for p in mask["weight"].nonzero().tolist()]
+
+
+def test_snip_on_a_table():
+    # An input of basis vectors: the gradient is the table. |w·g|: 4 3 9 14, 0 6 4 1, 2 8 8 3,
+    # 7 0 4 5; the five largest are 14, 9, 8, 8 and 7.
+    data = torch.eye(4), GRADIENT.T
+    snip = ss.SNIP(11 / 16, data=data, loss=lambda outputs, targets: (outputs * targets).sum())
+    assert positions(attach(snip, table(WEIGHT))) == [(0, 2), (0, 3), (2, 1), (2, 2), (3, 0)]
+
+
+def test_force_on_a_table():
+    # The gradient is r in all of a row: 0, 8, 4, 1. |w|·r: 0s; 32 16 8 8; 4s; 2 2 2 1. Round 1
+    # keeps 8: rows 1 and 2. There r of row 0 is −10: 50 30 10 10; 32 16 8 8; 4s; 0s. Round 2 keeps
+    # 4: 50, 32, 30 and 16; iterative SNIP does not let row 0 return: 32, 16, 8 and 8.
+    given = {"data": (torch.ones(1, 4), TARGETS), "loss": half_square, "rounds": 2}
+    assert positions(attach(ss.FORCE(0.75, **given), table(ROWS))) == [
+        (0, 0), (0, 1), (1, 0), (1, 1),
+    ]  # fmt: skip
+    assert positions(attach(ss.SNIP(0.75, **given), table(ROWS))) == [
+        (1, column) for column in range(4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "closed"),
+    [(2 / 16, [(3, 1), (3, 3)]), (6 / 16, [(0, 0), (0, 1), (0, 2), (0, 3), (3, 1), (3, 3)])],
+)
+def test_grasp_on_a_table(sparsity, closed):
+    # H·g is 4·r in all of a row: w·(H·g)/4 is 0s; 32 16 8 8; 4s; 2 −2 2 −1. The least go first.
+    grasp = ss.GraSP(sparsity, data=(torch.ones(1, 4), TARGETS), loss=half_square, temperature=1.0)
+    assert positions({"weight": ~attach(grasp, table(ROWS))["weight"]}) == closed
+
+
+def test_synflow_on_a_table():
+    # |w| of the second layer sum up to 6 and 2 by hidden unit, those of the first to 3 and 7:
+    # scores 6 12, 6 8 and 15 7, 3 7: 32 in each layer. The four largest: 15, 12, 8 and the first 7.
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    model[0].weight.data.copy_(torch.tensor([[1.0, -2], [3, 4]]))
+    model[1].weight.data.copy_(torch.tensor([[-5.0, 1], [1, 1]]))
+    found = ss.scores.synflow(model, torch.ones(1, 2))
+    assert found["0.weight"].tolist() == [[6, 12], [6, 8]]
+    assert found["1.weight"].tolist() == [[15, 7], [3, 7]]
+    mask = attach(ss.SynFlow(0.5, inputs=torch.ones(1, 2), rounds=1), model)
+    assert mask["0.weight"].int().tolist() == [[0, 1], [0, 1]]
+    assert mask["1.weight"].int().tolist() == [[1, 1], [0, 0]]
+
+
 def test_any_score_of_the_weights_alone():
     model = make_model()
     expected = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.75)

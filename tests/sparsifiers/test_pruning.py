@@ -129,6 +129,64 @@ def test_one_shot_prunes_once_after_the_step_it_is_told(at):
     assert all(mask == masks[-1] for mask in masks[at:])
 
 
+# ---------------------------------------------------------------------------- a table, by hand
+
+TABLE = [[4.0, -3, 0.5, 1], [2, 1, -1, -2], [0.25, 6, 8, -6], [7, -0.5, 0.75, -5]]
+
+
+class Table(torch.nn.Module):
+    """One 4×4 weight, whose gradient is 1 everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(TABLE))
+
+    def forward(self):
+        return self.weight.sum()
+
+
+def on_the_table(sparsifier, steps, lr=0.0):
+    """The table's mask and momentum after each of the steps."""
+    model = Table()
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    sparsifier.attach(model, optimizer)
+    found = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model().backward()
+        optimizer.step()
+        speed = optimizer.state[model.weight]["momentum_buffer"].clone()
+        found.append((sparsifier.mask["weight"], speed, model.weight.detach().clone()))
+    return found
+
+
+LARGEST = [(0, 0), (2, 1), (2, 2), (2, 3), (3, 0), (3, 3)]
+"""4, 6, 8, −6, 7 and −5."""
+
+
+def test_magnitude_on_a_table():
+    ((once, _, _),) = on_the_table(ss.OneShot(10 / 16, at=1), 1)
+    assert [tuple(p) for p in once.nonzero().tolist()] == LARGEST
+    *_, (gradually, _, _) = on_the_table(ss.GradualMagnitude(10 / 16, begin=1, end=4, every=1), 4)
+    assert torch.equal(gradually, once)
+    ((two_of_four, _, _),) = on_the_table(ss.NM(2, 4, at=1), 1)
+    assert two_of_four.int().tolist() == [[1, 1, 0, 0], [1, 0, 0, 1], [0, 1, 1, 0], [1, 0, 0, 1]]
+
+
+def test_acdc_on_a_table():
+    # Sparse from 1, dense from 2 and on, for the last dense phase is of 3 steps, sparse from 5.
+    acdc = ss.ACDC(10 / 16, begin=1, phase=1, end=5, last_dense=3)
+    found = on_the_table(acdc, 6)
+    assert [int(active.sum()) for active, _, _ in found] == [6, 16, 16, 16, 6, 6]
+    sparse, _, _ = found[0]
+    assert [tuple(p) for p in sparse.nonzero().tolist()] == LARGEST
+    # Opened weights start at 0, and momentum of all weights with them, once.
+    assert found[1][2].count_nonzero() == 6
+    assert [speed.unique().tolist() for _, speed, _ in found[1:4]] == [
+        [0.0], [1.0], [pytest.approx(1.9)],
+    ]  # fmt: skip
+
+
 def test_no_sparsity_leaves_training_as_it_is():
     model, optimizer, _ = attached(ss.GradualMagnitude(0.0, begin=1, end=4, every=1))
     train(model, optimizer, range(5))

@@ -53,6 +53,21 @@ def test_top_kast_moves_the_backward_set_only():
     assert theta(sparsifier) == pytest.approx([4 - 0.1 * 5, -3 + 0.1 * 14, 0.5, -1])
 
 
+def test_what_is_trained_is_what_gets_a_gradient():
+    # Of a weight of four: all behind SR-STE's and movement's, B behind Top-KAST's, else the mask.
+    shares = {
+        "sr-ste": ss.SRSTE(2, 4),
+        "movement": ss.MovementPruning(0.5, begin=1, end=1),
+        "top-kast": ss.TopKAST(0.75, backward_sparsity=0.25),
+        "powerpropagation": ss.PowerPropagation(0.5, begin=0, end=0),
+        "str": ss.STR(initial=0.0),
+    }
+    found = {name: one_step(s, lr=0.0)[1].trained["weight"] for name, s in shares.items()}
+    assert found == {
+        "sr-ste": 1.0, "movement": 1.0, "top-kast": 0.75, "powerpropagation": 0.5, "str": 0.75,
+    }  # fmt: skip
+
+
 def test_top_kast_chooses_again():
     sparsifier = ss.TopKAST(0.75, backward_sparsity=0.5, regularization=0.0, update_every=2)
     model, sparsifier, optimizer = one_step(sparsifier, lr=1.0)

@@ -244,6 +244,7 @@ def test_claim_3_says_how_hard_was_searched():
     entry = claim(3, curves=found)
     assert entry["passes"] == 60
     assert any("60" in line and "960 examples" in line for line in entry["evidence"])
+    assert any("dense space found one from 6, with 60" in line for line in entry["evidence"])
 
 
 # ---------------------------------------------------------------------------- all of them

@@ -138,10 +138,12 @@ def test_densities_scale_what_belongs_to_their_weight():
     assert flops.at({"a": 0.1, "b": 0.5, "c": 0.0}) == pytest.approx(37)
 
 
-def test_a_step_with_dense_gradients_pays_for_those_of_closed_weights_too():
+def test_a_step_pays_for_the_gradients_of_closed_weights_that_it_needs():
     flops = StepFlops({"a": 100, "b": 40}, gradients={"a": 50, "b": 10}, rest=7)
-    assert flops.with_dense_gradients({}) == flops.at({})
-    assert flops.with_dense_gradients({"a": 0.1}) == pytest.approx(57 + 45)
+    assert flops.at({}, {}) == flops.at({})
+    assert flops.at({"a": 0.1}, {}) == pytest.approx(57 + 45)
+    assert flops.at({"a": 0.1, "b": 0.5}, {"a": 0.3, "b": 0.5}) == pytest.approx(37 + 10)
+    assert flops.at({"a": 0.1}, {"a": 0.1}) == flops.at({"a": 0.1})
 
 
 def test_a_weights_gradient_costs_what_its_forward_pass_costs():

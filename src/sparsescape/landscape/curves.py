@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -56,13 +57,38 @@ class Curve(nn.Module):
         """c_0(t) … c_n(t), the weight of every control point, the ends first and last."""
         raise NotImplementedError
 
+    def slopes(self, t: float) -> Sequence[float]:
+        """c_0′(t) … c_n′(t), the derivatives of the coefficients."""
+        raise NotImplementedError
+
     def forward(self, t: float) -> Point:
         """The point at t, differentiable in ``control``: parameter name → tensor."""
-        first, *inner, last = self.coefficients(t)
+        return self._shaped(self._combined(self.coefficients(t)))
+
+    def crossing(self, t: float) -> Point:
+        """The same point, but what is differentiated in ``control`` is a move *across* the curve.
+
+        Of a gradient g at θ(t) only g − (g·τ)·τ goes on to the control points, τ = θ′(t)/|θ′(t)|:
+        the rest would change how fast the curve is travelled, and not where it leads.
+        """
+        flat = self._combined(self.coefficients(t))
+        with torch.no_grad():
+            along = self._combined(self.slopes(t))
+            along /= along.norm().clamp(min=torch.finfo(along.dtype).tiny)
+        if flat.requires_grad:
+            flat.register_hook(lambda gradient: gradient - (gradient @ along) * along)
+        return self._shaped(flat)
+
+    def _combined(self, coefficients: Sequence[float]) -> Tensor:
+        """Σ_k c_k·θ_k, flat."""
+        first, *inner, last = coefficients
         flat = first * self.ends[0] + last * self.ends[1]
         if inner:
             mix = torch.tensor(inner, dtype=flat.dtype, device=flat.device)
             flat = flat + (mix @ self.control) * self.openings
+        return flat
+
+    def _shaped(self, flat: Tensor) -> Point:
         parts = flat.split(self._sizes)
         shaped = zip(self._shapes.items(), parts, strict=True)
         return {name: part.view(shape) for (name, shape), part in shaped}
@@ -101,6 +127,47 @@ class Curve(nn.Module):
             )
         for row, point in zip(self.control, points, strict=True):
             row.copy_(self._flatten(point))
+
+    @torch.no_grad()
+    def follow_(self, other: Curve) -> Curve:
+        """Lay this curve along another one with the same ends, in place, and return it.
+
+        The control points become those of the least squared distance from the other curve, on a
+        grid of t. Where this kind of curve can be the other one they are exact, up to rounding: a
+        Bézier curve of a higher degree (degree elevation), a chain with every piece divided into
+        equally many. They stay in whatever subspace both curves are in.
+
+        >>> ends = {"w": torch.zeros(1, 1)}, {"w": torch.ones(1, 1)}
+        >>> low = Bezier(*ends, degree=2)
+        >>> low.set_control_points([{"w": torch.full((1, 1), 3.0)}])
+        >>> high = Bezier(*ends, degree=3).follow_(low)
+        >>> [round(float(p["w"]), 4) for p in high.control_points()]
+        [2.0, 2.3333]
+        """
+        if len(self.control):
+            along = [i / 840 for i in range(841)]  # 840: divided by every number up to 8
+            mine = torch.tensor([self.coefficients(t) for t in along], dtype=torch.float64)
+            theirs = torch.tensor([other.coefficients(t) for t in along], dtype=torch.float64)
+            inner, outer = mine[:, 1:-1], mine[:, [0, -1]]
+            theirs = torch.cat([theirs[:, [0, -1]] - outer, theirs[:, 1:-1]], dim=1)
+            mix = torch.linalg.lstsq(inner, theirs, driver="gelsd").solution.to(self.ends)
+            self.control.copy_(
+                mix[:, :2] @ self.ends + mix[:, 2:] @ (other.control * other.openings)
+            )
+        return self
+
+    @torch.no_grad()
+    def perturb_(self, by: float, generator: torch.Generator) -> Curve:
+        """Move every free control point at random, in place, and return the curve.
+
+        Each moves by ``by`` times the distance between the ends, in a direction that is uniform
+        over those the subspace leaves free.
+        """
+        noise = torch.randn(self.control.shape, generator=generator).to(self.control)
+        noise *= self.openings
+        reach = by * (self.ends[1] - self.ends[0]).norm()
+        self.control.add_(noise * (reach / noise.norm(dim=1, keepdim=True).clamp(min=1e-30)))
+        return self
 
     def _flatten(self, point: Point) -> Tensor:
         return torch.cat([point[name].reshape(-1) for name in self._shapes])
@@ -167,6 +234,11 @@ class Bezier(Curve):
         n = self.degree
         return [math.comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)]
 
+    def slopes(self, t: float) -> Sequence[float]:
+        n = self.degree - 1
+        lower = [0.0, *(math.comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)), 0.0]
+        return [(n + 1) * (before - after) for before, after in itertools.pairwise(lower)]
+
 
 class Line(Bezier):
     """The straight line (1 − t)·start + t·end; t may leave [0, 1].
@@ -203,3 +275,9 @@ class PolygonalChain(Curve):
     def coefficients(self, t: float) -> Sequence[float]:
         pieces = self.bends + 1
         return [max(0.0, 1 - abs(t * pieces - k)) for k in range(pieces + 1)]
+
+    def slopes(self, t: float) -> Sequence[float]:
+        """Of the piece that t lies in; at a bend, of the one that begins there."""
+        pieces = self.bends + 1
+        here = min(max(math.floor(t * pieces), 0), pieces - 1)
+        return [float(pieces * ((k == here + 1) - (k == here))) for k in range(pieces + 1)]

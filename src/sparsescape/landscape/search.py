@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
-from ..objective import Objective
+from ..errors import InputError, unknown
+from ..objective import Batch, Objective
 from ..schedules import cosine
 from ..seeds import generator
 from ..training.batches import Batches
 from ..training.checkpoints import Checkpoint
 from ..training.trainer import Observer, Run
 from .curves import Curve
+from .goals import Goal, find_goal
+from .sampling import SAMPLINGS, Evenly, WhereHigh
 
 
 @dataclass(frozen=True)
@@ -20,37 +25,60 @@ class Search:
     """How hard was searched for a path."""
 
     steps: int
-    """Optimizer steps, each one forward and backward pass over a batch at one t."""
+    """Optimizer steps."""
+    passes: int
+    """Forward and backward passes over a batch: points on the curve looked at, over all steps."""
     examples: int
     """Training examples seen, over all passes."""
     diverged: bool
     """Whether it was given up at a loss that is not finite."""
 
 
+OPTIMIZERS: dict[str, Callable[[Iterable[Tensor], float, float], torch.optim.Optimizer]] = {
+    "sgd": lambda p, lr, momentum: torch.optim.SGD(p, lr=lr, momentum=momentum, fused=True),
+    "adam": lambda p, lr, momentum: torch.optim.Adam(p, lr=lr, betas=(momentum, 0.999), fused=True),
+}
+"""Name → from parameters, learning rate and momentum to the optimizer of a search."""
+
+
 def fit_curve(
     curve: Curve,
     objective: Objective,
     *,
+    goal: str | Goal = "mean",
     steps: int = 3000,
     lr: float = 0.05,
     batch_size: int = 100,
+    optimizer: str = "sgd",
     momentum: float = 0.9,
+    sampling: str = "even",
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
     observe: Observer | None = None,
 ) -> Search:
-    """Train the curve for a low mean loss along it, E over t ~ U(0, 1) of L(θ(t)), in place.
+    """Train the curve until a goal is low along it, in place; by default the mean loss.
 
-    Every step draws one t and one batch, and takes a step of SGD with momentum down the gradient
-    of the batch's loss at θ(t); the learning rate goes to 0 along a cosine. Garipov et al. 2018,
-    section 3.1. A curve without free control points is left as it is.
+    Every step draws one batch and as many t as the goal looks at, one in each of as many equal
+    parts of [0, 1], and takes a step of the optimizer down the gradient of the goal of that
+    batch's losses at θ(t); the learning rate goes to 0 along a cosine. With the mean, one t and SGD
+    with momentum it is the search of Garipov et al. 2018, section 3.1. A curve without free control
+    points is left as it is.
 
     Args:
         curve: trained in place.
         objective: where its data are tensors, batches are drawn from them.
-        steps, lr, batch_size, momentum: of the search.
+        goal: ``"mean"``, ``"worst"``, ``"uphill"`` (see :mod:`sparsescape.landscape.goals`), or a
+            goal of one's own.
+        steps, lr, batch_size: of the search.
+        optimizer: ``"sgd"`` or ``"adam"``.
+        momentum: of SGD; Adam's first β.
+        sampling: where t are drawn: ``"even"``, or ``"high"``: more often where the loss is high
+            (see :mod:`sparsescape.landscape.sampling`).
         seed: decides every t and every batch, the same for the sparse and the dense case.
         checkpoint, observe: as in :class:`sparsescape.training.trainer.Run`.
+
+    Raises:
+        InputError: no goal, optimizer or sampling of that name.
 
     >>> from torch.nn.functional import mse_loss
     >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -58,18 +86,53 @@ def fit_curve(
     >>> from sparsescape import Bezier
     >>> ends = {"weight": torch.ones(1, 1)}, {"weight": -torch.ones(1, 1)}
     >>> fit_curve(Bezier(*ends, degree=2), objective, steps=5, batch_size=4)
-    Search(steps=5, examples=20, diverged=False)
+    Search(steps=5, passes=5, examples=20, diverged=False)
     """
+    goal = find_goal(goal)
+    if optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", optimizer, OPTIMIZERS)
+    if sampling not in SAMPLINGS:
+        raise unknown("sampling", sampling, SAMPLINGS)
+    if not lr > 0:
+        raise InputError(f"The learning rate is above 0, not {lr}.")
     batches = Batches(objective.tensors(), batch_size=batch_size, seed=seed)
     if not curve.control.numel():
-        return Search(0, 0, diverged=False)
-    t = torch.rand(steps, generator=generator(seed, "t along the curve")).tolist()
+        return Search(0, 0, 0, diverged=False)
+    drawn = torch.rand(steps, goal.drawn, generator=generator(seed, "t along the curve"))
+    parts = (torch.arange(goal.drawn) + drawn) / goal.drawn
+    where = SAMPLINGS[sampling]()
+    walk = _Walk(curve, where, goal, objective)
     run = Run(
-        module=curve,
-        loss=lambda step: objective.batch_loss(curve(t[step]), batches(step)),
-        optimizer=torch.optim.SGD(curve.parameters(), lr=lr, momentum=momentum, fused=True),
+        module=walk,
+        loss=lambda step: walk(parts[step], batches(step)),
+        optimizer=OPTIMIZERS[optimizer](curve.parameters(), lr, momentum),
         learning_rate=cosine(lr, end=steps),
         steps=steps,
     )
     outcome = run.train(checkpoint, observe)
-    return Search(outcome.steps, outcome.steps * batches.batch_size, outcome.diverged)
+    passes = outcome.steps * goal.points
+    return Search(outcome.steps, passes, passes * batches.batch_size, outcome.diverged)
+
+
+class _Walk(nn.Module):
+    """A curve and where to look on it: all of a search that its steps change."""
+
+    def __init__(self, curve: Curve, where: Evenly | WhereHigh, goal: Goal, objective: Objective):
+        super().__init__()
+        self.curve, self.where = curve, where
+        self.goal, self.objective = goal, objective
+
+    def forward(self, parts: Tensor, batch: Batch) -> Tensor:
+        """The goal on one batch."""
+        t, weights = self.where(parts)
+        point = self.curve.crossing if self.goal.across else self.curve
+        losses = torch.stack([self.objective.batch_loss(point(s), batch) for s in t.tolist()])
+        self.where.saw(t, losses.detach())
+        if self.goal.ends:
+            first, last = self._end(0, batch), self._end(1, batch)
+            losses = torch.cat([first, losses, last])
+        return self.goal.of(losses, weights.to(losses))
+
+    @torch.no_grad()  # an end does not move
+    def _end(self, t: int, batch: Batch) -> Tensor:
+        return self.objective.batch_loss(self.curve(t), batch).reshape(1)

@@ -24,7 +24,8 @@ class Plan:
     begin: int
     """First step at which a method that goes from dense to sparse prunes."""
     end: int
-    """Last one; methods that go from sparse to sparse move the mask until 3/4 of the steps."""
+    """Last one; from sparse to sparse the mask moves until 3/4 of the steps, or to the end where
+    the authors' does."""
     every: int
     """Steps between two updates of the mask."""
     seed: int = 0
@@ -43,6 +44,8 @@ class Method:
     summary: str
     row: str
     """Its function in :mod:`sparsescape.sparsifiers.rows`; empty where there is no sparsifier."""
+    in_rounds: bool = False
+    """Whether it is no sparsifier but rounds of training (:mod:`sparsescape.studies.imp`)."""
 
 
 _BASE, _FIXED, _INIT = "baseline", "fixed mask", "at initialization"
@@ -52,6 +55,12 @@ METHODS: dict[str, Method] = {
     "dense": Method(_BASE, "no sparsity", ""),
     "small-dense": Method(_BASE, "a narrower dense network of as many weights", ""),
     "static": Method(_FIXED, "a random mask, or the one given, from beginning to end", "static"),
+    "imp-weight-rewinding": Method(
+        _FIXED, "rounds of pruning, weights rewound (Frankle et al. 2020)", "", in_rounds=True
+    ),
+    "imp-lr-rewinding": Method(
+        _FIXED, "rounds of pruning, learning rate rewound (Renda et al. 2020)", "", in_rounds=True
+    ),
     "random": Method(_INIT, "one threshold on random scores", "random"),
     "magnitude": Method(_INIT, "one threshold on the initial magnitudes", "magnitude"),
     "snip": Method(_INIT, "SNIP (Lee et al. 2019)", "snip"),
@@ -88,10 +97,13 @@ def make_method(name: str, plan: Plan) -> Sparsifier | None:
     """A fresh sparsifier of that name; None for dense training.
 
     Raises:
-        InputError: there is no such method, or the sparsity is outside [0, 1).
+        InputError: there is no such method, it is no sparsifier but rounds of training, or the
+            sparsity is outside [0, 1).
     """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
+    if METHODS[name].in_rounds:
+        raise InputError(f"{name} is no sparsifier: it is rounds of training, pruning, rewinding.")
     if not 0 <= plan.sparsity < 1:
         raise InputError(f"Sparsity is a number from 0 to below 1, not {plan.sparsity}.")
     row = METHODS[name].row

@@ -34,9 +34,9 @@ class DropGrow(Sparsifier):
 
     A method of one's own is a subclass that says what differs::
 
-        class Oldest(ss.DropGrow):
+        class Unmoved(ss.DropGrow):
             def drop_score(self, name):
-                return self.weight(name).square()
+                return self.step_gradient(name).abs()
 
     Args:
         sparsity: share of weights to close; the mask starts at random.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from .. import schedules, scores
 from ..masks import Mask, top
+from ..points import matching
 from .base import Active
 from .dropgrow import DropGrow
 from .pruning import check_sparsity
@@ -21,9 +23,12 @@ class RigL(DropGrow):
     """RigL: drop the smallest weights, grow where the gradient is largest.
 
     Grow score |∂L/∂w| over all positions, of the batch (or accumulated batches) of the update
-    step. The update takes the place of that step's update of all parameters. What was dropped
-    may be grown again, and then keeps its value, as in the authors' code (Evci et al. 2020,
+    step. The update takes the place of that step's update of all parameters (Evci et al. 2020,
     *Rigging the Lottery*, section 3 and Algorithm 1; ΔT = 100, α = 0.3, T_end = 3/4 of training).
+
+    Candidates to grow are all positions that were not kept, those just dropped among them, as in
+    Algorithm 1. In the authors' code (``sparse_optimizers_base.py``) such a weight keeps its value
+    and its momentum, and so it does here; that code breaks ties by noise, this by flat index.
 
     >>> model = torch.nn.Linear(8, 8)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -53,9 +58,13 @@ class SET(DropGrow):
     """SET: drop the weights nearest to 0, grow at random.
 
     A share ζ of the smallest positive weights and a share ζ of the negative ones nearest to 0 are
-    dropped; the share does not decay. Grown weights start at 0 (Mocanu et al. 2018, *Scalable
-    training of artificial neural networks with adaptive sparse connectivity*, Algorithm 1;
-    ζ = 0.3).
+    dropped; the share does not decay (Mocanu et al. 2018, *Scalable training of artificial neural
+    networks with adaptive sparse connectivity*, Methods and Algorithm 1; ζ = 0.3).
+
+    The paper does not say at which value a weight is grown: 0 here, as in the authors' Keras code;
+    their SciPy code draws it from N(0, 0.1²). Both draw positions from all that were not kept;
+    here those just dropped wait for the next update. Their learning rate does not fall; where it
+    goes to 0 give ``update_until``, for what is grown last stays at 0.
     """
 
     def drop_score(self, name: str) -> Tensor:
@@ -70,18 +79,29 @@ class MEST(DropGrow):
     """MEST with elastic mutation: drop by weight and gradient together, grow at random.
 
     Drop score |w| + λ·|∂L/∂w|. The gradient is that of the active weights only, so nothing dense
-    is ever needed (Yuan et al. 2021, *MEST: Accurate and Fast Memory-Economic Sparse Training
-    Framework on the Edge*, section 3.1 and Algorithm 1).
+    is ever needed. The mutation is elastic: the share that moves is f_0, from 3/4 of
+    ``update_until`` on half of it, and then none (Yuan et al. 2021, *MEST: Accurate and Fast
+    Memory-Economic Sparse Training Framework on the Edge*, section 3).
+
+    The numbers are those of the authors' scripts for MEST+EM: of 160 epochs a share 0.2 of the
+    weights moves in the first 90, 0.1 until 120, none after; grown weights start at 0. Their λ is
+    a setting that the scripts leave at 0. Positions just dropped wait for the next update, where
+    their code draws from all that were not kept.
 
     Args:
         gradient_weight: λ.
     """
 
     _: KW_ONLY
+    drop_fraction: float = 0.2
     gradient_weight: float = 0.01
 
     def drop_score(self, name: str) -> Tensor:
         return self.weight(name).abs() + self.gradient_weight * self.step_gradient(name).abs()
+
+    def drop_share(self, step: int) -> float:
+        late = self.update_until is not None and step >= 0.75 * self.update_until
+        return self.drop_fraction / 2 if late else self.drop_fraction
 
 
 @dataclass(eq=False)
@@ -105,10 +125,14 @@ class _InTime(DropGrow):
 class RigLITOP(_InTime, RigL):
     """RigL with the settings of in-time over-parameterization: explore more, judge later.
 
-    Half of the weights move, at updates so far apart that grown ones have the time to show what
-    they are worth: ΔT = 4000 (Liu et al. 2021, *Do We Actually Need Dense
-    Over-Parameterization?*, sections 3 and 4.3). ``explored`` is R_s, the share of positions that
-    were active at any time.
+    Half of the weights move, and less and less of them until the end of training, at updates so
+    far apart that grown ones have the time to show what they are worth: ΔT = 4000 (Liu et al. 2021,
+    *Do We Actually Need Dense Over-Parameterization? In-Time Over-Parameterization in Sparse
+    Training*, section 3; the numbers are those of the authors' README). ``explored`` is R_s, the
+    share of positions that were active at any time.
+
+    The rule is :class:`RigL`'s; in the authors' code the update follows the step of the optimizer
+    instead of taking its place, of one step in ΔT.
     """
 
     _: KW_ONLY
@@ -120,7 +144,8 @@ class RigLITOP(_InTime, RigL):
 class SETITOP(_InTime):
     """SET with the settings of in-time over-parameterization (:class:`RigLITOP`): ΔT = 1500.
 
-    Drops by magnitude and with a decaying share, as that paper does.
+    Drops by magnitude and with a decaying share, as the authors' SET-ITOP does (``--death
+    magnitude --growth random``), not as :class:`SET` by sign.
     """
 
     _: KW_ONLY
@@ -134,8 +159,12 @@ class GraNet(DropGrow):
 
     At each update the smallest weights, of all layers together, are closed until the sparsity is
     that of gradual pruning; then in each layer a share of what is left is dropped by magnitude and
-    as many are grown where the gradient is largest (Liu et al. 2021, *Sparse Training via Boosting
-    Pruning Plasticity with Neuroregeneration*, section 4.1 and Algorithm 1).
+    as many are grown where the gradient is largest, those just dropped among them (Liu et al. 2021,
+    *Sparse Training via Boosting Pruning Plasticity with Neuroregeneration*, section 4).
+
+    As in the authors' code (``pruning`` and ``truncate_weights`` in ``sparselearning/core.py``) an
+    update follows the optimizer's step, regeneration goes on to the end of training, and its share
+    is 0.5 at the start and falls along a cosine. They prune in the first 110 of 160 epochs.
 
     Args:
         sparsity: the final share of closed weights.
@@ -178,46 +207,56 @@ class GraNet(DropGrow):
 class SRigL(RigL):
     """SRigL: RigL at constant fan-in, with ablation of neurons.
 
-    The drop is RigL's. A weight is salient if it was kept, or is among the dropped number of
-    largest gradients. A neuron with fewer than γ·k salient weights, k the fan-in, is ablated, for
-    good; those that remain share the layer's count evenly and grow up to it by gradient. What does
-    not divide evenly goes, one each, to the first neurons (Lasby et al. 2024, *Dynamic Sparse
-    Training with Structured Sparsity*, section 3.1).
+    With K the number that RigL would drop, a weight is salient if it is among all but the K
+    smallest of the layer, or among its K largest gradients. A neuron with fewer than γ·k salient
+    weights, and at least 1, is ablated, k the layer's weights over its neurons; those that remain
+    share the layer's count evenly: of their weights the K smallest are dropped, and each grows to
+    its share by gradient. What does not divide evenly goes, one each, to the first neurons (Lasby
+    et al. 2024, *Dynamic Sparse Training with Structured Sparsity*, section 3.1; γ = 0.3).
+
+    As in the authors' code (``rigl_constant_fan.py``) neurons are judged anew at each update, so
+    that one that was ablated returns where its gradients are large, as many neurons stay at least
+    as are needed to hold the layer's weights, and those of the last layer are all spared.
 
     Args:
         ablation: γ; 0 ablates none.
+        spared: patterns of weights whose neurons are not ablated; the last one's unless given.
     """
 
     _: KW_ONLY
     ablation: float = 0.3
+    spared: Iterable[str] | None = None
     structure: Structure = fan_in
 
     def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
         return top(score.float(), count, allowed)
 
     def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
-        gradient = self.gradient(name).abs()
-        salient = kept | self.best(gradient, ~kept, count)
-        neurons = self._remaining(active, salient)
+        gradient, size = self.gradient(name).abs(), self.weight(name).abs()
+        salient = kept | top(gradient, count)
+        neurons = self._remaining(name, active, salient)
+        rows = torch.zeros_like(active)
+        rows[neurons] = True
+        kept = self.best(size, active & rows, int(kept.sum()))
         each, extra = divmod(int(active.sum()), len(neurons))
         counts = [0] * len(active)
         for place, neuron in enumerate(neurons):
             counts[neuron] = each + (place < extra)
         # Kept weights first, the largest first; then by gradient.
-        first = 2 + self.weight(name).abs() / self.weight(name).abs().max().clamp(min=1e-30)
+        first = 2 + size / size.max().clamp(min=1e-30)
         order = torch.where(kept, first, gradient / gradient.max().clamp(min=1e-30))
         return per_row(order, counts)
 
-    def _remaining(self, active: Tensor, salient: Tensor) -> list[int]:
+    def _remaining(self, name: str, active: Tensor, salient: Tensor) -> list[int]:
         """The neurons that are not ablated; as many at least as hold the layer's weights."""
-        fan_ins, worth = active.flatten(1).sum(1), salient.flatten(1).sum(1)
-        alive = fan_ins.nonzero().reshape(-1).tolist()
+        spared = [list(self._weights)[-1]] if self.spared is None else self.spared
+        if not self.ablation or name in matching(self._weights, spared):
+            return list(range(len(active)))
+        worth = salient.flatten(1).sum(1).tolist()
+        limit = max(1, int(self.ablation * int(active.sum()) / len(active)))
         needed = -(-int(active.sum()) // active[0].numel())
-        ranked = sorted(alive, key=lambda neuron: -int(worth[neuron]))
-        limit = self.ablation * int(active.sum()) / max(len(alive), 1)
-        return sorted(
-            n for place, n in enumerate(ranked) if place < max(needed, 1) or worth[n] >= limit
-        )
+        ranked = sorted(range(len(active)), key=lambda neuron: -worth[neuron])
+        return sorted(n for place, n in enumerate(ranked) if place < needed or worth[n] >= limit)
 
 
 def share_nearer_zero(values: Tensor, among: Tensor) -> Tensor:

@@ -56,8 +56,10 @@ class Foresight(Sparsifier):
 class SynFlow(Foresight):
     """SynFlow: iterative synaptic flow pruning, without data.
 
-    100 rounds of :func:`sparsescape.scores.synflow` (Tanaka et al. 2020, *Pruning neural networks
-    without any data by iteratively conserving synaptic flow*, section 6, Algorithm 1).
+    100 rounds of :func:`sparsescape.scores.synflow`, to density (1 − sparsity)^(k/100) in round k,
+    each at what the mask has left (Tanaka et al. 2020, *Pruning neural networks without any data
+    by iteratively conserving synaptic flow*, section 6, Algorithm 1; the same as ``SynFlow`` in
+    the authors' ``pruners.py``).
 
     Args:
         inputs: one batch of inputs; only its shape is used.
@@ -95,7 +97,9 @@ class _WithData(Foresight):
 class SNIP(_WithData):
     """SNIP: keep the connections whose removal changes the loss most, |w·∂L/∂w|.
 
-    Lee et al. 2019, *SNIP: Single-shot Network Pruning*, section 4, equation 5 and Algorithm 1.
+    Lee et al. 2019, *SNIP: Single-shot Network Pruning based on Connection Sensitivity*, section 4
+    and Algorithm 1. The authors' ``model.py`` divides all scores by their sum, which leaves the
+    order as it is, and scores biases too, which are never sparse here.
 
     Args:
         sparsity: share of weights to close, over all layers together.
@@ -121,9 +125,10 @@ class FORCE(SNIP):
     """FORCE: iterative SNIP in which closed weights may come back.
 
     Each round scores all weights, |w·∂L/∂w| with the gradient at the network that the last
-    round's mask leaves (de Jorge et al. 2021, *Progressive Skeletonization: Trimming More Fat
-    from a Network at Initialization*, section 4, equation 6 and Algorithm 1; the exponential
-    schedule of its section 4).
+    round's mask leaves, on an exponential schedule (de Jorge et al. 2021, *Progressive
+    Skeletonization: Trimming More Fat from a Network at Initialization*, section 4 and
+    Algorithm 1; the same as ``iterative_pruning`` in the authors' ``pruning_algos.py``, but that
+    the data are the same in every round, where theirs draws a batch for each).
     """
 
     _: KW_ONLY
@@ -137,7 +142,9 @@ class GraSP(_WithData):
     """GraSP: keep the connections without which the gradient flow would be least, w·(H·g).
 
     Wang et al. 2020, *Picking Winning Tickets Before Training by Preserving Gradient Flow*,
-    section 4, equation 8 and Algorithm 2. Other arguments as of :class:`SNIP`.
+    section 4, Algorithms 1 and 2. Other arguments as of :class:`SNIP`. The authors' ``GraSP.py``
+    has the other sign and removes the highest, which is the same; it draws the linear layers anew
+    before it scores them, which the paper does not mention and this does not do.
 
     Args:
         temperature: outputs are divided by it before the loss; 200 is the authors'.

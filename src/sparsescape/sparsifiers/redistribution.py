@@ -25,10 +25,14 @@ class SNFS(DropGrow):
 
     A smoothed gradient m ← β·m + (1 − β)·∂L/∂w is kept over *all* positions. In each layer a share
     of the smallest weights is dropped; all that were dropped are shared out over the layers in
-    proportion to the mean |m| of their active weights, and grown where |m| is largest (Dettmers
-    & Zettlemoyer 2019, *Sparse Networks from Scratch*, section 3.2 and Algorithm 1).
+    proportion to the mean |m| of their active weights, and grown where |m| is largest, those just
+    dropped among them (Dettmers & Zettlemoyer 2019, *Sparse Networks from Scratch: Faster Training
+    without Losing Performance*, section 3.2 and Algorithm 1). What does not fit into a layer goes
+    to the others.
 
-    Needs the dense gradient at every step, and one float more per weight.
+    Needs the dense gradient at every step, and one float more per weight. The authors' code takes
+    the momentum of SGD for m, which is this but for a factor; it drops less in layers that are
+    above 80 % dense and still growing, which the paper's algorithm does not, and neither does this.
 
     Args:
         smoothing: β.
@@ -68,11 +72,14 @@ class SNFS(DropGrow):
 class DSR(DropGrow):
     """Dynamic sparse reparameterization.
 
-    All weights below one threshold H are dropped, in whichever layer; they are shared out over the
-    layers in proportion to the weights these still have, and grown at random. When fewer than
-    (1 − δ)·N were dropped H doubles, when more than (1 + δ)·N it halves; N is ``drop_fraction`` of
-    all active weights (Mostafa & Wang 2019, *Parameter Efficient Training of Deep Convolutional
-    Neural Networks by Dynamic Sparse Reparameterization*, section 3 and Algorithm 1).
+    All weights below one threshold H are dropped, in whichever layer, but the last of a layer; they
+    are shared out over the layers in proportion to the weights these still have, and grown at
+    random. When fewer than (1 − δ)·N were dropped H doubles, when more than (1 + δ)·N it halves; N
+    is ``drop_fraction`` of all active weights (Mostafa & Wang 2019, *Parameter Efficient Training
+    of Deep Convolutional Neural Networks by Dynamic Sparse Reparameterization*, section 3 and
+    Algorithm 1). That a layer keeps one weight, and that what was just dropped is not grown, is in
+    the authors' code (``prune_threshold``, ``grow_random``); that one keeps the layer's first
+    weight, this its largest.
 
     Args:
         threshold: H at the start.
@@ -88,12 +95,16 @@ class DSR(DropGrow):
     def kept(self, active: Active, step: int) -> Active:
         threshold = self.memory.get("threshold", self.threshold)
         kept = {n: a & (self.weight(n).abs() >= threshold) for n, a in active.items()}
+        kept = {n: k if k.any() else self._last_of(n, active[n]) for n, k in kept.items()}
         goal = self.drop_share(step) * sum(map(count_active, active.values()))
         count = dropped(active, kept)
         low, high = (1 - self.tolerance) * goal, (1 + self.tolerance) * goal
         factor = 2.0 if count < low else 0.5 if count > high else 1.0
         self.memory["threshold"] = threshold * factor
         return kept
+
+    def _last_of(self, name: str, active: Tensor) -> Tensor:
+        return self.best(self.weight(name).abs(), active, min(1, int(active.sum())))
 
     def drop_share(self, step: int) -> float:
         return self.drop_fraction
@@ -107,11 +118,15 @@ class DSR(DropGrow):
 class DeepR(DropGrow):
     """Deep rewiring: a random walk in which a connection ends where its weight changes sign.
 
-    Each active connection has a fixed sign s and w = s·θ. After every step of the optimizer, which
-    is the gradient part, θ ← θ − η·α + √(2·η·T)·ν with ν from N(0, 1) and η the learning rate; a
-    connection with θ < 0 is dropped, and as many are grown, at 0 with a random sign, uniformly
-    among the closed ones of all layers (Bellec et al. 2018, *Deep Rewiring*, section 2 and
-    Algorithm 1).
+    Each position has a fixed sign s, that of its first weight, or a random one, and w = s·θ. After
+    every step of the optimizer, which is the gradient part, θ ← θ − η·α + √(2·η·T)·ν with ν from
+    N(0, 1) and η the learning rate; a connection with θ < 0 is dropped, and as many are grown, at
+    0, uniformly among the closed ones of all layers (Bellec et al. 2018, *Deep Rewiring: Training
+    very sparse deep networks*, section 2 and Algorithm 1).
+
+    Rule and constraint are the paper's. The authors' scripts scale the noise by η, as they do α,
+    and hold each layer, or in one of them all together, to a count. Positions just dropped wait for
+    the next step, where Algorithm 1 would let them return.
 
     Args:
         shrinkage: α, the strength of the L1 term.
@@ -125,18 +140,10 @@ class DeepR(DropGrow):
     temperature: float = 0.0
 
     def start(self) -> None:
-        """A connection keeps the sign that its weight has at the start."""
+        """A position keeps for good the sign that its weight has at the start, or one drawn."""
         self.memory["sign"] = {
             n: torch.where(w == 0, self._random_signs(n), w.sign()) for n, w in self.weights.items()
         }
-
-    def next_mask(self, step: int) -> Active | None:
-        before, mask = self.active, super().next_mask(step)
-        signs = self.memory["sign"]
-        for name, active in (mask or {}).items():
-            new = active & ~before[name]
-            signs[name] = torch.where(new, self._random_signs(name), signs[name].to(new.device))
-        return mask
 
     def kept(self, active: Active, step: int) -> Active:
         return {n: a & (self._walk(n, a) >= 0) for n, a in active.items()}

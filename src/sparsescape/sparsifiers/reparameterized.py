@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -24,11 +25,12 @@ class TopKAST(View, Magnitude):
     A, the weights of largest |θ| at ``sparsity``, are shown; B ⊃ A, those at ``backward_sparsity``,
     get gradients and move. The loss is regularized by λ/2·(‖θ_A‖² + ‖θ_B∖A‖²/D), D the density of
     A, so that a weight that is not in use must be worth it (Jayakumar et al. 2020, *Top-KAST:
-    Top-K Always Sparse Training*, sections 2.1 to 2.3).
+    Top-K Always Sparse Training*, section 2: sparse forward pass, sparse backward pass, exploration
+    regularisation). The authors published no code.
 
     Args:
         sparsity, backward_sparsity: shares of weights outside A and outside B.
-        update_every: steps between two choices of A and B; 100 in the paper's section 4.1.
+        update_every: steps between two choices of A and B; 100 as in the paper.
         regularization: λ.
         distribution, structure, dense, on_collapse: as in :class:`GradualMagnitude`.
     """
@@ -74,14 +76,21 @@ class TopKAST(View, Magnitude):
     def settle(self, name: str, before: Tensor, after: Tensor) -> Tensor:
         return torch.where(self._moves[name], after, before)
 
+    @property
+    def trained(self) -> Mapping[str, float]:
+        """The densities of B."""
+        return {n: float(b.float().mean()) for n, b in self.memory["backward"].items()}
+
 
 @dataclass(eq=False)
 class PowerPropagation(View, GradualMagnitude):
     """Powerpropagation with gradual magnitude pruning: w = θ·|θ|^(α−1).
 
     The gradient of θ is that of w times α·|θ|^(α−1), so large weights grow and small ones stay
-    near 0, which makes room for pruning. θ starts where w is the model's (Schwarz et al. 2021,
-    *Powerpropagation: A sparsity inducing weight reparameterisation*, section 2).
+    near 0, which makes room for pruning. θ starts where w is the model's, at
+    sign(w)·|w|^(1/α) (Schwarz et al. 2021, *Powerpropagation: A sparsity inducing weight
+    reparameterisation*, section 2; the same in the authors' notebook, which prunes once, after
+    training, by |w|; so does this with ``begin == end``).
 
     Args:
         alpha: α; 1 is plain pruning.
@@ -100,6 +109,10 @@ class PowerPropagation(View, GradualMagnitude):
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         return grad * self.alpha * theta.abs() ** (self.alpha - 1) * self._multipliers[name]
 
+    @property
+    def trained(self) -> Mapping[str, float]:
+        return self.densities
+
 
 @dataclass(eq=False)
 class MovementPruning(View, GradualMagnitude):
@@ -107,11 +120,14 @@ class MovementPruning(View, GradualMagnitude):
 
     The scores are S = −α_S·Σ_t (∂L/∂w)_t·θ_t over all positions, closed ones too, where the
     gradient is that of the shown weights; the highest are kept, on the schedule of
-    :class:`GradualMagnitude`, and a closed weight may come back, at its dense value (Sanh et al.
-    2020, *Movement Pruning: Adaptive Sparsity by Fine-Tuning*, sections 3 and 4, equation 3).
+    :class:`GradualMagnitude`, at every step, and a closed weight may come back, at its dense value,
+    which moves only while it is shown (Sanh et al. 2020, *Movement Pruning: Adaptive Sparsity by
+    Fine-Tuning*, section 4). The scores follow plain gradient descent, as in the paper's sum; in
+    the authors' code (``masked_nn.py``, ``binarizer.py``) they are parameters of the optimizer,
+    Adam, with a learning rate of their own.
 
     Args:
-        score_rate: α_S. It matters only where scores start from values other than 0.
+        score_rate: α_S, one number for all weights, so that which are highest does not hang on it.
         sparsity, begin, end, …: as in :class:`GradualMagnitude`.
     """
 
@@ -145,10 +161,11 @@ class STR(View):
     Each layer's s is trained with the weights, by the same optimizer with the same settings; weight
     decay draws it to 0, and so the threshold up. The sparsity is what comes out, and is read from
     ``mask.sparsity`` (Kusupati et al. 2020, *Soft Threshold Weight Reparameterization for Learnable
-    Sparsity*, section 3, equations 2 to 5).
+    Sparsity*, section 3; the same as ``sparseFunction`` in the authors' ``conv_type.py``).
 
     Args:
-        initial: s at the start.
+        initial: s at the start. The authors' for ResNet-50 over 100 epochs of ImageNet is −3200;
+            shorter training needs one nearer to 0, for s moves by weight decay.
         dense, on_collapse: as for every :class:`Sparsifier`.
     """
 
@@ -174,6 +191,10 @@ class STR(View):
 
     def next_mask(self, step: int) -> Active | None:
         return self.above()
+
+    @property
+    def trained(self) -> Mapping[str, float]:
+        return self.densities
 
     def shown(self, name: str, theta: Tensor) -> Tensor:
         if not hasattr(self, "thresholds"):

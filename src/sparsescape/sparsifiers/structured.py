@@ -23,7 +23,8 @@ from .views import View
 class NM(OneShot):
     """N:M sparsity by magnitude: of each m consecutive inputs the n largest, at once.
 
-    Mishra et al. 2021, *Accelerating Sparse Deep Neural Networks*, section 4.
+    Mishra et al. 2021, *Accelerating Sparse Deep Neural Networks*, section 4: train, prune once,
+    train again.
 
     Args:
         n, m: how many of how many are kept.
@@ -54,7 +55,8 @@ class SRSTE(View):
     At every step of each m consecutive inputs the n of largest |θ| are shown. The gradient goes
     straight through, plus λ·θ where θ is not shown, so that what is pruned is held back:
     θ ← θ − η·(∂L/∂w + λ·(1 − M)⊙θ) (Zhou et al. 2021, *Learning N:M Fine-grained Structured Sparse
-    Neural Networks From Scratch*, section 4.2, equation 9; λ = 2e-4).
+    Neural Networks From Scratch*, section 3, SR-STE; λ = 2e-4). The same, groups of inputs and λ
+    included, as ``Sparse_NHWC`` in the authors' ``sparse_ops.py``.
 
     Args:
         n, m: how many of how many are kept.

@@ -10,6 +10,7 @@ of θ by the method's chain rule, or straight through.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,11 @@ class View(Sparsifier):
     def settle(self, name: str, before: Tensor, after: Tensor) -> Tensor:
         """θ after a step of the optimizer."""
         return after
+
+    @property
+    def trained(self) -> Mapping[str, float]:
+        """Weight name → the share of θ that gets a gradient: all of it, straight through."""
+        return dict.fromkeys(self._weights, 1.0)
 
     # ------------------------------------------------------------------ the mechanism
 

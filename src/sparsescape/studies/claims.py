@@ -155,6 +155,7 @@ def _no_way_within(sparse: Sequence[Record], all_curves: Sequence[Record]) -> di
     passes = sum(c["steps"] for c in sparse)
     dense = [c for c in all_curves if c["space"] == "dense"]
     through = sum(c["decreasing"] for c in _best(dense).values())
+    outside = sum(c["steps"] for c in dense)
     return {
         "claim": 3,
         "title": "No way within",
@@ -165,9 +166,9 @@ def _no_way_within(sparse: Sequence[Record], all_curves: Sequence[Record]) -> di
         "The claim holds if none decreases, does not hold if one does from half of the bad starts "
         "or more, and is undecided otherwise.",
         "evidence": [
-            f"no decreasing path from {len(walled)} of {len(best)} bad starts, with {passes} "
+            f"no decreasing path found from {len(walled)} of {len(best)} bad starts, with {passes} "
             f"forward and backward passes ({sum(c['examples'] for c in sparse)} examples); "
-            f"the same search through the dense space found one from {through}",
+            f"the same search through the dense space found one from {through}, with {outside}",
             f"smallest climb within: {_show(interval([c['climb'] for c in best.values()]))}",
         ],
         "seeds": sorted({seed for seed, _ in best}),

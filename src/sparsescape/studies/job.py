@@ -44,11 +44,12 @@ class Job:
     def mask(self, role: str = "mask") -> Mask:
         return Mask.load(self.inputs[role] / "mask.safetensors")
 
+    def metrics(self, role: str) -> Metrics:
+        return read_json(self.inputs[role] / "metrics.json")
+
     @property
     def diverged_inputs(self) -> bool:
-        return any(
-            read_json(path / "metrics.json").get("diverged", False) for path in self.inputs.values()
-        )
+        return any(self.metrics(role).get("diverged", False) for role in self.inputs)
 
 
 @lru_cache(maxsize=1)

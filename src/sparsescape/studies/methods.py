@@ -4,6 +4,10 @@ Each method trains from the same initialization, over the same batches, to the s
 for the recipe's steps (equal steps), and once for as many steps as a budget of training FLOPs pays
 for (equal FLOPs). The budget is a share of what dense training costs at the recipe's steps, so that
 a method that is dense for long has few steps and one that is always sparse has many.
+
+Iterative magnitude pruning trains in rounds, each as long as the recipe; its cost is that of all
+rounds. At equal steps it is therefore not equal at all, and its numbers say so; at equal FLOPs all
+of its rounds are shortened alike, and the recipe with them, until together they fit the budget.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any
 from ..errors import InputError, unknown
 from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS, Method
+from . import imp
 from .graph import Stage
 from .statistics import interval
 from .store import Store
@@ -54,8 +59,8 @@ class Settings:
             raise InputError(f"--seeds is at least 1, not {self.seeds}.")
         if self.steps is not None and self.steps < 1:
             raise InputError(f"--steps is at least 1, not {self.steps}.")
-        if not 0 < self.flops <= 100:
-            raise InputError(f"--flops is above 0 and at most 100, not {self.flops}.")
+        if not 0 <= self.flops <= 100:
+            raise InputError(f"--flops is from 0 to 100, not {self.flops}.")
         for name in self.methods:
             if name not in METHODS:
                 raise unknown("method", name, METHODS)
@@ -89,8 +94,10 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
 
     Args:
         done: the finished cells of :func:`equal_steps`. A method all of whose runs diverged has
-            none here.
+            none here, and without a budget no method has.
     """
+    if not settings.flops:
+        return []
     costs = {
         name: _cost_of_a_step(name, done, store) for name in dict.fromkeys(c.method for c in done)
     }
@@ -101,6 +108,8 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
         if name == "dense" or not cost:
             continue
         steps = max(1, int(budget / cost))
+        if METHODS[name].in_rounds:
+            steps = max(1, int(steps / imp.recipes(settings.sparsity)))
         cells += [
             Cell(name, "flops", seed, _training(settings, name, seed, steps))
             for seed in range(settings.seeds)
@@ -119,6 +128,8 @@ def _training(settings: Settings, method: str, seed: int, steps: int | None) -> 
     problem = catalogue.describe(settings.problem)
     common = {"problem": problem, "steps": settings.steps}
     check = Stage("check", common, label="check")
+    if METHODS[method].in_rounds:
+        return imp.final(method, settings.sparsity, seed, {"problem": problem}, check, steps)
     sparse = method != "dense"
     what = {
         "problem": problem,
@@ -178,8 +189,13 @@ def command(settings: Settings) -> str:
     return " ".join(words)
 
 
-def _about(name: str, described: Method) -> dict[str, str]:
-    return {"name": name, "family": described.family, "summary": described.summary}
+def _about(name: str, described: Method) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": described.family,
+        "summary": described.summary,
+        "in_rounds": described.in_rounds,
+    }
 
 
 _MEASURES = ("train_loss", "test_loss", "test_accuracy", "nonzeros", "sparsity", "flops", "steps")

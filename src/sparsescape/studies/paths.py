@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 from ..landscape.curves import Bezier, Curve, Line
+from ..landscape.paths import Trial, find_path
 from ..landscape.profiles import profile
 from ..landscape.search import fit_curve
+from ..masks import Mask
 from ..points import load_point, save_point
 from .job import Job, Metrics
 
@@ -32,14 +34,38 @@ def fit(job: Job) -> Metrics:
     return {"steps": found.steps, "examples": found.examples, "diverged": found.diverged}
 
 
-def _bezier(job: Job) -> Bezier:
-    inside = job.settings["space"] == "sparse"
-    return Bezier(
+def find(job: Job) -> Metrics:
+    """The best path that a list of trials finds; control points as :func:`fit` leaves them."""
+    if job.diverged_inputs:
+        return {"diverged": True, "passes": 0, "attempts": []}
+    problem, settings = job.problem(), job.settings
+    size = problem.recipe.batch_size
+    found = find_path(
         job.point("start"),
         job.point("end"),
-        degree=job.settings["degree"],
-        subspace=job.mask() if inside else None,
+        problem.objective(problem.make_model(0)),
+        subspace=_subspace(job),
+        trials=[Trial(**{**trial, "batch_size": size}) for trial in settings["trials"]],
+        points=settings["points"],
+        seed=settings["seed"],
+        checkpoint=job.checkpoint(),
     )
+    for number, point in enumerate(found.curve.control_points(), start=1):
+        save_point(point, job.out / f"control-{number}.safetensors")
+    attempts = [
+        {"goal": trial["goal"], "degree": trial["degree"], "passes": a.passes, "climb": a.climb}
+        for trial, a in zip(settings["trials"], found.attempts, strict=False)
+    ]
+    return {"diverged": False, "passes": found.passes, "attempts": attempts}
+
+
+def _bezier(job: Job) -> Bezier:
+    ends = job.point("start"), job.point("end")
+    return Bezier(*ends, degree=job.settings["degree"], subspace=_subspace(job))
+
+
+def _subspace(job: Job) -> Mask | None:
+    return job.mask() if job.settings["space"] == "sparse" else None
 
 
 _ALONG = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")

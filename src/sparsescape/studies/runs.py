@@ -11,12 +11,13 @@ from torch import nn
 
 from .. import init, schedules
 from ..masks import Mask, keep_count
-from ..points import named_weights, save_point
+from ..points import move_to, named_weights, save_point
 from ..problems.problem import Problem
 from ..problems.recipe import Recipe
 from ..seeds import global_seed
 from ..sparsifiers.base import Sparsifier
 from ..sparsifiers.catalogue import Plan, make_method
+from ..sparsifiers.views import View
 from ..training.batches import Batches
 from ..training.flops import step_flops
 from ..training.trainer import Outcome, Run
@@ -49,12 +50,17 @@ _SCORED = 128
 
 
 def train(job: Job) -> Metrics:
-    """One training run: from a start, with a method, to ``point.safetensors`` and its mask."""
+    """One training run: from a start, with a method, to ``point.safetensors`` and its mask.
+
+    With an input ``start`` it begins at that run's point; with a setting ``part`` it takes a part
+    of the recipe's steps, at their learning rates and on their batches. What a mask has cost to
+    find by rounds of training (:mod:`pruning`) is part of what the run cost.
+    """
     if job.diverged_inputs:
         return {**dict.fromkeys(_TRAINED), "steps": 0, "diverged": True}
     problem, settings = job.problem(), job.settings
     mask = job.mask() if "mask" in job.inputs else None
-    model = _model(problem, settings, mask)
+    model = _model(job, problem, mask)
     save_point(model, job.out / "start.safetensors")
     initial = problem.objective(model).evaluate(model)
     sparsifier = make_method(settings["method"], _plan(problem, settings, mask))
@@ -65,6 +71,7 @@ def train(job: Job) -> Metrics:
     final.save(job.out / "mask.safetensors")
     reached = _evaluated(problem, model)
     diverged = outcome.diverged or not math.isfinite(reached["train_loss"])
+    before = job.metrics("mask") if "mask" in job.inputs else {}
     return {
         "initial_loss": initial.loss,
         **(dict.fromkeys(reached) if diverged else reached),
@@ -72,13 +79,20 @@ def train(job: Job) -> Metrics:
         "nonzeros": nonzero.count,
         "weights": nonzero.total,
         "sparsity": nonzero.sparsity,
-        "flops": outcome.cost,
-        "steps": outcome.steps,
+        "flops": outcome.cost + before.get("flops_before", 0.0),
+        "steps": outcome.steps + before.get("steps_before", 0),
         "diverged": diverged,
     }
 
 
-def _model(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> nn.Module:
+def _model(job: Job, problem: Problem, mask: Mask | None) -> nn.Module:
+    settings = job.settings
+    if "start" in job.inputs:
+        model = problem.make_model(settings["seed"])
+        move_to(model, job.point("start"))
+        if mask is not None:
+            mask.apply_(model)
+        return model
     if settings["method"] != "small-dense":
         return start(problem, settings["start"], settings["seed"], mask)
     weights = sum(w.numel() for w in named_weights(problem.make_model(0), problem.dense).values())
@@ -125,14 +139,21 @@ def _train(job: Job, problem: Problem, model: nn.Module, sparsifier: Sparsifier 
     def cost() -> float:
         if sparsifier is None:
             return flops.at({}) * batches.batch_size
-        updates = sparsifier.wants_gradient(sparsifier.step + 1)
-        count = flops.with_dense_gradients if updates else flops.at
-        return count(sparsifier.densities) * batches.batch_size
+        return flops.at(sparsifier.densities, _gradients(sparsifier)) * batches.batch_size
 
     model.train()
-    run = Run(model, loss, optimizer, learning_rate(recipe), recipe.steps, sparsifier, cost)
+    first, last = (round(p * recipe.steps) for p in job.settings.get("part", (0, 1)))
+    rate = learning_rate(recipe)
+    run = Run(model, loss, optimizer, rate, last, sparsifier, cost, first=first)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
         return run.train(job.checkpoint(), job.observer(recipe.steps))
+
+
+def _gradients(sparsifier: Sparsifier) -> Mapping[str, float]:
+    """Weight name → the share of positions whose gradient the next step needs."""
+    if sparsifier.wants_gradient(sparsifier.step + 1):
+        return {}
+    return sparsifier.trained if isinstance(sparsifier, View) else sparsifier.densities
 
 
 def learning_rate(recipe: Recipe) -> schedules.Schedule:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import InputError, unknown
 from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS
+from . import imp
 from .graph import Stage
 from .store import Store, read_json
 
@@ -33,15 +35,37 @@ def training(
         "seed": seed,
     }
     check = Stage("check", common, label="check")
+    if METHODS[method].in_rounds:
+        return imp.final(method, sparsity, seed, common, check, steps)
     return Stage("train", {**common, **what}, {"check": check}, label=f"train {method}")
 
 
 def path(start: Stage, end: Stage, *, space: str, points: int, search: Mapping[str, Any]) -> Stage:
-    """A curve searched for between two training runs, evaluated along its length.
+    """A curve fitted between two training runs, evaluated along its length.
 
     Raises:
         InputError: the runs are of different problems, or one is no training run.
     """
+    if search["degree"] < 1 or search["curve_steps"] < 1 or not search["curve_lr"] > 0:
+        raise InputError("--degree and --curve-steps are at least 1, and --curve-lr is above 0.")
+    return _searched("fit", start, end, points, {**search, "space": space})
+
+
+def best_path(start: Stage, end: Stage, *, space: str, points: int, seed: int) -> Stage:
+    """The best path between two training runs that all of ``find_path``'s trials find.
+
+    Raises:
+        InputError: the runs are of different problems, or one is no training run.
+    """
+    from ..landscape import paths  # which needs torch, unlike what lists or refuses
+
+    trials = [asdict(trial) for trial in paths.TRIALS]  # another list of them is another stage
+    search = {"trials": trials, "points": points, "seed": seed, "space": space}
+    return _searched("find", start, end, points, search)
+
+
+def _searched(kind: str, start: Stage, end: Stage, points: int, search: Mapping[str, Any]) -> Stage:
+    """A search of that kind, and the evaluation of what it finds."""
     for run in (start, end):
         if run.kind != "train":
             raise InputError(f"{run.key} is not a training run.")
@@ -50,14 +74,38 @@ def path(start: Stage, end: Stage, *, space: str, points: int, search: Mapping[s
         raise InputError("The two runs are of different problems, or of different lengths.")
     if points < 3:
         raise InputError(f"--points is at least 3, not {points}.")
-    if search["degree"] < 1 or search["curve_steps"] < 1 or not search["curve_lr"] > 0:
-        raise InputError("--degree and --curve-steps are at least 1, and --curve-lr is above 0.")
     ends = {"start": start, "end": end}
-    fit = Stage(
-        "fit", {**common, **search, "space": space}, {**ends, "mask": end}, label="search the path"
-    )
+    found = Stage(kind, {**common, **search}, {**ends, "mask": end}, label="search the path")
     t = [i / (points - 1) for i in range(points)]
-    return Stage("along", {**common, "t": t, "from": "point"}, {**ends, "curve": fit}, "evaluate")
+    grid = {**common, "t": t, "from": "point"}
+    return Stage("along", grid, {**ends, "curve": found}, "evaluate")
+
+
+def diagnosis(run: Stage, reference: Stage | None, *, curve_steps: int | None, seed: int) -> Stage:
+    """Which kind of stuck a training run is, compared with another where one is given.
+
+    Args:
+        curve_steps: of each trial of the search for a path, instead of its own.
+
+    Raises:
+        InputError: one is no training run, or they are of different problems.
+    """
+    from ..landscape import paths
+
+    inputs = {"run": run} if reference is None else {"run": run, "reference": reference}
+    for stage in inputs.values():
+        if stage.kind != "train":
+            raise InputError(f"{stage.key} is not a training run.")
+        if stage.settings["problem"] != run.settings["problem"]:
+            raise InputError("The two runs are of different problems.")
+    if curve_steps is not None and curve_steps < 1:
+        raise InputError(f"--curve-steps is at least 1, not {curve_steps}.")
+    trials = [
+        asdict(replace(t, steps=curve_steps) if curve_steps and t.steps else t)
+        for t in paths.TRIALS
+    ]
+    common = {name: run.settings[name] for name in ("problem", "steps")}
+    return Stage("diagnose", {**common, "trials": trials, "seed": seed}, inputs, "diagnose")
 
 
 def locator(stage: Stage, given: str | None) -> str:

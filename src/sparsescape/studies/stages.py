@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import paths, runs
+from . import diagnoses, paths, pruning, runs
 from .job import Job, Metrics
 
 KINDS: dict[str, Callable[[Job], Metrics]] = {
     "check": runs.check,
     "train": runs.train,
+    "prune": pruning.prune,
     "fit": paths.fit,
+    "find": paths.find,
     "along": paths.along,
+    "diagnose": diagnoses.diagnosis,
 }

@@ -86,9 +86,14 @@ class Store:
         if not self.has(key):
             known = [p.name for p in (self.root / "stages").glob("*")]
             raise unknown("run", key, known) if known else InputError("The store is empty.")
-        description = read_json(self.path(key) / "stage.json")
-        inputs = {role: self.stage(k) for role, k in description["inputs"].items()}
-        return Stage(description["kind"], description["settings"], inputs)
+        return self._planned(key, {})
+
+    def _planned(self, key: str, seen: dict[str, Stage]) -> Stage:
+        if key not in seen:
+            description = read_json(self.path(key) / "stage.json")
+            inputs = {role: self._planned(k, seen) for role, k in description["inputs"].items()}
+            seen[key] = Stage(description["kind"], description["settings"], inputs)
+        return seen[key]
 
     def studies(self) -> list[Path]:
         """The folders of finished studies, by name."""

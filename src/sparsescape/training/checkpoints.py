@@ -31,6 +31,17 @@ class Checkpoint:
     every: float = 30.0
     _last: float = field(default_factory=time.monotonic)
 
+    def part(self, number: int) -> Checkpoint:
+        """The checkpoint of one part of a run of several, in a file beside this one."""
+        return Checkpoint(
+            self.path.with_name(f"{self.path.stem}-{number}{self.path.suffix}"), self.every
+        )
+
+    def discard_parts(self, count: int) -> None:
+        """Remove the files of the first so many parts."""
+        for number in range(count):
+            self.part(number).discard()
+
     @property
     def due(self) -> bool:
         return time.monotonic() - self._last >= self.every

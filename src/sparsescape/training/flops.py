@@ -25,15 +25,21 @@ class StepFlops:
     gradients: Mapping[str, int]
     rest: int
 
-    def at(self, densities: Mapping[str, float]) -> float:
-        """Operations at these densities; a weight that is not named counts as dense."""
-        return self.rest + sum(f * densities.get(n, 1.0) for n, f in self.by_weight.items())
+    def at(
+        self, densities: Mapping[str, float], gradients: Mapping[str, float] | None = None
+    ) -> float:
+        """Operations at these densities; a weight that is not named counts as dense.
 
-    def with_dense_gradients(self, densities: Mapping[str, float]) -> float:
-        """Operations of a step that computes the gradient of closed weights too, as RigL's
-        updates do (Evci et al. 2020, appendix H)."""
-        closed = {n: 1 - densities.get(n, 1.0) for n in self.gradients}
-        return self.at(densities) + sum(f * closed[n] for n, f in self.gradients.items())
+        Args:
+            gradients: the densities at which a weight's own gradient is computed, where the step
+                needs it of closed weights too, as RigL's updates do of all (Evci et al. 2020,
+                appendix H); those of the weights unless given.
+        """
+        total = self.rest + sum(f * densities.get(n, 1.0) for n, f in self.by_weight.items())
+        if gradients is None:
+            return total
+        wider = {n: gradients.get(n, 1.0) - densities.get(n, 1.0) for n in self.gradients}
+        return total + sum(f * wider[n] for n, f in self.gradients.items())
 
 
 def step_flops(model: nn.Module, batch: Batch, loss: Loss) -> StepFlops:

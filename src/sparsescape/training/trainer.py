@@ -37,9 +37,12 @@ class Run:
         loss: from the step to the loss of that step's batch, as a scalar tensor.
         optimizer: over the module's parameters; its learning rate is set at every step.
         learning_rate: from the step to the learning rate.
-        steps: how many optimizer steps.
+        steps: the step it ends before; how many there are, of a run that begins at 0.
         sparsifier: attached already.
         cost: what the next step costs, in whatever is counted (FLOPs, say); added up.
+        first: the step it begins with, of a run that is a part of a longer one.
+        transform: called between the gradients and the step, to change the gradients in place:
+            what a step follows need not be the gradient of a loss.
 
     A run is the same bits however often it is interrupted: :meth:`train` with a checkpoint goes
     on from the last one.
@@ -53,6 +56,8 @@ class Run:
     sparsifier: Sparsifier | None = None
     cost: Callable[[], float] = lambda: 0.0
     spent: float = 0.0
+    first: int = 0
+    transform: Callable[[], None] = lambda: None
 
     def train(
         self, checkpoint: Checkpoint | None = None, observe: Observer | None = None
@@ -68,10 +73,10 @@ class Run:
             if observe is not None:
                 observe(step, loss)
             if not math.isfinite(loss):
-                return Outcome(step, diverged=True, cost=self.spent)
+                return Outcome(step - self.first, diverged=True, cost=self.spent)
             if checkpoint is not None and checkpoint.due:
                 checkpoint.save(self.state(step + 1))
-        return Outcome(self.steps, not self._is_finite(), self.spent)
+        return Outcome(self.steps - self.first, not self._is_finite(), self.spent)
 
     def take(self, step: int) -> float:
         """One optimizer step; returns the loss before it. Nothing moves on a loss not finite."""
@@ -84,6 +89,7 @@ class Run:
         if math.isfinite(value):
             self.spent += self.cost()
             loss.backward()
+            self.transform()
             self.optimizer.step()
         return value
 
@@ -104,7 +110,7 @@ class Run:
     def _resume(self, checkpoint: Checkpoint | None) -> int:
         state = checkpoint.load() if checkpoint is not None else None
         if state is None:
-            return 0
+            return self.first
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.sparsifier is not None:

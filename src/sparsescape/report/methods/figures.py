@@ -33,7 +33,7 @@ def methods(results: Results) -> Figure:
     families = in_families(results, standing.best_first(results))
     places, height = _places(families)
     left = 0.2 + 0.06 * max([10, *map(len, places), *map(len, families)])
-    gain = 0.78 if by is standing.ACCURACY else 0.1
+    gain = 0.88 if by is standing.ACCURACY else 0.1
     figure = panels.sheet(height + 0.82)
     [row_of_axes] = panels.grid(
         figure, 1, max(1, len(budgets)), left=left, right=gain, top=0.4, bottom=0.42,
@@ -146,7 +146,10 @@ def _gain(axes: Axes, place: float, row: Row) -> None:
     clear = standing.verdict(row.get("gain")) in ("beats", "behind")
     where = axes.get_yaxis_transform()
     hue = INK if clear and text != "reference" else MUTED
-    axes.text(1.04, place, text, transform=where, color=hue, va="center", fontsize=6.3)
+    axes.annotate(
+        text, xy=(1, place), xycoords=where, xytext=(6, 0), textcoords="offset points",
+        color=hue, va="center", fontsize=6.3,
+    )  # fmt: skip
 
 
 def _heading(axes: Axes, y: float, text: str, inches: float, *, hue: str = "", size: float) -> None:

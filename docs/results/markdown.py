@@ -1,0 +1,37 @@
+"""What the pages of results share: finished studies of a store, and tables as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsescape.studies.store import Store, read_json
+
+
+def finished(root: str, study: str, problem: str) -> list[Path]:
+    """The folders of all finished studies of that kind and problem."""
+    folders = Store(root).studies()
+    return [
+        folder for folder in folders if _is_of(read_json(folder / "results.json"), study, problem)
+    ]
+
+
+def _is_of(results: dict[str, Any], study: str, problem: str) -> bool:
+    return results["study"] == study and results["problem"]["name"] == problem
+
+
+def machine(folder: Path) -> str:
+    """When, with what and on what a study was computed."""
+    provenance = read_json(folder / "provenance.json")
+    stage = next(iter(provenance["stages"].values()))
+    return (
+        f"Written {provenance['written'][:10]}; sparsescape {stage['sparsescape']}, torch "
+        f"{stage['torch']}, Python {stage['python']}, {stage['processor']}, "
+        f"{stage['threads']} thread per stage."
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
