@@ -1,0 +1,40 @@
+"""An optimizer whose parameters change their shape under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..errors import InputError
+
+
+def migrate(
+    optimizer: Optimizer,
+    replaced: Mapping[nn.Parameter, nn.Parameter],
+    convert: Callable[[nn.Parameter, Tensor], Tensor],
+) -> None:
+    """Let the optimizer hold the new parameters in the places of the old ones.
+
+    State tensors of an old parameter's shape are converted; what else it has (step counts) goes
+    over as it is.
+
+    Raises:
+        InputError: the optimizer keeps state of all parameters together (LBFGS).
+    """
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise InputError("LBFGS mixes the state of all weights; make it after the conversion.")
+    for group in optimizer.param_groups:
+        group["params"] = [replaced.get(parameter, parameter) for parameter in group["params"]]
+    for old, new in replaced.items():
+        if old in optimizer.state:
+            state: dict[Any, Any] = optimizer.state.pop(old)
+            optimizer.state[new] = {
+                key: convert(old, value)
+                if isinstance(value, Tensor) and value.shape == old.shape
+                else value
+                for key, value in state.items()
+            }
