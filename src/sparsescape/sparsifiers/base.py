@@ -285,7 +285,8 @@ class Sparsifier:
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
-        self._withheld[index].give_back()
+        if self._replaces[index]:
+            self._withheld[index].give_back()
 
     # ------------------------------------------------------------------ how the mask is held
 

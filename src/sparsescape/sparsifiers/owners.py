@@ -36,6 +36,10 @@ class Owners:
         self._names = [
             [n for n in weights if self._index[n] == i] for i in range(len(self.optimizers))
         ]
+        self._keepers = [
+            [optimizer, *(wrapper for wrapper in wrappers if hasattr(wrapper, "state"))]
+            for optimizer, wrappers in zip(self.optimizers, self.wrappers, strict=True)
+        ]
         self._owned = [[weights[n] for n in names] for names in self._names]
         self._other_shapes = self._observed(of_other_shapes)
 
@@ -78,17 +82,16 @@ class Owners:
         """All tensors, of any shape, that an optimizer and its wrappers keep for its weights."""
         return [
             value
-            for state in self._states(index)
+            for keeper in self._keepers[index]
             for weight in self._owned[index]
-            for value in state.get(weight, {}).values()
+            for value in keeper.state.get(weight, {}).values()
             if isinstance(value, Tensor)
         ]
 
     def _states(self, index: int) -> list[Mapping[Any, Any]]:
         """The state of an optimizer, and those that its wrappers keep beside it."""
-        own = self.optimizers[index].state
-        states = [getattr(wrapper, "state", own) for wrapper in self.wrappers[index]]
-        return [own, *(state for state in states if state is not own)]
+        own, *others = [keeper.state for keeper in self._keepers[index]]
+        return [own, *(state for state in others if state is not own)]
 
     def everything_held(self) -> list[Tensor]:
         """This rank's parts of all weights and of their state."""

@@ -74,7 +74,7 @@ class Witnesses:
 
     def __init__(self, held: list[Held]) -> None:
         self._tensors = [part.tensor for part in held]
-        self._addresses = self._in_memory()
+        self._addresses = [tensor.data_ptr() for tensor in self._tensors]
         self._places: list[tuple[memoryview, int]] = []
         self._expected: list[int] = []
         for part in held:
@@ -88,10 +88,9 @@ class Witnesses:
     def agree(self) -> bool:
         """Whether they are, to the bit, what they are to be."""
         there = [memory[place] for memory, place in self._places]
-        return there == self._expected and self._in_memory() == self._addresses
-
-    def _in_memory(self) -> list[int]:
-        return [tensor.data_ptr() for tensor in self._tensors]
+        if there != self._expected:
+            return False
+        return [tensor.data_ptr() for tensor in self._tensors] == self._addresses
 
 
 class Stillness:
