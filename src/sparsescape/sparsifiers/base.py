@@ -349,4 +349,4 @@ class Sparsifier:
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""
-        return put_together(self._bits[name], self._weights[name]) != 0
+        return put_together(self._bits[name], self._weights[name]).bool()
