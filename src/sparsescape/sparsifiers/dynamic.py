@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -271,17 +272,19 @@ def beside_its_share(values: Tensor, among: Tensor, share: float) -> Tensor:
     [1.5, 1.5, 0.5, 0.5, 1.0]
     """
     values = values.detach().float()
-    marked = values.reshape(-1)[indices_of(among)]
+    marked = values.reshape(-1)[indices_of(among)].cpu().numpy()
     above, below = edge(marked, share), edge(-marked, share)
     # The fastest way to multiply by a number that depends on the sign.
     return torch.nn.functional.leaky_relu_(values / above, -above / below).nan_to_num_()
 
 
-def edge(values: Tensor, share: float) -> float:
+def edge(values: npt.NDArray[np.float32], share: float) -> float:
     """What lies between the share of the positive values that is nearest to 0, and the others."""
-    positive = values[indices_of(values > 0)].cpu().numpy()
-    if not len(positive):
+    count = int(np.count_nonzero(values > 0))
+    if not count:
         return 1.0
-    place = min(int(share * len(positive)), len(positive) - 1)
-    inside, outside = np.partition(positive, (max(place - 1, 0), place))[[place - 1, place]]
-    return float(inside + outside) / 2 if place else float(outside) / 2
+    place = min(int(share * count), count - 1)
+    first = int(np.count_nonzero(values <= 0))  # NaN comes last
+    inside, outside = first + max(place - 1, 0), first + place
+    ordered = np.partition(values, (inside, outside))
+    return float(ordered[inside] + ordered[outside]) / 2 if place else float(ordered[outside]) / 2
