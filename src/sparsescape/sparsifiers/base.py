@@ -18,7 +18,7 @@ from ..points import named_parameters, named_weights, norms
 from .bits import all_or_none, close
 from .gradients import DenseGradients
 from .hooks import check_gradients, hook_gradient, hook_steps, hook_wrappers, skipped
-from .owners import Owners
+from .owners import Owners, same
 from .shards import copied, local, put_together, share, whole
 from .stillness import Part, Stillness
 from .withheld import Withheld
@@ -93,7 +93,10 @@ class Sparsifier:
         """Called once, at the end of :meth:`attach`: what a method must remember from the start."""
 
     def wants_gradient(self, step: int) -> bool:
-        """Whether :meth:`next_mask` of that step asks :meth:`gradient`."""
+        """Whether :meth:`next_mask` of that step asks :meth:`gradient`.
+
+        This and :meth:`replaces_step` are asked when the step before is over.
+        """
         return False
 
     def replaces_step(self, step: int) -> bool:
@@ -126,11 +129,13 @@ class Sparsifier:
         self.step, self._counts = 0, [0] * len(optimizers)
         self.densities.clear()
         self._still = [Stillness() for _ in optimizers]
+        self._parts_of: list[tuple[list[Tensor], list[Part]] | None] = [None for _ in optimizers]
         self._seen: dict[str, tuple[Any, int]] = {}
         closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
         self._set_mask(first)
         self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
         self.start()
+        self._look_ahead()
         for name, weight in self._weights.items():
             self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
         self._handles += hook_steps(self, self._owners.optimizers)
@@ -215,6 +220,7 @@ class Sparsifier:
         self._gradients.clear()
         self._open_what_attach_closed()
         self._set_mask(mask)
+        self._look_ahead()
 
     def remembered(self) -> dict[str, Any]:
         """A copy of the memory, whole on every rank."""
@@ -230,10 +236,10 @@ class Sparsifier:
         owner = self._owners.index(name)
 
         def hook(weight: Tensor) -> None:
-            if self.wants_gradient(self._counts[owner] + 1):
+            grad: Any = weight.grad
+            if self._asks[owner]:
                 self._gradients.accumulated(name, weight)
-            elif weight.grad is not None:  # none where an optimizer steps during the pass
-                grad: Any = weight.grad
+            elif grad is not None:  # none where an optimizer steps during the pass
                 self._close_gradient(name, local(grad))
                 self._seen[name] = (weakref.ref(grad), grad._version)
 
@@ -254,6 +260,13 @@ class Sparsifier:
             self._update()
         else:
             self._hold(index)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Ask the method what the next steps are: once, not at every weight of each."""
+        following = [count + 1 for count in self._counts]
+        self._asks = list(map(self.wants_gradient, following))
+        self._replaces = list(map(self.replaces_step, following))
 
     def _update(self) -> None:
         # Before the mask moves: where it was closed an optimizer may have moved what is now grown.
@@ -265,15 +278,15 @@ class Sparsifier:
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
-        optimizer = self._owners.optimizers[index]
-        if self.replaces_step(self._counts[index] + 1) and not skipped(optimizer):
+        if self._replaces[index] and not skipped(self._owners.optimizers[index]):
             self._withheld[index].take()
         elif self._gradients_are_closed(index):
             self._still[index].begin()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
-        self._withheld[index].give_back()
+        if self._replaces[index]:
+            self._withheld[index].give_back()
 
     # ------------------------------------------------------------------ how the mask is held
 
@@ -288,8 +301,9 @@ class Sparsifier:
                 self._collapsed(name, "is normalized, and in a slice of it no weight is left: NaN.")
             self._bits[name] = all_or_none(share(active, weight), like=local(weight))
         self._owners.forget_mixed_state()
-        for still in self._still:
+        for index, still in enumerate(self._still):
             still.forget()
+            self._parts_of[index] = None
         self._hold(*range(len(self._counts)))
 
     def _collapsed(self, name: str, how: str) -> None:
@@ -303,7 +317,7 @@ class Sparsifier:
 
     def _gradients_are_closed(self, index: int) -> bool:
         """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
-        if self.wants_gradient(self._counts[index] + 1):
+        if self._asks[index]:
             return False  # what was put aside is compared with what is there now
         for name in self._owners.names(index):
             grad: Any = self._weights[name].grad
@@ -318,7 +332,14 @@ class Sparsifier:
             self._still[index].end(self._parts(index))
 
     def _parts(self, index: int) -> list[Part]:
-        """The weights of an optimizer, and their state."""
+        """The weights of an optimizer, and their state; listed anew when another state is there."""
+        state = self._owners.state_tensors(index)
+        known = self._parts_of[index]
+        if known is None or not same(state, known[0]):
+            known = self._parts_of[index] = state, self._listed(index)
+        return known[1]
+
+    def _listed(self, index: int) -> list[Part]:
         parts: list[Part] = []
         for name in self._owners.names(index):
             bits, fresh = self._bits[name], self._fresh[name]
@@ -328,4 +349,4 @@ class Sparsifier:
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""
-        return put_together(self._bits[name], self._weights[name]) != 0
+        return put_together(self._bits[name], self._weights[name]).bool()
