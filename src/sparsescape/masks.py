@@ -317,7 +317,7 @@ class Mask(Mapping[str, Tensor]):
 
         try:
             opened = safe_open(str(path), framework="pt")
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is not a mask: {error}.") from error
         with opened as file:
             metadata = file.metadata() or {}

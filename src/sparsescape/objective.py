@@ -79,6 +79,15 @@ class Objective:
     ):
         if batch_norm not in ("recompute", "stored", "batch"):
             raise InputError(f"batch_norm is recompute, stored or batch, not {batch_norm!r}.")
+        if not isinstance(model, nn.Module):
+            raise InputError(f"The model is a torch.nn.Module, not a {type(model).__name__}.")
+        if not callable(loss):
+            raise InputError(f"The loss is a function of outputs and targets, not {loss!r}.")
+        if not weight_decay >= 0:
+            raise InputError(f"The weight decay is 0 or more, not {weight_decay}.")
+        if isinstance(data, Tensor) or not isinstance(data, Iterable):
+            kind = type(data).__name__
+            raise InputError(f"Data are (inputs, targets), or batches of such pairs, not {kind}.")
         self.data = data
         self._pair = check_data(data) if _is_pair(data) else None
         self.loss = loss

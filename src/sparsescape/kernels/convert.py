@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..masks import Mask
 from ..points import matching, plain_name
 from .layout import carry_layout, drop_layout
-from .migrate import migrate
+from .migrate import check_migratable, migrate
 from .modules import Sparse, SparseConv2d, SparseLinear
 from .pattern import Pattern
 
@@ -68,6 +68,7 @@ def to_sparse(
     >>> to_dense(model)[0].weight.shape
     torch.Size([50, 100])
     """
+    check_migratable(optimizer, model)
     found = candidates(model, min_sparsity, mask, dense)
     if example_inputs is not None and found:
         from .measure import faster
@@ -95,6 +96,7 @@ def to_dense(model: Model, optimizer: Optimizer | None = None) -> Model:
     Args:
         optimizer: is migrated; state of the positions that were not held is 0.
     """
+    check_migratable(optimizer, model)
     moved: dict[nn.Parameter, tuple[nn.Parameter, Sparse, Pattern]] = {}
     layers = [m for m in model.modules() if isinstance(m, Sparse)]
     for module in layers:

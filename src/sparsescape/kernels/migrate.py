@@ -12,6 +12,22 @@ from torch.optim import Optimizer
 from ..errors import InputError
 
 
+def check_migratable(optimizer: Optimizer | None, model: nn.Module) -> None:
+    """Before anything is converted.
+
+    Raises:
+        InputError: the optimizer keeps state of all parameters together (LBFGS), or holds none of
+            the model's.
+    """
+    if optimizer is None:
+        return
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise InputError("LBFGS mixes the state of all weights; make it after the conversion.")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if held.isdisjoint(map(id, model.parameters())):
+        raise InputError("The optimizer holds no parameter of this model: it cannot be migrated.")
+
+
 def migrate(
     optimizer: Optimizer,
     replaced: Mapping[nn.Parameter, nn.Parameter],
@@ -21,12 +37,7 @@ def migrate(
 
     State tensors of an old parameter's shape are converted; what else it has (step counts) goes
     over as it is.
-
-    Raises:
-        InputError: the optimizer keeps state of all parameters together (LBFGS).
     """
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise InputError("LBFGS mixes the state of all weights; make it after the conversion.")
     for group in optimizer.param_groups:
         group["params"] = [replaced.get(parameter, parameter) for parameter in group["params"]]
     for old, new in replaced.items():

@@ -30,6 +30,7 @@ class Sparse(nn.Module):
     indptr: Tensor
     indices: Tensor
     groups: int = 1
+    holds_nonzeros_only = True  # what a sparsifier asks before it is attached
 
     @property
     def dense_shape(self) -> torch.Size:

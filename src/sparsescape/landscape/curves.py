@@ -240,8 +240,8 @@ class Bezier(Curve):
     def __init__(
         self, start: PointLike, end: PointLike, *, degree: int = 3, subspace: Mask | None = None
     ):
-        if degree < 1:
-            raise InputError(f"The degree of a Bézier curve is at least 1, not {degree}.")
+        if not isinstance(degree, int) or degree < 1:
+            raise InputError(f"The degree of a Bézier curve is at least 1 and whole, not {degree}.")
         self.degree = degree
         super().__init__(start, end, bends=degree - 1, subspace=subspace)
 

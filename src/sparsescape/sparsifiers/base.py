@@ -11,13 +11,21 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import InputError
 from ..masks import Mask, count_active
 from ..points import named_parameters, named_weights, norms
 from .bits import all_or_none, close
 from .gradients import DenseGradients
-from .hooks import check_gradients, hook_gradient, hook_steps, hook_wrappers, skipped
+from .hooks import (
+    check_attachable,
+    check_gradients,
+    hook_gradient,
+    hook_steps,
+    hook_wrappers,
+    skipped,
+)
 from .owners import Owners, same
 from .shards import copied, local, put_together, share, whole
 from .stillness import Part, Stillness
@@ -25,6 +33,10 @@ from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
 Active = Mapping[str, Tensor]
+
+
+_HOLDERS: Any = WeakTensorKeyDictionary()
+"""Weight → the name of the sparsifier that is attached to it."""
 
 
 class LayerCollapse(UserWarning):
@@ -111,16 +123,22 @@ class Sparsifier:
         Several optimizers may share the model; a step is over when each has stepped.
 
         Raises:
-            InputError: it is attached already, the mask does not fit the model, or no optimizer
-                holds a weight that the mask names.
+            InputError: it is attached already, or another one is to these weights; a layer holds
+                its nonzeros only; the mask does not fit the model; no optimizer holds a weight
+                that the mask names.
         """
         if self._handles:
             raise InputError(f"This {type(self).__name__} is attached to a model already.")
+        check_attachable(model, optimizers)
         self.step, self.memory = 0, {}
         first = Mask(self.first_mask(model))
         named = named_parameters(model)
         first.check({n: torch.empty(p.shape, device="meta") for n, p in named.items()})
         self._weights = {name: named[name] for name in first}
+        for name, weight in self._weights.items():
+            if weight in _HOLDERS:
+                other = f"a {_HOLDERS[weight]} is attached to it already"
+                raise InputError(f"The weight {name!r} can have one sparsifier: {other}.")
         check_gradients(model, self._weights)
         self._norms = {w: named[n].shape for w, n in norms(named).items()}
         self._owners = Owners(self._weights, optimizers)
@@ -137,6 +155,7 @@ class Sparsifier:
         self.start()
         self._look_ahead()
         for name, weight in self._weights.items():
+            _HOLDERS[weight] = type(self).__name__
             self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
         self._handles += hook_steps(self, self._owners.optimizers)
         self._handles += hook_wrappers(self._hold, self._owners.optimizers, self._owners.wrappers)
@@ -146,11 +165,20 @@ class Sparsifier:
         """Stop: remove every hook. The weights stay as they are."""
         for handle in self._handles:
             handle.remove()
+        if self._handles:
+            for weight in self._weights.values():
+                _HOLDERS.pop(weight, None)
         self._handles.clear()
 
     @property
     def mask(self) -> Mask:
-        """The current mask."""
+        """The current mask.
+
+        Raises:
+            InputError: it has not been attached yet.
+        """
+        if not self._weights:
+            raise InputError("Attach the sparsifier to a model: before that it has no mask.")
         return Mask(self.active)
 
     @property
@@ -210,6 +238,8 @@ class Sparsifier:
         """
         if not self._handles:
             raise InputError("Attach the sparsifier to a model before loading its state.")
+        if missing := {"step", "counts", "mask", "memory", "fresh"} - state.keys():
+            raise InputError(f"This is no sparsifier's state: it has no {sorted(missing)[0]!r}.")
         mask = Mask(state["mask"])
         if mask.shapes != self.mask.shapes:
             raise InputError("The mask in the state is for other weights than the attached ones.")

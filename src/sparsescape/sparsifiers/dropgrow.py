@@ -73,8 +73,10 @@ class DropGrow(Sparsifier):
         check_sparsity(self.sparsity)
         if not 0 <= self.drop_fraction <= 1:
             raise InputError(f"The drop fraction is from 0 to 1, not {self.drop_fraction}.")
-        if self.update_every < 1:
+        if not isinstance(self.update_every, int) or self.update_every < 1:
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
+        if self.update_until is not None and self.update_until < 0:
+            raise InputError(f"Updates end before step 0 or later, not {self.update_until}.")
         self.distribution = distributions.named(self.distribution)
 
     # ------------------------------------------------------------------ what a row may say
