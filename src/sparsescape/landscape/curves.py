@@ -80,12 +80,14 @@ class Curve(nn.Module):
         return self._shaped(flat)
 
     def _combined(self, coefficients: Sequence[float]) -> Tensor:
-        """Σ_k c_k·θ_k, flat."""
+        """Σ_k c_k·θ_k, flat, in as few passes over all weights as give the same bits."""
         first, *inner, last = coefficients
-        flat = first * self.ends[0] + last * self.ends[1]
+        flat = first * self.ends[0]
+        flat += last * self.ends[1]
         if inner:
             mix = torch.tensor(inner, dtype=flat.dtype, device=flat.device)
-            flat = flat + (mix @ self.control) * self.openings
+            moved = mix @ self.control
+            flat = (moved if self.subspace is None else moved * self.openings).add_(flat)
         return flat
 
     def _shaped(self, flat: Tensor) -> Point:
