@@ -9,7 +9,7 @@ Wanted: at most 1/8 of its time on a perceptron, 1/1.8 on a small convnet.
 Fitting: a step on a quadratic and a cubic curve, against a training step of the same network.
 Wanted: at most 1.5 times on the perceptron, 1.15 times on the convnet.
 
-    python benchmarks/paths.py [evaluate | fit] [--rounds 5]
+    python benchmarks/paths.py [evaluate | fit] [perceptron | convnet] [--rounds 5] [--points 61]
 
 Both sides in one process, interleaved, with as many threads as torch has; medians and their ratio.
 Needs torchvision and pillow for the published way: pip install torchvision.
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 import sparsescape as ss
 
-EXAMPLES, POINTS, BATCH = 10_000, 61, 128
+EXAMPLES, BATCH = 10_000, 128
 
 
 def perceptron() -> nn.Module:
@@ -61,7 +61,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {"perceptron": perceptron, "convn
 # ---------------------------------------------------------------------------- the published way
 
 
-def published(model: nn.Module, controls: list[dict[str, Tensor]], images: Tensor, labels: Tensor):
+def published(
+    model: nn.Module, controls: list[dict[str, Tensor]], images: Tensor, labels: Tensor, count: int
+):
     """A function that evaluates all points as the published code does."""
     from PIL import Image
     from torchvision import transforms
@@ -83,7 +85,7 @@ def published(model: nn.Module, controls: list[dict[str, Tensor]], images: Tenso
     @torch.no_grad()
     def evaluate() -> list[float]:
         losses = []
-        for t in torch.linspace(0, 1, POINTS).tolist():
+        for t in torch.linspace(0, 1, count).tolist():
             total = 0.0
             for inputs, targets in loader:
                 c = [(1 - t) ** 2, 2 * t * (1 - t), t**2]
@@ -101,7 +103,7 @@ def published(model: nn.Module, controls: list[dict[str, Tensor]], images: Tenso
 # ---------------------------------------------------------------------------- what is compared
 
 
-def evaluating(make: Callable[[], nn.Module]) -> dict[str, Callable[[], object]]:
+def evaluating(make: Callable[[], nn.Module], count: int) -> dict[str, Callable[[], object]]:
     images = torch.randint(0, 256, (EXAMPLES, 28, 28), dtype=torch.uint8)
     labels = torch.randint(0, 10, (EXAMPLES,))
     start, end = make(), make()
@@ -109,14 +111,14 @@ def evaluating(make: Callable[[], nn.Module]) -> dict[str, Callable[[], object]]
     points = [curve.point(0), *curve.control_points(), curve.point(1)]
     inputs = ((images.float() / 255 - 0.13) / 0.31)[:, None]
     objective = ss.Objective(start, (inputs, labels))
-    theirs = published(start, points, images, labels)
-    ours = lambda: ss.profile(curve, objective, POINTS).loss  # noqa: E731
+    theirs = published(start, points, images, labels, count)
+    ours = lambda: ss.profile(curve, objective, count).loss  # noqa: E731
     worst = max(abs(a - b) for a, b in zip(ours(), theirs(), strict=True))
     assert worst < 1e-4, f"The two do not agree: {worst}."
     return {"published way": theirs, "profile": ours}
 
 
-def fitting(make: Callable[[], nn.Module]) -> dict[str, Callable[[], object]]:
+def fitting(make: Callable[[], nn.Module], _: int) -> dict[str, Callable[[], object]]:
     """Runs of 100 steps."""
     data = torch.randn(2000, 1, 28, 28), torch.randint(0, 10, (2000,))
     model = make()
@@ -144,12 +146,14 @@ COMPARED = {"evaluate": evaluating, "fit": fitting}
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", nargs="?", choices=COMPARED, help="both unless given")
+    parser.add_argument("network", nargs="?", choices=NETWORKS, help="both unless given")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--points", type=int, default=61, help="fewer for less time, on both sides")
     given = parser.parse_args()
     for what in [given.what] if given.what else COMPARED:
-        for name, make in NETWORKS.items():
+        for name in [given.network] if given.network else NETWORKS:
             torch.manual_seed(0)
-            contenders = COMPARED[what](make)
+            contenders = COMPARED[what](NETWORKS[name], given.points)
             times: dict[str, list[float]] = {contender: [] for contender in contenders}
             for _ in range(given.rounds):
                 for contender, work in contenders.items():
@@ -158,9 +162,14 @@ def main() -> None:
                     times[contender].append(time.perf_counter() - began)
             medians = {contender: statistics.median(taken) for contender, taken in times.items()}
             reference = next(iter(medians.values()))
-            print(f"{what} {name}, {torch.get_num_threads()} threads, {given.rounds} rounds")
+            size = f"{given.points} points, " if what == "evaluate" else ""
+            threads = torch.get_num_threads()
+            print(f"{what} {name}, {size}{threads} threads, {given.rounds} rounds", flush=True)
             for contender, median in medians.items():
-                print(f"  {contender:16} {median:8.3f} s   ratio {median / reference:6.3f}")
+                print(
+                    f"  {contender:16} {median:8.3f} s   ratio {median / reference:6.3f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -324,7 +324,8 @@ def check_data(data: Batch) -> Batch:
 
 
 def _with_channels_last(weight: Tensor) -> Tensor:
-    return weight.contiguous(memory_format=torch.channels_last)
+    # contiguous() would leave a weight of one channel, whose layout is either, as it is.
+    return torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
 
 
 def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -347,4 +348,3 @@ def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 def _is_pair(data: object) -> TypeGuard[Batch]:
     return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor)
-

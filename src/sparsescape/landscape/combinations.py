@@ -53,9 +53,7 @@ def evaluate_combinations(
     return [tally.evaluation(p) for tally, p in zip(tallies, penalties, strict=True)]
 
 
-def _products(
-    objective: Objective, first: Half, corners: Sequence[Point]
-) -> Iterator[Products]:
+def _products(objective: Objective, first: Half, corners: Sequence[Point]) -> Iterator[Products]:
     for inputs, targets in objective.batches():
         yield [first(corner, inputs) for corner in corners], targets
 
