@@ -79,7 +79,7 @@ class Curve(nn.Module):
 
     def _mixed(
         self, coefficients: Sequence[float], along: Tensor | None = None
-    ) -> Sequence[Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Σ_k c_k·θ_k, a flat piece for each parameter; see :class:`Mix`."""
         openings = None if self.subspace is None else self.openings
         return Mix.apply(self.control, self.ends, openings, coefficients, self._sizes, along)
