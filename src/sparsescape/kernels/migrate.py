@@ -12,6 +12,12 @@ from torch.optim import Optimizer
 from ..errors import InputError
 
 
+def check_optimizer(optimizer: Optimizer | None) -> None:
+    """Raise :class:`InputError` for one that keeps state of all parameters together."""
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise InputError("LBFGS mixes the state of all weights; make it after the conversion.")
+
+
 def migrate(
     optimizer: Optimizer,
     replaced: Mapping[nn.Parameter, nn.Parameter],
@@ -21,12 +27,7 @@ def migrate(
 
     State tensors of an old parameter's shape are converted; what else it has (step counts) goes
     over as it is.
-
-    Raises:
-        InputError: the optimizer keeps state of all parameters together (LBFGS).
     """
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise InputError("LBFGS mixes the state of all weights; make it after the conversion.")
     for group in optimizer.param_groups:
         group["params"] = [replaced.get(parameter, parameter) for parameter in group["params"]]
     for old, new in replaced.items():
