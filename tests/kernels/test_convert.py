@@ -229,7 +229,7 @@ def test_a_mask_may_name_weights_that_stay_dense():
     assert model[0].weight.ndim == 2
     assert model[1].weight.shape == (mask.counts["1.weight"],)
     ss.to_sparse(model, mask=mask)  # once more: what is sparse stays so
-    with pytest.raises(ss.InputError, match="'9.weight'"):
+    with pytest.raises(ss.InputError, match=r"'9.weight'"):
         ss.to_sparse(model, mask=ss.Mask({"9.weight": torch.ones(2, 2, dtype=torch.bool)}))
 
 

@@ -77,5 +77,5 @@ def test_tied_weights_are_refused():
 def test_points_that_are_not_finite_are_refused():
     lost = tokens()
     nn.init.constant_(lost[0].bias, torch.nan)
-    with pytest.raises(ss.InputError, match="point has numbers in .* not finite"):
+    with pytest.raises(ss.InputError, match=r"point has numbers in .* not finite"):
         ss.align(tokens(), lost)
