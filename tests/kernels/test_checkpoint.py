@@ -70,6 +70,12 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ss.load_sparse(nn.Sequential(nn.Linear(3, 3)), path)
     with pytest.raises(ss.InputError, match="not in the checkpoint"):
         ss.load_sparse(make_model().append(nn.Linear(3, 3)), path)
+    other = make_model()
+    other[1] = nn.BatchNorm2d(7).double()
+    before = [type(module) for module in other.modules()]
+    with pytest.raises(ss.InputError, match=r"'1.bias' is \(6,\) in the checkpoint and \(7,\)"):
+        ss.load_sparse(other, path)
+    assert [type(module) for module in other.modules()] == before
     ss.Mask({"w": torch.ones(2, 2, dtype=torch.bool)}).save(path)
     with pytest.raises(ss.InputError, match="not a sparse checkpoint"):
         ss.load_sparse(make_model(), path)

@@ -217,3 +217,29 @@ def test_example_inputs_keep_the_faster_of_both(sparse_wins, monkeypatch):
     kinds = [ss.SparseConv2d, nn.Conv2d, ss.SparseLinear, ss.SparseLinear]
     plain = [nn.Conv2d, nn.Conv2d, nn.Linear, nn.Linear]
     assert [type(model[i]) for i in (0, 4, 7, 10)] == (kinds if sparse_wins else plain)
+
+
+def test_a_mask_may_name_weights_that_stay_dense():
+    model = nn.Sequential(nn.Embedding(10, 20), nn.Linear(20, 30), nn.Linear(30, 2))
+    sparsifier = ss.Static(sparsity=0.9).attach(model, torch.optim.SGD(model.parameters(), 0.1))
+    mask = sparsifier.mask
+    sparsifier.detach()
+    ss.to_sparse(model, mask=mask)
+    assert "0.weight" in mask
+    assert model[0].weight.ndim == 2
+    assert model[1].weight.shape == (mask.counts["1.weight"],)
+    ss.to_sparse(model, mask=mask)  # once more: what is sparse stays so
+    with pytest.raises(ss.InputError, match=r"'9.weight'"):
+        ss.to_sparse(model, mask=ss.Mask({"9.weight": torch.ones(2, 2, dtype=torch.bool)}))
+
+
+@pytest.mark.parametrize("convert", [ss.to_sparse, ss.to_dense])
+def test_an_optimizer_that_cannot_be_migrated_leaves_the_model_as_it_was(convert):
+    model = make_model()
+    ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.9).apply_(model)
+    if convert is ss.to_dense:
+        ss.to_sparse(model)
+    before = [type(module) for module in model.modules()]
+    with pytest.raises(ss.InputError, match="LBFGS"):
+        convert(model, optimizer=torch.optim.LBFGS(model.parameters()))
+    assert [type(module) for module in model.modules()] == before

@@ -147,7 +147,12 @@ def report(study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="S
 
     if not (study / "results.json").is_file():
         raise InputError(f"There is no results.json in {str(study)!r}.")
-    results = read_json(study / "results.json")
+    try:
+        results = read_json(study / "results.json")
+    except ValueError as error:
+        raise InputError(f"{str(study / 'results.json')!r} is no JSON: {error}.") from None
+    if not isinstance(results, dict):
+        raise InputError(f"{str(study / 'results.json')!r} holds no results of a study.")
     page.write(results, study)
     terminal.print_results(results)
     print(f"\n{study / 'report.html'}")

@@ -81,7 +81,7 @@ def load_sparse(model: Model, path: str | Path) -> Model:
             )
         patterns[name] = Pattern.of(_decoded(name, state), shape, getattr(module, "groups", 1))
     values = {name: state.pop(name) for name in shapes}
-    _check_names(model, state, shapes)
+    _check(model, state, shapes)
     _hold(model, patterns, values)
     meta = any(t.is_meta for t in _state(model).values())
     model.load_state_dict(state, strict=False, assign=meta)
@@ -108,12 +108,20 @@ def _hold(model: nn.Module, patterns: dict[str, Pattern], values: dict[str, Tens
             become_sparse(module, patterns[name], new[name])
 
 
-def _check_names(model: nn.Module, state: dict[str, Tensor], shapes: dict[str, Any]) -> None:
+def _check(model: nn.Module, state: dict[str, Tensor], shapes: dict[str, Any]) -> None:
+    """Say no, before anything is changed, to another architecture."""
     structure = {f"{name}.{part}".lstrip(".") for name in _names(model) for part in _STRUCTURE}
-    wanted = set(_state(model)) - set(shapes) - structure
+    own = _state(model)
+    wanted = set(own) - set(shapes) - structure
     for name in sorted(wanted ^ set(state)):
         where = "the model" if name in state else "the checkpoint"
         raise InputError(f"The checkpoint does not fit the model: {name!r} is not in {where}.")
+    for name in sorted(wanted):
+        if own[name].shape != state[name].shape:
+            raise InputError(
+                f"The checkpoint does not fit the model: {name!r} is {tuple(state[name].shape)} "
+                f"in the checkpoint and {tuple(own[name].shape)} in the model."
+            )
 
 
 def _shapes(path: str | Path) -> dict[str, list[int]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import matching, plain_name
+from ..points import as_point, matching, plain_name
 from .layout import carry_layout, drop_layout
 from .migrate import check_migratable, migrate
 from .modules import Sparse, SparseConv2d, SparseLinear
@@ -49,12 +50,13 @@ def to_sparse(
         optimizer: one that exists already is migrated: parameter groups keep their order, state of
             a weight's shape follows its values. Without it, make the optimizer afterwards.
         mask: which positions to hold; without it, and for weights it does not name, those that are
-            not 0.
+            not 0. What it names beside Linear and Conv2d layers stays dense.
         dense: patterns of weights to leave dense (see :func:`sparsescape.points.named_weights`).
 
     Raises:
         InputError: a weight is tied to one of a module that cannot be sparse, or has gradient hooks
-            (a sparsifier is attached to it), or the mask does not fit.
+            (a sparsifier is attached to it), the mask does not fit, or the optimizer keeps state
+            of all parameters together (LBFGS). The model is then as it was.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
@@ -119,7 +121,7 @@ def candidates(
         raise InputError(f"The least sparsity is a number from 0 to 1, not {min_sparsity}.")
     layers = dict(_layers(model))
     if mask is not None:
-        mask.check({f"{plain_name(n)}.weight".lstrip("."): m.weight for n, m in layers.items()})
+        mask.check(_as_dense(model))
     weights = {f"{plain_name(name)}.weight".lstrip("."): m for name, m in layers.items()}
     closed = matching(weights, dense)
     chosen = {name: module for name, module in weights.items() if name not in closed}
@@ -134,6 +136,13 @@ def candidates(
         if weight.numel() and 1 - held / weight.numel() >= min_sparsity:
             found[module] = patterns[weight]
     return found
+
+
+def _as_dense(model: nn.Module) -> dict[str, Tensor]:
+    """The model's parameters, those that are sparse already in their dense shape."""
+    sparse = {n: m for n, m in model.named_modules() if isinstance(m, Sparse)}
+    shapes = {f"{plain_name(n)}.weight".lstrip("."): m.dense_shape for n, m in sparse.items()}
+    return as_point(model) | {n: torch.empty(s, device="meta") for n, s in shapes.items()}
 
 
 def become_sparse(module: nn.Module, pattern: Pattern, values: nn.Parameter) -> None:

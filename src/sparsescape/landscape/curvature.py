@@ -92,7 +92,7 @@ def stationarity(
 
     Raises:
         InputError: the point or the mask does not fit the model, the point lies outside the mask,
-            or the loss is not finite.
+            the loss is not finite, or ``tol`` or ``max_products`` makes no sense.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 1, bias=False)
@@ -105,6 +105,11 @@ def stationarity(
     """
     if mask is not None:
         mask.check_contains(point)
+    if not tol >= 0 or max_products < 1:
+        raise InputError(
+            f"Eigenvalues take a tolerance of 0 or more and 1 product at least, not {tol} "
+            f"and {max_products}."
+        )
     ends = eigenvalues(objective, point, mask, tol=tol, max_products=max_products, seed=seed)
     return with_slopes(objective, point, mask, ends)
 
