@@ -38,6 +38,25 @@ def lost(of):
     return {**of, **empty, "explained": None, "diverged": True}
 
 
+def spectra(name, gone):
+    axis = [-1.0 + 0.1 * i for i in range(50)]
+    found = {
+        space: {
+            "count": count, "lambda": axis, "density": [math.exp(-x * x) for x in axis],
+            "smallest": -1.0, "largest": 3.9,
+        }
+        for space, count in (("inside", 272), ("dense", 13584))
+    }  # fmt: skip
+    spectra = {} if gone else found
+    return {
+        "name": name,
+        "run_name": name,
+        "spectra": spectra,
+        "diverged": gone,
+        "run": "spectra-0",
+    }
+
+
 def results(*, diverged=()):
     found = [
         plane("through the three solutions", "solutions", "scratch", "pruned", "lottery"),
@@ -64,6 +83,7 @@ def results(*, diverged=()):
         "settings": {"sparsity": 0.9, "seed": 3, "grid": 4, "snapshots": 5},
         "problem": {"name": "digits-conv"},
         "maps": [lost(one) if one["name"] in diverged else one for one in found],
+        "spectra": [spectra("scratch", "scratch" in diverged), spectra("pruned", False)],
     }
 
 
@@ -78,6 +98,8 @@ def test_every_map_is_drawn_with_what_is_marked_on_it():
         marks = {m["name"] for p in given["maps"] if p["kind"][:4] == name[:4] for m in p["marks"]}
         assert marks <= told
         assert all(axes.has_data() for axes in panels)
+    labels = [line.get_label() for axes in drawn["spectra"].axes for line in axes.get_lines()]
+    assert labels == ["inside (272 coordinates)", "dense (13584 coordinates)"] * 2
     told = {text.get_text() for axes in drawn["courses"].axes for text in axes.texts}
     assert "x and y explain 80.0 % and 10.0 % of the variance" in told
 
@@ -92,7 +114,9 @@ def test_neighbours_that_are_compared_share_their_colours():
 
 
 def test_a_map_that_is_not_there_is_said_to_be_missing(tmp_path):
-    given = results(diverged=["path, sparse", "course of pruned", "through the three solutions"])
+    given = results(
+        diverged=["path, sparse", "course of pruned", "through the three solutions", "scratch"]
+    )
     text = page.write(given, tmp_path).read_text(encoding="utf-8")
     assert tables.lead(given) == "6 maps of the training loss, over the whole training set."
     for name in ("path, sparse", "course of pruned"):

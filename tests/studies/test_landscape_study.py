@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from sparsescape.cli import main
+from sparsescape.masks import Mask
 from sparsescape.points import load_point
 from sparsescape.problems.catalogue import load
 from sparsescape.studies.store import Store
@@ -95,6 +96,37 @@ def test_the_course_of_a_run_starts_and_ends_where_it_did(found):
         assert plane["way"][0] == {k: v for k, v in plane["marks"][0].items() if k != "name"}
         assert (plane["way"][-1]["x"], plane["way"][-1]["y"]) == (0, 0)
         assert 0 < plane["explained"][1] <= plane["explained"][0] <= 1
+
+
+def test_spectra_are_those_of_the_whole_hessian(found, tiny_problem, root):
+    """Both ends of the quadrature are eigenvalues, of the block and of the whole."""
+    problem, store = load(tiny_problem), Store(root)
+    model = problem.make_model(0)
+    names = [n for n, _ in model.named_parameters()]
+    for row in found["spectra"]:
+        needed = json.loads((store.path(row["run"]) / "stage.json").read_text())["inputs"]
+        point = load_point(store.path(needed["of"]) / "point.safetensors")
+        mask = Mask.load(store.path(needed["of"]) / "mask.safetensors")
+        sizes = [point[n].numel() for n in names]
+
+        def loss(flat, shapes=point, sizes=sizes):
+            parts = flat.split(sizes)
+            state = {n: p.reshape(shapes[n].shape) for n, p in zip(names, parts, strict=True)}
+            outputs = torch.func.functional_call(model, state, (problem.train[0],))
+            decay = problem.recipe.weight_decay / 2 * flat.square().sum()
+            return torch.nn.functional.cross_entropy(outputs, problem.train[1]) + decay
+
+        flat = torch.cat([point[n].reshape(-1) for n in names])
+        hessian = torch.autograd.functional.hessian(loss, flat)
+        free = torch.cat(
+            [(mask[n] if n in mask else torch.ones_like(point[n]) > 0).reshape(-1) for n in names]
+        )
+        blocks = {"inside": hessian[free][:, free], "dense": hessian}
+        for space, block in blocks.items():
+            values = torch.linalg.eigvalsh(block)
+            assert row["spectra"][space]["count"] == len(block)
+            assert row["spectra"][space]["largest"] == pytest.approx(float(values[-1]), rel=1e-3)
+            assert len(row["spectra"][space]["density"]) == 200
 
 
 def test_the_runs_are_those_of_the_difficulty_study(found, tiny_problem, root, here, capsys):

@@ -2,8 +2,8 @@
 
 One seed of the difficulty study, mapped: planes through its solutions, and through a quadratic
 path and its ends, in the sparse subspace and in the dense space; random planes around the scratch
-and the pruned solution, inside their mask and through all of weight space; and two runs in the
-plane of their own principal components.
+and the pruned solution, inside their mask and through all of weight space; two runs in the plane
+of their own principal components; and the spectrum of the Hessian where each of them ended.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from .store import Store
 _SPACES = ("sparse", "dense")
 _SEEN = ("scratch", "pruned")
 """The runs whose surroundings and course are shown: the bad solution and the good one."""
+
+
+_SPECTRA = "spectra"
+_ON_A_SPECTRUM = 200  # eigenvalues at which a density is drawn
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Map:
 
     name: str
     kind: str
-    """``"solutions"``, ``"path"``, ``"surroundings"`` or ``"course"``."""
+    """``"solutions"``, ``"path"``, ``"surroundings"``, ``"course"`` or ``"spectra"``."""
     about: Mapping[str, Any]
     marks: tuple[str, ...]
     stage: Stage
@@ -77,6 +81,7 @@ def plan(settings: Settings) -> list[Map]:
         *(_path(settings, common, seen, runs, space) for space in _SPACES),
         *(_around(settings, seen, runs, name, space) for name in _SEEN for space in _SPACES),
         *(_course(settings, seen, runs, name) for name in _SEEN),
+        *(_spectra(settings, common, runs, name) for name in _SEEN),
     ]
 
 
@@ -118,6 +123,14 @@ def _course(
     return Map(f"the course of {name}", "course", {"run_name": name}, ("start", name), stage)
 
 
+def _spectra(
+    settings: Settings, common: Mapping[str, Any], runs: Mapping[str, Stage], name: str
+) -> Map:
+    what = {**common, "points": _ON_A_SPECTRUM, "seed": settings.seed}
+    stage = Stage("spectra", what, {"of": runs[name]}, label=f"spectra of {name}")
+    return Map(f"spectra of {name}", _SPECTRA, {"run_name": name}, (), stage)
+
+
 def results(settings: Settings, maps: Sequence[Map], store: Store) -> dict[str, Any]:
     """What ``results.json`` holds, from the finished stages: the same every time."""
     return {
@@ -126,7 +139,12 @@ def results(settings: Settings, maps: Sequence[Map], store: Store) -> dict[str, 
         "command": command(settings),
         "settings": asdict(settings),
         "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
-        "maps": [_found(one, store) for one in maps],
+        "maps": [_found(one, store) for one in maps if one.kind != _SPECTRA],
+        "spectra": [
+            {"name": one.name, **one.about, **store.metrics(one.stage.key), "run": one.stage.key}
+            for one in maps
+            if one.kind == _SPECTRA
+        ],
     }
 
 

@@ -1,4 +1,5 @@
-"""Stages that survey the loss on a plane: through solutions, around one, along a training run."""
+"""Stages of pictures: the loss on a plane through solutions, around one or along a training run,
+and the spectrum of its Hessian where a run ended."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..landscape.planes import Plane, plane_through, principal_plane, random_plane, survey
+from ..landscape.spectrum import spectrum
 from ..objective import Objective
 from ..points import Point, load_point
 from .further import SNAPSHOTS
@@ -53,6 +55,33 @@ def course(job: Job) -> Metrics:
     files = [folder / "start.safetensors", *sorted(folder.glob(SNAPSHOTS))]
     way = [load_point(file) for file in files]
     return _mapped(job, principal_plane(way), [way[0], way[-1]], way)
+
+
+def spectra(job: Job) -> Metrics:
+    """The density of the Hessian's eigenvalues where a run ended: inside its mask, and in all of
+    weight space. The loss has the weight decay that the run was trained with."""
+    if job.diverged_inputs:
+        return {"spectra": {}, "diverged": True}
+    problem, seed = job.problem(), job.settings["seed"]
+    decay = problem.recipe.weight_decay
+    objective = Objective(problem.make_model(0), problem.train, problem.loss, weight_decay=decay)
+    point, points = job.point("of"), job.settings["points"]
+    spaces = {"inside": job.mask("of"), "dense": None}
+    found = {
+        name: spectrum(objective, point, mask, points=points, seed=seed)
+        for name, mask in spaces.items()
+    }
+    described = {
+        name: {
+            "count": of.count,
+            "lambda": of.grid.tolist(),
+            "density": of.density.tolist(),
+            "smallest": float(of.nodes.min()),
+            "largest": float(of.nodes.max()),
+        }
+        for name, of in found.items()
+    }
+    return {"spectra": described, "diverged": False}
 
 
 def _mapped(

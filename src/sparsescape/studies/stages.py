@@ -22,6 +22,7 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "through": pictures.through,
     "around": pictures.around,
     "course": pictures.course,
+    "spectra": pictures.spectra,
     "measure": measured.measure,
     "dimensions": openings.dimensions,
 }

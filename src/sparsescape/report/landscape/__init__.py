@@ -36,6 +36,9 @@ LANDSCAPE = Study(
         "courses": Drawing(
             figures.courses, "Two training runs in the plane of their principal components."
         ),
+        "spectra": Drawing(
+            figures.spectra, "Densities of the Hessian's eigenvalues, inside the mask and dense."
+        ),
     },
     read=read,
     scenes=figures.scenes,

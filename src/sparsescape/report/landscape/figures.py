@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .. import maps, panels
 from ..numbers import finite
 from ..scenes import Scene
+from ..style import BLUE, ORANGE
 from ..tables import Results, Row
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SPACES = {"sparse": "in the sparse subspace", "dense": "in all of weight space"}
+_HUES = {"inside": ORANGE, "dense": BLUE}
+_UNSEEN = 1e-5  # share of the highest density below which no probe has seen anything
 _SIDE = 2.45  # inches of a map
 
 Cell = tuple["Axes", "Axes"]
@@ -58,6 +61,25 @@ def courses(results: Results) -> Figure:
         shares = " and ".join(f"{100 * share:.1f} %" for share in plane["explained"])
         below = f"x and y explain {shares} of the variance"
         _map(cell, plane, "train_loss", heights, plane["name"], below)
+    return figure
+
+
+def spectra(results: Results) -> Figure:
+    """A panel per run: the density of eigenvalues inside the mask and in all of weight space."""
+    found = [row for row in results["spectra"] if not row["diverged"]]
+    figure = panels.sheet(2.5)
+    [row_of_axes] = panels.grid(
+        figure, 1, 2, left=0.6, right=0.15, top=0.5, bottom=0.42, gap=(0.45, 0.0)
+    )
+    for axes, row in zip(row_of_axes, found, strict=False):
+        highest = max(max(of["density"]) for of in row["spectra"].values())
+        for name, of in row["spectra"].items():
+            label = f"{name} ({of['count']} coordinates)"
+            axes.plot(of["lambda"], of["density"], color=_HUES[name], label=label)
+        axes.set(yscale="log", ylim=(_UNSEEN * highest, 2 * highest))
+        axes.set_xlabel("eigenvalue of the Hessian")
+        panels.heading(axes, row["run_name"], "density of eigenvalues")
+        axes.legend(loc="upper right")
     return figure
 
 
