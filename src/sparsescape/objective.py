@@ -139,7 +139,7 @@ class Objective:
         inputs, targets = batch
         free = set(self._parameters)  # what else a point carries is no coordinate: no gradient
         state = {self._names[n]: t if n in free else t.detach() for n, t in point.items()}
-        if self._norms and self.batch_norm != "stored":
+        if self.changes_buffers:
             buffers = {n: b.clone() for n, b in self._model.named_buffers()}
             self._set_norms(training=True)
             outputs = functional_call(self._model, {**state, **buffers}, (inputs,))
@@ -147,6 +147,11 @@ class Objective:
         else:
             outputs = functional_call(self._model, state, (inputs,))
         return self.loss(outputs, targets) + self._penalty(state)
+
+    @property
+    def changes_buffers(self) -> bool:
+        """Whether a :meth:`batch_loss` reads, and so writes, BatchNorm's statistics of the batch."""
+        return bool(self._norms) and self.batch_norm != "stored"
 
     # ------------------------------------------------------------------ derivatives
 

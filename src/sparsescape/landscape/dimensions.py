@@ -15,6 +15,7 @@ from ..points import Point, PointLike, matching, snapshot
 from ..seeds import derived_seed
 from ..training.checkpoints import Checkpoint
 from .curves import Curve
+from .measures import tolerance
 from .openings import Choice, Journey, Order, check_choice, chosen
 from .pacing import paced
 from .paths import Attempt, FoundPath, Method, Trial, find_path
@@ -166,7 +167,11 @@ def extra_dimensions(
         raise InputError(f"There is at least 1 start of a search, not {restarts}.")
     if not 0 <= precision < 1:
         raise InputError(f"Precision is a share from 0 to below 1, not {precision}.")
-    all_trials = _restarted(default_trials(start, end) if trials is None else trials, restarts)
+    if tol is None:
+        tol = tolerance([objective(start), objective(end)])
+    if trials is None:
+        trials = default_trials(start, end, enough=tol / 4)
+    all_trials = _restarted(trials, restarts)
     ground = _Ground(start, end, objective, mask, all_trials, points, tol, seed, checkpoint)
     if ground.is_open(0):
         order = Order(mask, {}, names)
@@ -186,7 +191,7 @@ def extra_dimensions(
         attempts={k: tuple(ground.attempts[k]) for k in best},
         curve=best[answer].curve,
         opened=order.first(answer),
-        tol=best[0].profile.tolerance if tol is None else tol,
+        tol=tol,
         choose=choose if isinstance(choose, str) else "scores of one's own",
         among=names,
         trials=all_trials,
@@ -195,7 +200,9 @@ def extra_dimensions(
     )
 
 
-def default_trials(start: Point, end: Point, steps: int = 300) -> tuple[Method, ...]:
+def default_trials(
+    start: Point, end: Point, steps: int = 120, enough: float | None = None
+) -> tuple[Method, ...]:
     """The straight line; then cubic curves that are trained against every uphill step.
 
     Adam, so that the height of the wall does not matter, with learning rates relative to how far
@@ -213,7 +220,15 @@ def default_trials(start: Point, end: Point, steps: int = 300) -> tuple[Method, 
 
     def cubic(rate: float, *, fresh: bool) -> Trial:
         lr = rate * scale
-        return Trial(degree=3, steps=steps, lr=lr, goal="uphill", optimizer="adam", fresh=fresh)
+        return Trial(
+            degree=3,
+            steps=steps,
+            lr=lr,
+            goal="uphill",
+            optimizer="adam",
+            fresh=fresh,
+            enough=enough,
+        )
 
     line = Trial(degree=1, steps=0)
     return line, cubic(0.05, fresh=True), cubic(0.5, fresh=True), cubic(0.05, fresh=False)
@@ -247,7 +262,7 @@ class _Ground:
     mask: Mask
     trials: tuple[Method, ...]
     points: int
-    tol: float | None
+    tol: float
     seed: int
     checkpoint: Checkpoint | None
     order: Order | None = None
