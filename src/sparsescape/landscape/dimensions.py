@@ -252,6 +252,11 @@ class Known:
         return self.curve.inside(best.subspace), Search(0, 0, 0, diverged=False)
 
 
+def _is_line(trial: Method) -> bool:
+    """Whether it is the straight line, which is the same whatever is open."""
+    return isinstance(trial, Trial) and trial.bends is None and trial.degree == 1
+
+
 @dataclass
 class _Ground:
     """What is known of every count so far."""
@@ -269,6 +274,7 @@ class _Ground:
     found: dict[int, FoundPath] = field(default_factory=dict)
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    searches: int = 0
 
     def is_open(self, count: int) -> bool:
         """Search with so many weights open; whether there is a path.
@@ -278,7 +284,8 @@ class _Ground:
         grid, does not end the search: the trials that are left are made.
         """
         tried = self.attempts.setdefault(count, [])
-        fresh = self.trials if not tried else self.trials[-1:]
+        trials = self.trials if not count else tuple(t for t in self.trials if not _is_line(t))
+        fresh = trials if not tried else trials[-1:]
         left: tuple[Method, ...] = (*self._known(count), *fresh)
         while left and count not in self.open:
             found = self._search(count, left, len(tried))
@@ -301,8 +308,14 @@ class _Ground:
             points=self.points,
             tol=self.tol,
             seed=derived_seed(self.seed, "opened", count, number),
-            checkpoint=self.checkpoint,
+            checkpoint=self._next_part(),
         )
+
+    def _next_part(self) -> Checkpoint | None:
+        """The checkpoint of the next search: every search has its own, or one that is taken up
+        again would begin with the state of a later one."""
+        self.searches += 1
+        return self.checkpoint and self.checkpoint.part(self.searches)
 
     def _looked_at(self, found: FoundPath) -> FoundPath:
         """A path without climb on the even grid, with its profile at an even stride."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import diagnoses, measured, openings, paths, pictures, pruning, runs
+from . import diagnoses, openings, paths, pictures, pruning, runs
 from .job import Job, Metrics
 
 KINDS: dict[str, Callable[[Job], Metrics]] = {
@@ -22,6 +22,5 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "through": pictures.through,
     "around": pictures.around,
     "course": pictures.course,
-    "measure": measured.measure,
     "dimensions": openings.dimensions,
 }
