@@ -150,7 +150,7 @@ class Objective:
 
     @property
     def changes_buffers(self) -> bool:
-        """Whether a :meth:`batch_loss` reads, and so writes, BatchNorm's statistics of the batch."""
+        """Whether :meth:`batch_loss` takes BatchNorm's statistics from the batch, and so writes."""
         return bool(self._norms) and self.batch_norm != "stored"
 
     # ------------------------------------------------------------------ derivatives

@@ -52,6 +52,12 @@ def test_a_score_of_ones_own_finds_what_has_no_even_gradient():
     assert found.choose == "scores of one's own"
 
 
+@pytest.mark.parametrize("reach", [0.05, 10])
+def test_a_way_around_may_be_of_another_size_than_the_distance_of_the_ends(reach):
+    planted = Planted(2, height=3, reach=reach, closed=10)
+    assert found_in(planted, steps=120).count == 2
+
+
 def test_random_needs_more():
     planted = Planted(3, closed=30)
     found = found_in(planted, "random")
@@ -71,9 +77,10 @@ def test_an_interruption_changes_nothing(tmp_path, monkeypatch):
         return take(run, step)
 
     kept = Checkpoint(tmp_path / "found.safetensors", 0.0)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Run, "take", interrupted)
+    monkeypatch.setattr(Run, "take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         found_in(planted, checkpoint=kept, **settings)
+    monkeypatch.undo()
     assert list(tmp_path.iterdir())
     again = found_in(planted, checkpoint=kept, **settings)
     assert (again.attempts, again.climbs) == (whole.attempts, whole.climbs)

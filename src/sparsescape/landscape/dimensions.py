@@ -208,7 +208,14 @@ def default_trials(
     Adam, so that the height of the wall does not matter, with learning rates relative to how far
     apart the ends are: the root mean square of their difference over the parameters that differ.
     With 0.05 of it a way around of about that size is found; 0.5 reaches ten times as far, and is
-    followed by 0.05, which smooths what it found.
+    followed by 0.05, which smooths what it found. On planted walls that was enough for weights that
+    have to be raised by 0.025 to 5 times the distance of the ends; for others, or where a cubic
+    curve cannot bend enough, give trials of your own.
+
+    Args:
+        start, end: of the path.
+        steps: at most, of each curve.
+        enough: the goal below which a search may end before (:func:`sparsescape.fit_curve`).
 
     >>> trials = default_trials({"w": torch.ones(1, 1)}, {"w": torch.zeros(1, 1)})
     >>> [(trial.lr, trial.fresh) for trial in trials[1:]]

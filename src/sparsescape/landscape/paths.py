@@ -50,6 +50,7 @@ class Trial:
     perturbed: float = 0.0
     """How far each control point is moved at random before, over the distance of the ends."""
     enough: float | None = None
+    """A goal that is low enough to end before the last step."""
 
     def search(
         self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None
