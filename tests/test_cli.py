@@ -263,7 +263,7 @@ def test_a_path_can_be_searched_for_by_several_trials(tmp_path, capsys, monkeypa
     (found,) = (tmp_path / "runs/stages").glob("find-*")
     metrics = json.loads((found / "metrics.json").read_text())
     assert [a["passes"] for a in metrics["attempts"]] in ([0], [0, 32])
-    assert metrics["passes"] == sum(a["passes"] for a in metrics["attempts"])
+    assert metrics["steps"] == sum(a["passes"] for a in metrics["attempts"])
     best = min(a["climb"] for a in metrics["attempts"])
     assert f"climb {best} with" in said
     assert f"{'climb':15} {best}" in said  # of the path that was evaluated
@@ -533,3 +533,10 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
     half = json.loads((other / "results.json").read_text(encoding="utf-8"))
     assert half["runs"] == [run for run in results["runs"] if run["budget"] == "steps"]
     assert "Equal training FLOPs" not in (other / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"study": "none"}', '{"study": 3}'])
+def test_what_is_no_study_is_not_reported(text, tmp_path, refused):
+    (tmp_path / "results.json").write_text(text)
+    refused("report", str(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]

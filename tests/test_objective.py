@@ -442,3 +442,42 @@ def test_a_point_that_does_not_fit_is_refused(data, change, message):
     for use_of in (objective, objective.evaluate, objective.gradient):
         with pytest.raises(InputError, match=message):
             use_of(point)
+
+
+# ---------------------------------------------------------------------- layout in memory
+
+
+class Viewing(nn.Module):
+    """It takes for granted that channels come first in memory, as many networks do."""
+
+    def __init__(self, flatten):
+        super().__init__()
+        self.conv, self.fc, self.flatten = nn.Conv2d(1, 4, 3), nn.Linear(36, 3), flatten
+        self.last = []
+
+    def forward(self, inputs):
+        outputs = self.conv(inputs)
+        self.last.append(outputs.is_contiguous(memory_format=torch.channels_last))
+        return self.fc(self.flatten(outputs))
+
+
+@pytest.mark.parametrize(
+    ("flatten", "last"),
+    [(lambda x: x.flatten(1), True), (lambda x: x.view(len(x), -1), False)],
+    ids=["reshapes", "views"],
+)
+def test_channels_come_last_where_the_network_takes_it(flatten, last):
+    data, model = (draw(9, 1, 5, 5), classes(9, 3)), seeded(lambda: Viewing(flatten))
+    objective = Objective(model, data, batch_size=4)
+    before = condition(model)
+    with torch.no_grad():
+        expected = F.cross_entropy(model(data[0]), data[1]).item()
+    assert objective(model) == pytest.approx(expected, rel=1e-6)
+    seen = objective._model.last
+    assert seen[-3:] == [last] * 3
+    assert len(seen) == 4  # tried out once
+    objective(model)
+    assert len(seen) == 7
+    assert condition(model) == before
+    gradient = objective.gradient(model)
+    assert gradient["conv.weight"].is_contiguous()

@@ -1,5 +1,10 @@
 from . import distributions, init, schedules, scores
 from .errors import InputError
+from .kernels import export
+from .kernels.checkpoint import load_sparse, save_sparse
+from .kernels.convert import to_dense, to_sparse
+from .kernels.measure import layer_times
+from .kernels.modules import SparseConv2d, SparseLinear
 from .landscape.alignment import Alignment, align
 from .landscape.bands import Band, Cycle, neb
 from .landscape.curvature import Stationarity, stationarity
@@ -80,6 +85,8 @@ __all__ = [
     "RigL",
     "RigLITOP",
     "SRigL",
+    "SparseConv2d",
+    "SparseLinear",
     "Sparsifier",
     "Spectrum",
     "Static",
@@ -92,21 +99,27 @@ __all__ = [
     "align",
     "diagnose",
     "distributions",
+    "export",
     "extra_dimensions",
     "find_path",
     "fit_curve",
     "init",
+    "layer_times",
+    "load_sparse",
     "neb",
     "plane_through",
     "principal_plane",
     "profile",
     "random_plane",
+    "save_sparse",
     "schedules",
     "scores",
     "spectrum",
     "stationarity",
     "structures",
     "survey",
+    "to_dense",
+    "to_sparse",
 ]
 
 __version__: str

@@ -28,7 +28,7 @@ class _Positions:
 
     @staticmethod
     def of(active: Tensor) -> _Positions:
-        indices = _narrow(active.reshape(-1).nonzero().reshape(-1), active.numel())
+        indices = _narrow(indices_of(active), active.numel())
         held = indices if indices.nbytes < active.numel() else active.detach().clone()
         return _Positions(active.shape, held)
 
@@ -49,7 +49,7 @@ class _Positions:
 
     def as_indices(self) -> Tensor:
         if self.is_dense:
-            return self.held.reshape(-1).nonzero().reshape(-1)
+            return indices_of(self.held)
         return self.held.to(torch.int64, copy=True)
 
 
@@ -317,7 +317,7 @@ class Mask(Mapping[str, Tensor]):
 
         try:
             opened = safe_open(str(path), framework="pt")
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is not a mask: {error}.") from error
         with opened as file:
             metadata = file.metadata() or {}
@@ -381,6 +381,17 @@ def count_active(active: Tensor) -> int:
     if active.device.type == "cpu":  # where numpy counts many times faster
         return int(np.count_nonzero(active.numpy()))
     return int(active.count_nonzero())
+
+
+def indices_of(active: Tensor) -> Tensor:
+    """The flat indices at which a bool tensor is ``True``, in order.
+
+    >>> indices_of(torch.tensor([[True, False], [True, True]])).tolist()
+    [0, 2, 3]
+    """
+    if active.device.type == "cpu":  # where numpy finds them many times faster
+        return torch.from_numpy(np.flatnonzero(active.numpy()))
+    return active.reshape(-1).nonzero().reshape(-1)
 
 
 _Bools = npt.NDArray[np.bool_]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Literal, TypeAlias, TypeGuard, cast
 
 import torch
@@ -13,28 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .architecture import convolutions, split_first_layer
 from .errors import InputError
+from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
 from .points import Point, PointLike, as_point, is_statistic, named_parameters, plain_name
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
-Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Half: TypeAlias = Callable[[PointLike, Tensor], Tensor]
 BatchNormMode: TypeAlias = Literal["recompute", "stored", "batch"]
 
 _BATCH_NORMS = nn.modules.batchnorm._BatchNorm
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an objective says of one point."""
-
-    loss: float
-    """Mean loss over all examples, the regularizer included."""
-    accuracy: float | None
-    """Share of examples whose highest output is the target; None where targets are no classes."""
-    count: int
-    """Number of examples."""
 
 
 class Objective:
@@ -79,6 +69,15 @@ class Objective:
     ):
         if batch_norm not in ("recompute", "stored", "batch"):
             raise InputError(f"batch_norm is recompute, stored or batch, not {batch_norm!r}.")
+        if not isinstance(model, nn.Module):
+            raise InputError(f"The model is a torch.nn.Module, not a {type(model).__name__}.")
+        if not callable(loss):
+            raise InputError(f"The loss is a function of outputs and targets, not {loss!r}.")
+        if not weight_decay >= 0:
+            raise InputError(f"The weight decay is 0 or more, not {weight_decay}.")
+        if isinstance(data, Tensor) or not isinstance(data, Iterable):
+            kind = type(data).__name__
+            raise InputError(f"Data are (inputs, targets), or batches of such pairs, not {kind}.")
         self.data = data
         self._pair = check_data(data) if _is_pair(data) else None
         self.loss = loss
@@ -93,6 +92,7 @@ class Objective:
         self._norms = [m for m in self._model.modules() if isinstance(m, _BATCH_NORMS)]
         if batch_norm == "batch":
             self._set_norms(training=True)
+        self._parts = split_first_layer(self._model)
 
     # ------------------------------------------------------------------ values
 
@@ -103,28 +103,37 @@ class Objective:
     @torch.no_grad()
     def evaluate(self, point: PointLike) -> Evaluation:
         """Loss, accuracy and number of examples at the point."""
-        total = correct = count = 0.0
-        classes = True
+        tally = Tally(self.loss)
         for outputs, targets in self.outputs(point):
-            total += float(self.loss(outputs, targets)) * len(targets)
-            classes = classes and _are_classes(outputs, targets)
-            if classes:
-                hits = outputs.argmax(1) == targets
-                correct += float(hits.sum()) * len(targets) / hits.numel()
-            count += len(targets)
-        return Evaluation(
-            loss=total / count + self.penalty(point),
-            accuracy=correct / count if classes else None,
-            count=int(count),
-        )
+            tally.add(outputs, targets)
+        return tally.evaluation(self.penalty(point))
 
     @torch.no_grad()
     def outputs(self, point: PointLike) -> Iterator[Batch]:
         """What the network says at the point, and what it should say: outputs and targets, batch
         by batch."""
-        state = self._with_statistics(self.check(point))
+        state = self._with_statistics(self._channels_last(self.check(point)))
         for inputs, targets in self.batches():
             yield functional_call(self._model, state, (inputs,)), targets
+
+    def halves(self) -> tuple[Half, Half] | None:
+        """The network's first layer and the rest of it, each a function of a point and a batch of
+        its inputs, if the first is linear in both (:func:`split_first_layer`).
+
+        None of other networks, and where statistics are of the whole data set or of a batch.
+        """
+        parts = None if self._norms and self.batch_norm != "stored" else self._parts
+        if parts is None:
+            return None
+        first, rest = (partial(self._run_part, part) for part in parts)
+        return first, rest
+
+    @torch.no_grad()
+    def _run_part(self, part: nn.Module, point: PointLike, inputs: Tensor) -> Tensor:
+        point = self.check(point)
+        names = [n for n, _ in (*part.named_parameters(), *part.named_buffers())]
+        state = {n: point[plain_name(n)] for n in names if plain_name(n) in point}
+        return functional_call(part, state, (inputs,))
 
     def penalty(self, point: PointLike) -> float:
         """The regularizer (λ/2)·‖θ‖², which is part of the loss."""
@@ -251,6 +260,29 @@ class Objective:
                 )
         return point
 
+    def _channels_last(self, point: Point) -> Point:
+        """The point, laid out for a network that keeps channels last from the first convolution
+        on: on a CPU pooling is then many times as fast, and a convolution somewhat. The values are
+        the same."""
+        return {**point, **{n: _with_channels_last(point[n]) for n in self._laid_out}}
+
+    @cached_property
+    def _laid_out(self) -> list[str]:
+        """The weights to lay out: none on a GPU, and none of a network that *views* what it should
+        reshape, which is tried out on two examples."""
+        weights = convolutions(self._model)
+        if not weights or any(w.is_cuda for w in weights.values()):
+            return []
+        state = {self._names[n]: _with_channels_last(w) for n, w in weights.items()}
+        state |= {n: b.clone() for n, b in self._model.named_buffers()}
+        inputs, _ = next(iter(self.batches()))
+        try:
+            with torch.no_grad():
+                functional_call(self._model, state, (inputs[:2],))
+        except RuntimeError:
+            return []
+        return list(weights)
+
     def _with_statistics(self, point: Point) -> dict[str, Tensor]:
         """The point under the model's own names, with BatchNorm's statistics as asked for."""
         state = {self._names[name]: tensor for name, tensor in point.items()}
@@ -305,6 +337,11 @@ def check_data(data: Batch) -> Batch:
     return inputs, targets
 
 
+def _with_channels_last(weight: Tensor) -> Tensor:
+    # contiguous() would leave a weight of one channel, whose layout is either, as it is.
+    return torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
+
+
 def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The batches, with torch's random state left alone: a DataLoader draws from it even where it
     does not shuffle."""
@@ -325,7 +362,3 @@ def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 def _is_pair(data: object) -> TypeGuard[Batch]:
     return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor)
-
-
-def _are_classes(outputs: Tensor, targets: Tensor) -> bool:
-    return not targets.is_floating_point() and outputs.ndim == targets.ndim + 1

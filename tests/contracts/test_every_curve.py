@@ -343,7 +343,7 @@ def test_slopes_are_the_derivatives_of_the_coefficients(make, t):
 def test_across_the_curve_its_gradient_is_what_is_not_along_it(make, t):
     curve = bent(make(perceptron(torch.float64), moved(perceptron(torch.float64))))
     assert bits(curve.crossing(t)) == bits(curve(t))
-    along = curve._combined(curve.slopes(t)).detach()
+    along = torch.cat(curve._mixed(curve.slopes(t))).detach()
     along /= along.norm()
     direction = draw(len(along), seed=3, dtype=torch.float64)
     across = direction - (direction @ along) * along

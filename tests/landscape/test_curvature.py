@@ -253,3 +253,11 @@ def test_seeds_decide_the_probes():
     one, same, other = (spectrum(objective, model, steps=5, seed=s) for s in (0, 0, 1))
     assert np.array_equal(one.nodes, same.nodes)
     assert not np.array_equal(one.nodes, other.nodes)
+
+
+@pytest.mark.parametrize("wrong", [{"max_products": 0}, {"tol": -1.0}, {"tol": math.nan}])
+def test_limits_that_make_no_sense_are_refused(wrong):
+    model = nn.Linear(2, 1)
+    objective = Objective(model, (torch.ones(3, 2), torch.ones(3, 1)), F.mse_loss)
+    with pytest.raises(InputError, match="a tolerance of 0 or more and 1 product"):
+        stationarity(objective, model, **wrong)

@@ -373,3 +373,13 @@ def test_bad_input_is_refused(data, trained):
         diagnose(objective(data), model, mask, reference=infinite(model))
     with pytest.raises(InputError, match="no value"):
         diagnose(objective(data), model, mask, reference={"0.weight": model[0].weight})
+
+
+def test_the_better_point_shares_nothing_with_the_model():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
+    data = torch.randn(50, 4), torch.randint(0, 2, (50,))
+    found = diagnose(Objective(model, data), model)
+    before = found.better["1.running_mean"].clone()
+    model[1].running_mean.add_(1)  # what training on would do
+    assert torch.equal(found.better["1.running_mean"], before)

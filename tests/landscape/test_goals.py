@@ -103,7 +103,7 @@ def by_hand(make, start, end, control, t, goal, objective):
     values, gradients = [], []
     for s in t:
         flat = curve._flatten(curve(s)).detach().requires_grad_()
-        loss = objective.batch_loss(curve._shaped(flat), images(0))
+        loss = objective.batch_loss(curve._shaped(flat.split(curve._sizes)), images(0))
         values.append(loss.detach())
         (slope,) = torch.autograd.grad(loss, flat)
         if goal.across:

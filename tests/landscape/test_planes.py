@@ -129,3 +129,16 @@ def test_a_survey_without_finite_coordinates_is_refused():
     for x in ([], [0.0, math.inf]):
         with pytest.raises(ss.InputError, match="finite numbers"):
             ss.survey(plane, on_the_plane(lambda w: w.sum()), x=x, y=[0.0])
+
+
+def test_a_models_buffers_are_no_coordinates():
+    class Normalized(torch.nn.Linear):
+        def __init__(self):
+            super().__init__(4, 3)
+            self.register_buffer("mean", torch.full((1, 4), 0.5))
+
+    models = [Normalized() for _ in range(4)]
+    planes = (ss.plane_through(*models[:3]), ss.random_plane(models[0]), ss.principal_plane(models))
+    for plane in planes:
+        assert list(plane.along) == ["weight", "bias"]
+        assert torch.equal(plane.point(1.0, 2.0)["mean"], torch.full((1, 4), 0.5))

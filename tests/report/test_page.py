@@ -70,7 +70,7 @@ def test_it_needs_nothing_from_elsewhere(html: str) -> None:
     assert "http" not in html
     assert not re.search(r"<(script|link|img|iframe|object|embed)\b|@import|url\((?!#)", html)
     assert all(element.get("href", "#").startswith("#") for element in _page(html).iter())
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 4
 
 
 def test_text_in_figures_is_text_and_colours_follow_the_page(html: str) -> None:
@@ -121,7 +121,7 @@ def test_the_same_results_make_the_same_bytes(
         "report.html",
         *(
             f"figures/{name}.{kind}"
-            for name in ("solutions", "lines", "curves")
+            for name in ("solutions", "lines", "curves", "effort")
             for kind in ("png", "pdf")
         ),
     }

@@ -1,11 +1,16 @@
 """Drop and grow on tables worked by hand."""
 
+import itertools
+from collections import Counter
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import sparsescape as ss
 from sparsescape.sparsifiers import dynamic
+from sparsescape.sparsifiers.dropgrow import drawn
 
 WEIGHT = [[4.0, -3, 0, 0], [0, 1, 0, -2], [0, 0, 8, 0], [7, 0, 0, -5]]
 GRADIENT = [[1.0, 1, 9, -7], [0, 6, 2, 1], [1, -8, 1, 3], [1, 0, 4, 1]]
@@ -262,7 +267,50 @@ def test_itop_counts_what_was_explored():
     assert sparsifier.explored == (7 + 3) / 16
 
 
-def test_ascending_is_a_stable_sort():
-    sizes = torch.rand(3000, generator=torch.Generator().manual_seed(0)).pow(9)
-    sizes[::3], sizes[::100], sizes[7] = sizes[::3].round(decimals=1), 0.0, torch.inf
-    assert torch.equal(dynamic.ascending(sizes), sizes.argsort(stable=True))
+def test_set_drops_the_same_share_of_each_sign():
+    values = torch.randn(40, 50, generator=torch.Generator().manual_seed(0))
+    marked = torch.rand(40, 50, generator=torch.Generator().manual_seed(1)) < 0.3
+    values[0, 0] = torch.nan
+    found = dynamic.beside_its_share(values - 0.4, marked, 0.3)
+    for sign in (1, -1):
+        side = marked & (sign * (values - 0.4) > 0)
+        distances = (values - 0.4)[side].abs()
+        nearest = distances.argsort()[: int(0.3 * len(distances))]
+        assert sorted(nearest.tolist()) == (found[side] < 1).nonzero().flatten().tolist()
+    assert found[0, 0] == 0
+
+
+def test_what_is_grown_at_random_is_as_likely_to_be_one_position_as_another():
+    allowed = torch.tensor([[True, False, True], [True, True, False]])
+    chance, places = np.random.default_rng(0), allowed.flatten().nonzero().flatten().tolist()
+    found = Counter(
+        tuple(drawn(chance, allowed, 2).flatten().nonzero().flatten().tolist()) for _ in range(3000)
+    )
+    assert set(found) == set(itertools.combinations(places, 2))
+    assert all(abs(count - 500) < 4 * (3000 * 1 / 6 * 5 / 6) ** 0.5 for count in found.values())
+
+
+def test_growth_at_random_depends_on_seed_step_and_name():
+    class Same(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b = torch.nn.Linear(20, 20), torch.nn.Linear(20, 20)
+
+    def grown(seed, steps=1):
+        model = Same()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        method = ss.SETITOP(0.5, update_every=1, seed=seed, distribution="uniform")
+        start = torch.arange(400).reshape(20, 20) % 2 == 0
+        method.first_mask = lambda model: {"a.weight": start, "b.weight": start}
+        method.attach(model, optimizer)
+        for _ in range(steps):
+            optimizer.step()
+        return {n: a & ~start for n, a in method.active.items()}
+
+    one, two, other = grown(0), grown(0), grown(1)
+    assert all(torch.equal(one[n], two[n]) for n in one)
+    assert one["a.weight"].sum() == 100
+    assert not torch.equal(one["a.weight"], one["b.weight"])
+    assert not torch.equal(one["a.weight"], other["a.weight"])
+    assert not torch.equal(one["a.weight"], grown(0, steps=2)["a.weight"])

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import sparsescape as ss
 import tiny
 from sparsescape.cli import main
 from sparsescape.errors import InputError
@@ -512,3 +513,26 @@ def test_settings_that_make_no_sense_are_refused(name, value):
     assert Settings(**good)
     with pytest.raises(InputError, match=f"not {value}"):
         Settings(**{**good, name: value})
+
+
+def test_a_harder_search_is_on_record_and_speaks_in_the_claims(tiny_problem, tmp_path, here):
+    """Each start has a path more in each space, with what every attempt was worth."""
+    words = ["--search", "trials", "--seeds", "1"]
+    few = (ss.Trial(degree=1, steps=0), ss.Trial(degree=2, steps=4, goal="uphill"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparsescape.landscape.paths.TRIALS", few)
+        assert main(tiny.study(tiny_problem, tmp_path, *words)) == 0
+    found = tiny.results(tmp_path)
+    tried = [curve for curve in found["curves"] if curve["degree"] == 0]
+    assert {(c["start"], c["space"]) for c in tried} == {(s, p) for s, p, _ in KINDS}
+    for curve in tried:
+        assert curve["steps"] == sum(attempt["passes"] for attempt in curve["attempts"])
+        best = min(attempt["climb"] for attempt in curve["attempts"])
+        assert curve["climb"] == pytest.approx(best, abs=1e-6)
+    sparse = [curve for curve in found["curves"] if curve["space"] == "sparse"]
+    claim = found["claims"][2]
+    counted = {(c["seed"], c["start"]) for c in sparse if claim["starts"]}
+    if counted and claim["starts"] == len(counted):
+        assert claim["passes"] == sum(curve["steps"] for curve in sparse)
+    (folder,) = tmp_path.glob("difficulty-*")
+    assert (folder / "figures" / "effort.png").is_file()

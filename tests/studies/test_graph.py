@@ -24,6 +24,7 @@ CHANGES = {  # every setting of the study, as it is and as it might be
     "curve_steps": (1000, 999),
     "curve_lr": (0.05, 0.01),
     "points": (61, 31),
+    "search": ("curves", "trials"),
 }
 SETTINGS = Settings(**{name: value for name, (value, _) in CHANGES.items()})
 

@@ -83,7 +83,8 @@ def align(
         seed: decides the order in which layers are taken.
 
     Raises:
-        InputError: there is no model, its units cannot be found, or a point does not fit it.
+        InputError: there is no model, its units cannot be found, or a point does not fit it or is
+            not finite.
 
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> swapped = copy.deepcopy(model)
@@ -112,6 +113,8 @@ def _check(point: Point, network: nn.Module, what: str) -> None:
     for name, parameter in as_point(dict(network.named_parameters())).items():
         if name not in point or point[name].shape != parameter.shape:
             raise InputError(f"The {what} has no {name!r} of shape {tuple(parameter.shape)}.")
+        if not point[name].isfinite().all():
+            raise InputError(f"The {what} has numbers in {name!r} that are not finite.")
 
 
 # ---------------------------------------------------------------------- what may move
@@ -243,28 +246,29 @@ def _by_activations(
     classes: Sequence[Sequence[Tensor]],
 ) -> list[Tensor]:
     """Each layer by the inner products of what its readers are given."""
+    network = getattr(network, "_orig_mod", network)
     seen = [_given_to_readers(network, p, inputs, units) for p in (reference, point)]
     found = []
     for i, each in enumerate(units):
         total = torch.zeros(each.size, each.size, dtype=torch.float64)
         for reader in each.readers:
-            mine, theirs = (_unit_by_unit(s[reader], each.size) for s in seen)
+            last = isinstance(network.get_submodule(reader), nn.Linear)
+            mine, theirs = (_unit_by_unit(s[reader], each.size, -1 if last else 1) for s in seen)
             total += mine @ theirs.T
         found.append(_assigned(total, classes[i], torch.arange(each.size)))
     return found
 
 
-def _unit_by_unit(given: Tensor, size: int) -> Tensor:
-    """(units, examples × pixels)."""
-    split = given.reshape(len(given), size, -1) if given.ndim != 3 else given
-    return split.double().transpose(0, 1).reshape(size, -1)
+def _unit_by_unit(given: Tensor, size: int, dim: int) -> Tensor:
+    """(units, all that is seen of one): examples, and pixels or tokens."""
+    return given.double().movedim(dim, 0).reshape(size, -1)
 
 
 def _given_to_readers(
     network: nn.Module, point: Point, inputs: Tensor, units: Sequence[Units]
 ) -> dict[str, Tensor]:
     """What every layer that reads relabelled units is given, in evaluation mode."""
-    model = copy.deepcopy(getattr(network, "_orig_mod", network)).eval()
+    model = copy.deepcopy(network).eval()
     wanted = {name for each in units for name in each.readers}
     seen: dict[str, Tensor] = {}
     for name, module in model.named_modules():

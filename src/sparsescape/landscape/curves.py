@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..masks import Mask
 from ..points import Point, PointLike, as_point, is_statistic, named_parameters, snapshot
+from .mixing import Mix
 
 
 class Curve(nn.Module):
@@ -64,7 +65,7 @@ class Curve(nn.Module):
 
     def forward(self, t: float) -> Point:
         """The point at t, differentiable in ``control``: parameter name → tensor."""
-        return self._shaped(self._combined(self.coefficients(t)))
+        return self._shaped(self._mixed(self.coefficients(t)))
 
     def crossing(self, t: float) -> Point:
         """The same point, but what is differentiated in ``control`` is a move *across* the curve.
@@ -72,13 +73,10 @@ class Curve(nn.Module):
         Of a gradient g at θ(t) only g − (g·τ)·τ goes on to the control points, τ = θ′(t)/|θ′(t)|:
         the rest would change how fast the curve is travelled, and not where it leads.
         """
-        flat = self._combined(self.coefficients(t))
         with torch.no_grad():
-            along = self._combined(self.slopes(t))
+            along = torch.cat(self._mixed(self.slopes(t)))
             along /= along.norm().clamp(min=torch.finfo(along.dtype).tiny)
-        if flat.requires_grad:
-            flat.register_hook(lambda gradient: gradient - (gradient @ along) * along)
-        return self._shaped(flat)
+        return self._shaped(self._mixed(self.coefficients(t), along))
 
     def several(self, t: Sequence[float], *, crossing: bool = False) -> Point:
         """The points at several t, as rows: parameter name → (t, *shape).
@@ -102,19 +100,16 @@ class Curve(nn.Module):
         mix = torch.tensor(coefficients, dtype=self.ends.dtype, device=self.ends.device)
         return mix[:, [0, -1]] @ self.ends + (mix[:, 1:-1] @ self.control) * self.openings
 
-    def _combined(self, coefficients: Sequence[float]) -> Tensor:
-        """Σ_k c_k·θ_k, flat."""
-        first, *inner, last = coefficients
-        flat = first * self.ends[0] + last * self.ends[1]
-        if inner:
-            mix = torch.tensor(inner, dtype=flat.dtype, device=flat.device)
-            flat = flat + (mix @ self.control) * self.openings
-        return flat
+    def _mixed(
+        self, coefficients: Sequence[float], along: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Σ_k c_k·θ_k, a flat piece for each parameter; see :class:`Mix`."""
+        openings = None if self.subspace is None else self.openings
+        return Mix.apply(self.control, self.ends, openings, coefficients, self._sizes, along)
 
-    def _shaped(self, flat: Tensor) -> Point:
-        parts = flat.split(self._sizes)
-        shaped = zip(self._shapes.items(), parts, strict=True)
-        return {name: part.view(shape) for (name, shape), part in shaped}
+    def _shaped(self, pieces: Sequence[Tensor]) -> Point:
+        shaped = zip(self._shapes.items(), pieces, strict=True)
+        return {name: piece.view(shape) for (name, shape), piece in shaped}
 
     @torch.no_grad()
     def point(self, t: float) -> Point:
@@ -262,8 +257,8 @@ class Bezier(Curve):
     def __init__(
         self, start: PointLike, end: PointLike, *, degree: int = 3, subspace: Mask | None = None
     ):
-        if degree < 1:
-            raise InputError(f"The degree of a Bézier curve is at least 1, not {degree}.")
+        if not isinstance(degree, int) or degree < 1:
+            raise InputError(f"The degree of a Bézier curve is at least 1 and whole, not {degree}.")
         self.degree = degree
         super().__init__(start, end, bends=degree - 1, subspace=subspace)
 

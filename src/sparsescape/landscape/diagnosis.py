@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..masks import Mask
 from ..objective import Objective
-from ..points import Point, PointLike
+from ..points import Point, PointLike, snapshot
 from .curvature import Stationarity
 from .facts import Facts
 from .paths import TRIALS, FoundPath, Trial
@@ -153,4 +153,5 @@ def _confidence(rule: Rule, evidence: tuple[Condition, ...]) -> Confidence:
 
 def _better(verdict: str, facts: Facts) -> Point | None:
     found = {"under-trained": "inside", "saddle": "downward", "walled in": "dense"}
-    return getattr(facts, found[verdict]).point if verdict in found else None
+    # Its buffers are the model's own until they are copied.
+    return snapshot(getattr(facts, found[verdict]).point) if verdict in found else None

@@ -156,6 +156,8 @@ def extra_dimensions(
     >>> found.count, found.fraction, sorted(found.profiles)
     (1, 1.0, [0, 1])
     """
+    if not isinstance(mask, Mask):
+        raise InputError("Without a mask there are no closed weights to open: give the ends' mask.")
     start, end = snapshot(start), snapshot(end)
     mask.check_contains(start, "The start")
     mask.check_contains(end, "The end")

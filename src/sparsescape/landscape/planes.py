@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..masks import Mask
 from ..objective import Objective
-from ..points import Point, PointLike, as_point, is_statistic, snapshot
+from ..points import Point, PointLike, as_point, is_statistic, named_parameters, snapshot
 from ..seeds import generator
 
 _ON_A_LINE = 1e-6  # of their distance, which single precision cannot tell from rounding
@@ -65,8 +65,8 @@ def plane_through(first: PointLike, second: PointLike, third: PointLike) -> Plan
     Raises:
         InputError: the points have other names or shapes, or lie on one line.
     """
+    names = _coordinates([first, second, third])
     points = [snapshot(point) for point in (first, second, third)]
-    names = _coordinates(points)
     flat = [_flat(point, names) for point in points]
     along, across = flat[1] - flat[0], flat[2] - flat[0]
     if float(along.norm()) == 0:
@@ -101,7 +101,7 @@ def random_plane(point: PointLike, *, subspace: Mask | None = None, seed: int = 
     origin = snapshot(point)
     if subspace is not None:
         subspace.check_contains(origin, "The point")
-    names = _coordinates([origin])
+    names = _coordinates([point])
 
     def direction(purpose: str) -> Point:
         return {n: _filterwise(origin[n], n, purpose, subspace, seed) for n in names}
@@ -142,8 +142,8 @@ def principal_plane(points: Sequence[PointLike]) -> Plane:
     """
     if len(points) < 3:
         raise InputError(f"A plane needs three points or more, not {len(points)}.")
+    names = _coordinates(points)
     taken = [snapshot(point) for point in points]
-    names = _coordinates(taken)
     rows = torch.stack([_flat(point, names) for point in taken])
     rows = rows - rows.mean(0)
     # The points are few and their coordinates many: the small Gram matrix has the same spectrum.
@@ -202,12 +202,18 @@ def survey(plane: Plane, objective: Objective, x: Sequence[float], y: Sequence[f
     )
 
 
-def _coordinates(points: Sequence[Point]) -> list[str]:
-    """The names that span weight space, the same in all points."""
-    names = [n for n, p in points[0].items() if p.is_floating_point() and not is_statistic(n)]
-    for point in points[1:]:
+def _coordinates(points: Sequence[PointLike]) -> list[str]:
+    """The names that span weight space, the same in all points: a model's parameters; of
+    mappings, which do not say what is a buffer, all real numbers but BatchNorm's statistics."""
+    first, *others = (as_point(point) for point in points)
+    names = [n for n, p in first.items() if p.is_floating_point() and not is_statistic(n)]
+    for model in points:
+        if isinstance(model, torch.nn.Module):
+            parameters = named_parameters(model)
+            names = [n for n in names if n in parameters]
+    for point in others:
         for name in names:
-            if name not in point or point[name].shape != points[0][name].shape:
+            if name not in point or point[name].shape != first[name].shape:
                 raise InputError(f"The points of a plane differ in the parameter {name!r}.")
     return names
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..objective import Objective
 from . import measures
+from .combinations import evaluate_combinations
 from .curves import Curve
 
 
@@ -78,7 +79,9 @@ def profile(
         t = [i / (points - 1) for i in range(points)]
     elif sorted(t) != list(t) or 0 not in t or 1 not in t:
         raise InputError("The t of a profile ascend and have 0 and 1 among them.")
-    found = [objective.evaluate(curve.point(s)) for s in t]
+    corners = [curve.start, *curve.control_points(), curve.end]
+    mixes = [curve.coefficients(s) for s in t]
+    found = evaluate_combinations(objective, corners, mixes, lambda i: curve.point(t[i]))
     return Profile(
         t=tuple(t),
         loss=tuple(e.loss for e in found),

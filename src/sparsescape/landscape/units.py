@@ -54,10 +54,12 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Value:
-    """What flows along an edge: its units, and whether they have been flattened with pixels."""
+    """What flows along an edge: its units, whether they have been flattened with pixels, and
+    whether they lie along the last dimension, as a Linear layer puts them out."""
 
     units: _Group | None
     flat: bool = False
+    last: bool = False
 
 
 _LINEARS = (nn.Linear,)
@@ -67,14 +69,18 @@ _UNITWISE = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
     *(nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid),
     *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+)
+_POOLINGS = (
     *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d),
 )
 _UNITWISE_FUNCTIONS: set[Callable[..., Any] | str] = {
     *(F.relu, F.relu6, F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.tanh, F.sigmoid, F.softplus),
     *(torch.relu, torch.tanh, torch.sigmoid, F.dropout, F.dropout2d, F.hardtanh, F.hardswish),
-    *(F.max_pool1d, F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d),
     *("relu", "relu_", "tanh", "sigmoid", "contiguous", "clone"),
+}
+_POOLING_FUNCTIONS: set[Callable[..., Any] | str] = {
+    *(F.max_pool1d, F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d),
 }
 _FLATTENS: set[Callable[..., Any] | str] = {torch.flatten, "flatten"}
 _RESHAPES = {"view", "reshape"}
@@ -88,7 +94,8 @@ def find_units(model: nn.Module) -> list[Units]:
     BatchNorm, everything that acts unit by unit, pooling, flattening, and sums.
 
     Raises:
-        InputError: the model cannot be traced, or does something else; names what.
+        InputError: the model cannot be traced, has weights that are tied or computed from others
+            (weight normalization), or does something else; names what.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
     >>> (units,) = find_units(model)
@@ -110,6 +117,7 @@ class _Finder:
 
     def __init__(self, graph: fx.GraphModule):
         self.modules: Mapping[str, nn.Module] = dict(graph.named_modules())
+        self.tensors = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
         self.values: dict[fx.Node, _Value] = {}
         self.axes: dict[tuple[str, int], tuple[_Group, int]] = {}
         self.readers: list[tuple[_Group, str]] = []
@@ -156,9 +164,18 @@ class _Finder:
     def _after_module(self, path: str, inputs: list[_Value]) -> _Value:
         module, value = self.modules[path], inputs[0]
         name = plain_name(path)
+        if isinstance(module, _LINEARS + _CONVOLUTIONS) and f"{path}.weight" not in self.tensors:
+            raise InputError(
+                f"The units of this model cannot be found: the weight of {name!r} is tied to "
+                "another layer's, or computed from other parameters."
+            )
         if isinstance(module, _LINEARS):
+            if value.units is not None and not (value.last or value.flat):
+                raise _across(name, module)  # over the width of an image, say
             self._read(f"{name}.weight", 1, value, module.in_features, name)
-            return self._write(name, module, module.out_features)
+            return self._write(name, module, module.out_features, last=True)
+        if isinstance(module, _CONVOLUTIONS + _POOLINGS) and (value.last or value.flat):
+            raise _across(name, module)  # what it takes for pixels are units
         if isinstance(module, _CONVOLUTIONS) and module.groups == 1:
             self._read(f"{name}.weight", 1, value, module.in_channels, name)
             return self._write(name, module, module.out_channels)
@@ -169,13 +186,10 @@ class _Finder:
                 name, module, value, ("weight", "bias", "running_mean", "running_var")
             )
         if isinstance(module, nn.Flatten) and module.start_dim == 1:
-            return _Value(value.units, flat=True)
-        if isinstance(module, _UNITWISE):
+            return _flattened(value)
+        if isinstance(module, _UNITWISE + _POOLINGS):
             return value
-        raise InputError(
-            f"The units of this model cannot be relabelled across its module {name!r} "
-            f"({type(module).__name__})."
-        )
+        raise _across(name, module)
 
     def _after_function(self, node: fx.Node) -> _Value:
         what, inputs = node.target, self._inputs(node)
@@ -183,10 +197,12 @@ class _Finder:
             return self._tied(inputs)
         if what in _UNITWISE_FUNCTIONS:
             return inputs[0]
+        if what in _POOLING_FUNCTIONS and not (inputs[0].last or inputs[0].flat):
+            return inputs[0]
         if what in _FLATTENS and (node.args[1:2] or (node.kwargs.get("start_dim"),))[0] == 1:
-            return _Value(inputs[0].units, flat=True)
+            return _flattened(inputs[0])
         if what in _RESHAPES and len(node.args) == 3 and node.args[2] == -1:
-            return _Value(inputs[0].units, flat=True)
+            return _flattened(inputs[0])
         if what in ("size", "dim") or (what is getattr and node.args[1] == "shape"):
             return _Value(None)
         if what is operator.getitem and inputs[0].units is None:
@@ -208,14 +224,14 @@ class _Finder:
         self._place(name, dim, units, size // units.size)
         self.readers.append((units, reader))
 
-    def _write(self, name: str, module: nn.Module, size: int) -> _Value:
+    def _write(self, name: str, module: nn.Module, size: int, *, last: bool = False) -> _Value:
         """The layer's outputs are new units, or where it is used again the ones it has."""
         known = self.axes.get((f"{name}.weight", 0))
         units = known[0] if known else _Group(size)
         self._place(f"{name}.weight", 0, units)
         if getattr(module, "bias", None) is not None:
             self._place(f"{name}.bias", 0, units)
-        return _Value(units)
+        return _Value(units, last=last)
 
     def _along(
         self, name: str, module: nn.Module, value: _Value, tensors: tuple[str, ...]
@@ -226,10 +242,10 @@ class _Finder:
             for tensor in tensors:
                 held = getattr(module, tensor, None)
                 if isinstance(held, Tensor):
-                    if value.flat and len(held) != units.root().size:
-                        self._place(f"{name}.{tensor}", 0, units, len(held) // units.root().size)
-                    else:
-                        self._place(f"{name}.{tensor}", 0, units)
+                    repeat, rest = divmod(len(held), units.root().size)
+                    if rest or (repeat != 1 and not value.flat):
+                        raise _across(name, module)  # its entries are something else's
+                    self._place(f"{name}.{tensor}", 0, units, repeat)
         return value
 
     def _place(self, name: str, dim: int, units: _Group, repeat: int = 1) -> None:
@@ -249,7 +265,11 @@ class _Finder:
                 self._fix(_Value(first))  # the network's own input is in the sum
             else:
                 self._tie(first, value.units)
-        return _Value(first.root(), flat=any(value.flat for value in inputs))
+        return _Value(
+            first.root(),
+            flat=any(value.flat for value in inputs),
+            last=any(value.last for value in inputs),
+        )
 
     def _tie(self, one: _Group, other: _Group) -> None:
         one, other = one.root(), other.root()
@@ -266,6 +286,18 @@ class _Finder:
     def _fix(value: _Value) -> None:
         if value.units is not None:
             value.units.root().fixed = True
+
+
+def _flattened(value: _Value) -> _Value:
+    """Pixels of a channel become its neighbours; units that are last stay so, or take turns."""
+    return value if value.last else _Value(value.units, flat=True)
+
+
+def _across(name: str, module: nn.Module) -> InputError:
+    return InputError(
+        f"The units of this model cannot be relabelled across its module {name!r} "
+        f"({type(module).__name__})."
+    )
 
 
 def _is_depthwise(module: nn.Module) -> bool:

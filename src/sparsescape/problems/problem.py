@@ -81,6 +81,8 @@ class Problem:
         """
         _check_split("training", self.train)
         _check_split("test", self.test)
+        if isinstance(self.model, nn.Module):
+            raise InputError("The problem's model is a function that makes one: lambda: Net().")
         try:
             model = self.make_model(0)
         except Exception as error:  # whatever a user's function raises is for the user to read

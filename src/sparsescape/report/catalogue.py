@@ -26,6 +26,7 @@ def study(results: Results) -> Study:
     Raises:
         InputError: there is no such study.
     """
-    if results["study"] not in STUDIES:
-        raise unknown("study", results["study"], STUDIES)
-    return STUDIES[results["study"]]
+    name = str(results.get("study"))
+    if name not in STUDIES:
+        raise unknown("study", name, STUDIES)
+    return STUDIES[name]

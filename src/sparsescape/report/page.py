@@ -25,6 +25,7 @@ def write(results: Results, directory: str | Path) -> Path:
     Returns:
         The page.
     """
+    study(results)  # says so before anything is made, where there is no such study
     directory = Path(directory)
     directory.joinpath("figures").mkdir(parents=True, exist_ok=True)
     page = directory / "report.html"

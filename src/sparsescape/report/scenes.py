@@ -60,7 +60,7 @@ def drawn(scene: Scene) -> Figure:
     """The scene as a plotly figure."""
     from plotly import graph_objects as go
 
-    floor = min(v for row in scene.height for v in row if finite(v) and v > 0)
+    floor = min((v for row in scene.height for v in row if finite(v) and v > 0), default=1.0)
     heights = [[_log(value, floor) for value in row] for row in scene.height]
     surface = go.Surface(
         x=list(scene.x),

@@ -11,20 +11,32 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import InputError
 from ..masks import Mask, count_active
 from ..points import named_parameters, named_weights, norms
 from .bits import all_or_none, close
 from .gradients import DenseGradients
-from .hooks import check_gradients, hook_gradient, hook_steps, hook_wrappers, skipped
-from .owners import Owners
+from .hooks import (
+    check_attachable,
+    check_gradients,
+    hook_gradient,
+    hook_steps,
+    hook_wrappers,
+    skipped,
+)
+from .owners import Owners, same
 from .shards import copied, local, put_together, share, whole
 from .stillness import Part, Stillness
 from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
 Active = Mapping[str, Tensor]
+
+
+_HOLDERS: Any = WeakTensorKeyDictionary()
+"""Weight → the name of the sparsifier that is attached to it."""
 
 
 class LayerCollapse(UserWarning):
@@ -93,7 +105,10 @@ class Sparsifier:
         """Called once, at the end of :meth:`attach`: what a method must remember from the start."""
 
     def wants_gradient(self, step: int) -> bool:
-        """Whether :meth:`next_mask` of that step asks :meth:`gradient`."""
+        """Whether :meth:`next_mask` of that step asks :meth:`gradient`.
+
+        This and :meth:`replaces_step` are asked when the step before is over.
+        """
         return False
 
     def replaces_step(self, step: int) -> bool:
@@ -108,16 +123,22 @@ class Sparsifier:
         Several optimizers may share the model; a step is over when each has stepped.
 
         Raises:
-            InputError: it is attached already, the mask does not fit the model, or no optimizer
-                holds a weight that the mask names.
+            InputError: it is attached already, or another one is to these weights; a layer holds
+                its nonzeros only; the mask does not fit the model; no optimizer holds a weight
+                that the mask names.
         """
         if self._handles:
             raise InputError(f"This {type(self).__name__} is attached to a model already.")
+        check_attachable(model, optimizers)
         self.step, self.memory = 0, {}
         first = Mask(self.first_mask(model))
         named = named_parameters(model)
         first.check({n: torch.empty(p.shape, device="meta") for n, p in named.items()})
         self._weights = {name: named[name] for name in first}
+        for name, weight in self._weights.items():
+            if weight in _HOLDERS:
+                other = f"a {_HOLDERS[weight]} is attached to it already"
+                raise InputError(f"The weight {name!r} can have one sparsifier: {other}.")
         check_gradients(model, self._weights)
         self._norms = {w: named[n].shape for w, n in norms(named).items()}
         self._owners = Owners(self._weights, optimizers)
@@ -126,12 +147,15 @@ class Sparsifier:
         self.step, self._counts = 0, [0] * len(optimizers)
         self.densities.clear()
         self._still = [Stillness() for _ in optimizers]
+        self._parts_of: list[tuple[list[Tensor], list[Part]] | None] = [None for _ in optimizers]
         self._seen: dict[str, tuple[Any, int]] = {}
         closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
         self._set_mask(first)
         self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
         self.start()
+        self._look_ahead()
         for name, weight in self._weights.items():
+            _HOLDERS[weight] = type(self).__name__
             self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
         self._handles += hook_steps(self, self._owners.optimizers)
         self._handles += hook_wrappers(self._hold, self._owners.optimizers, self._owners.wrappers)
@@ -141,11 +165,20 @@ class Sparsifier:
         """Stop: remove every hook. The weights stay as they are."""
         for handle in self._handles:
             handle.remove()
+        if self._handles:
+            for weight in self._weights.values():
+                _HOLDERS.pop(weight, None)
         self._handles.clear()
 
     @property
     def mask(self) -> Mask:
-        """The current mask."""
+        """The current mask.
+
+        Raises:
+            InputError: it has not been attached yet.
+        """
+        if not self._weights:
+            raise InputError("Attach the sparsifier to a model: before that it has no mask.")
         return Mask(self.active)
 
     @property
@@ -205,6 +238,8 @@ class Sparsifier:
         """
         if not self._handles:
             raise InputError("Attach the sparsifier to a model before loading its state.")
+        if missing := {"step", "counts", "mask", "memory", "fresh"} - state.keys():
+            raise InputError(f"This is no sparsifier's state: it has no {sorted(missing)[0]!r}.")
         mask = Mask(state["mask"])
         if mask.shapes != self.mask.shapes:
             raise InputError("The mask in the state is for other weights than the attached ones.")
@@ -215,6 +250,7 @@ class Sparsifier:
         self._gradients.clear()
         self._open_what_attach_closed()
         self._set_mask(mask)
+        self._look_ahead()
 
     def remembered(self) -> dict[str, Any]:
         """A copy of the memory, whole on every rank."""
@@ -230,10 +266,10 @@ class Sparsifier:
         owner = self._owners.index(name)
 
         def hook(weight: Tensor) -> None:
-            if self.wants_gradient(self._counts[owner] + 1):
+            grad: Any = weight.grad
+            if self._asks[owner]:
                 self._gradients.accumulated(name, weight)
-            elif weight.grad is not None:  # none where an optimizer steps during the pass
-                grad: Any = weight.grad
+            elif grad is not None:  # none where an optimizer steps during the pass
                 self._close_gradient(name, local(grad))
                 self._seen[name] = (weakref.ref(grad), grad._version)
 
@@ -254,6 +290,13 @@ class Sparsifier:
             self._update()
         else:
             self._hold(index)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Ask the method what the next steps are: once, not at every weight of each."""
+        following = [count + 1 for count in self._counts]
+        self._asks = list(map(self.wants_gradient, following))
+        self._replaces = list(map(self.replaces_step, following))
 
     def _update(self) -> None:
         # Before the mask moves: where it was closed an optimizer may have moved what is now grown.
@@ -265,15 +308,15 @@ class Sparsifier:
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
-        optimizer = self._owners.optimizers[index]
-        if self.replaces_step(self._counts[index] + 1) and not skipped(optimizer):
+        if self._replaces[index] and not skipped(self._owners.optimizers[index]):
             self._withheld[index].take()
         elif self._gradients_are_closed(index):
             self._still[index].begin()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
-        self._withheld[index].give_back()
+        if self._replaces[index]:
+            self._withheld[index].give_back()
 
     # ------------------------------------------------------------------ how the mask is held
 
@@ -288,8 +331,9 @@ class Sparsifier:
                 self._collapsed(name, "is normalized, and in a slice of it no weight is left: NaN.")
             self._bits[name] = all_or_none(share(active, weight), like=local(weight))
         self._owners.forget_mixed_state()
-        for still in self._still:
+        for index, still in enumerate(self._still):
             still.forget()
+            self._parts_of[index] = None
         self._hold(*range(len(self._counts)))
 
     def _collapsed(self, name: str, how: str) -> None:
@@ -303,7 +347,7 @@ class Sparsifier:
 
     def _gradients_are_closed(self, index: int) -> bool:
         """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
-        if self.wants_gradient(self._counts[index] + 1):
+        if self._asks[index]:
             return False  # what was put aside is compared with what is there now
         for name in self._owners.names(index):
             grad: Any = self._weights[name].grad
@@ -318,7 +362,14 @@ class Sparsifier:
             self._still[index].end(self._parts(index))
 
     def _parts(self, index: int) -> list[Part]:
-        """The weights of an optimizer, and their state."""
+        """The weights of an optimizer, and their state; listed anew when another state is there."""
+        state = self._owners.state_tensors(index)
+        known = self._parts_of[index]
+        if known is None or not same(state, known[0]):
+            known = self._parts_of[index] = state, self._listed(index)
+        return known[1]
+
+    def _listed(self, index: int) -> list[Part]:
         parts: list[Part] = []
         for name in self._owners.names(index):
             bits, fresh = self._bits[name], self._fresh[name]
@@ -328,4 +379,4 @@ class Sparsifier:
 
     def active_in(self, name: str) -> Tensor:
         """The current mask of one weight."""
-        return put_together(self._bits[name], self._weights[name]) != 0
+        return put_together(self._bits[name], self._weights[name]).bool()

@@ -6,16 +6,18 @@ rows are in :mod:`dynamic`; what a row leaves out is the template's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .. import distributions, schedules
 from ..errors import InputError
-from ..masks import Mask, count_active, top
-from ..seeds import generator
+from ..masks import Mask, count_active, indices_of, top
+from ..seeds import derived_seed, generator
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
 from .static import Static
@@ -71,8 +73,10 @@ class DropGrow(Sparsifier):
         check_sparsity(self.sparsity)
         if not 0 <= self.drop_fraction <= 1:
             raise InputError(f"The drop fraction is from 0 to 1, not {self.drop_fraction}.")
-        if self.update_every < 1:
+        if not isinstance(self.update_every, int) or self.update_every < 1:
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
+        if self.update_until is not None and self.update_until < 0:
+            raise InputError(f"Updates end before step 0 or later, not {self.update_until}.")
         self.distribution = distributions.named(self.distribution)
 
     # ------------------------------------------------------------------ what a row may say
@@ -81,9 +85,9 @@ class DropGrow(Sparsifier):
         """What is lowest is dropped: |w|, unless the method says otherwise."""
         return self.weight(name).abs()
 
-    def grow_score(self, name: str) -> Tensor:
-        """What is highest is grown: random, unless the method says otherwise."""
-        return self.noise("grow", name)
+    def grow_score(self, name: str) -> Tensor | None:
+        """What is highest is grown. None, as here: each position is as likely as another."""
+        return None
 
     def due(self, step: int) -> bool:
         """Whether the mask is updated after (or in place of) this step."""
@@ -136,13 +140,21 @@ class DropGrow(Sparsifier):
         """The mask after the growth: closed positions first, dropped ones where those run out."""
         if count == 0:
             return kept
-        score = self.grow_score(name)
+        grow = self.growth(name)
         fresh = ~kept if self.regrows else ~active
-        first = self.best(score, fresh, min(count, count_active(fresh)))
+        first = grow(fresh, min(count, count_active(fresh)))
         left = count - count_active(first)
         if left == 0:
             return kept | first
-        return kept | first | self.best(score, ~kept & ~fresh, left)
+        return kept | first | grow(~kept & ~fresh, left)
+
+    def growth(self, name: str) -> Callable[[Tensor, int], Tensor]:
+        """What chooses so many of the positions that are allowed."""
+        score = self.grow_score(name)
+        if score is None and self.structure is unstructured:
+            seed = derived_seed(self.seed, "grow", self.step, name)
+            return partial(drawn, np.random.default_rng(seed))
+        return partial(self.best, self.noise("grow", name) if score is None else score)
 
     def start_sparsity(self) -> float:
         """The sparsity of the first mask."""
@@ -161,6 +173,20 @@ class DropGrow(Sparsifier):
         weight = self._weights[name]
         source = generator(self.seed, purpose, self.step, name)
         return torch.rand(weight.shape, generator=source).to(weight.device)
+
+
+def drawn(chance: np.random.Generator, allowed: Tensor, count: int) -> Tensor:
+    """So many of the allowed positions, each choice of them as likely; without a score of all.
+
+    >>> allowed = torch.tensor([True, False, True])
+    >>> drawn(np.random.default_rng(0), allowed, 2).tolist()
+    [True, False, True]
+    """
+    places = indices_of(allowed)
+    chosen = chance.choice(len(places), count, replace=False, shuffle=False)
+    active = torch.zeros_like(allowed, memory_format=torch.contiguous_format)
+    active.view(-1)[places[torch.from_numpy(chosen).to(places.device)]] = True
+    return active
 
 
 def among(score: Tensor, allowed: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from .. import schedules, scores
 from ..errors import InputError
-from ..masks import Mask, top
+from ..masks import Mask, indices_of, top
 from ..points import matching
 from .base import Active
 from .dropgrow import DropGrow
@@ -69,7 +70,8 @@ class SET(DropGrow):
     """
 
     def drop_score(self, name: str) -> Tensor:
-        return share_nearer_zero(self.weight(name), self.active_in(name))
+        share = self.drop_share(self.step)
+        return beside_its_share(self.weight(name), self.active_in(name), share)
 
     def drop_share(self, step: int) -> float:
         return self.drop_fraction
@@ -262,38 +264,30 @@ class SRigL(RigL):
         return sorted(n for place, n in enumerate(ranked) if place < needed or worth[n] >= limit)
 
 
-def share_nearer_zero(values: Tensor, among: Tensor) -> Tensor:
-    """Of each marked value: its rank by distance from 0 among those of its sign, over their number.
+def beside_its_share(values: Tensor, among: Tensor, share: float) -> Tensor:
+    """The distance of each value from 0, as a multiple of a distance that depends on its sign.
 
-    Ranks count from 1, equal values by flat index; what is 0 or not marked has 0.
+    Of the marked values of a sign a share lies nearer to 0 than that, in the middle between two of
+    them: so what is in the share is below 1. NaN counts as 0.
 
-    >>> marked = torch.tensor([True, True, True, False])
-    >>> share_nearer_zero(torch.tensor([3.0, -9.0, 1.0, 2.0]), marked).tolist()
-    [1.0, 1.0, 0.5, 0.0]
+    >>> marked = torch.tensor([True, True, True, True, False])
+    >>> beside_its_share(torch.tensor([3.0, -6.0, 1.0, -2.0, 2.0]), marked, 0.5).tolist()
+    [1.5, 1.5, 0.5, 0.5, 1.0]
     """
-    flat = values.detach().reshape(-1)
-    marked = among.reshape(-1).nonzero().reshape(-1)
-    held = flat[marked]
-    order = ascending(held.abs())
-    held, marked = held[order], marked[order]
-    share = torch.zeros(flat.numel(), device=flat.device)
-    for side in (held > 0, held < 0):
-        where = marked[side]
-        ranks = torch.arange(1, len(where) + 1, device=flat.device)
-        share[where] = ranks / max(len(where), 1)
-    return share.reshape(values.shape)
+    values = values.detach().float()
+    marked = values.reshape(-1)[indices_of(among)].cpu().numpy()
+    above, below = edge(marked, share), edge(-marked, share)
+    # The fastest way to multiply by a number that depends on the sign.
+    return torch.nn.functional.leaky_relu_(values / above, -above / below).nan_to_num_()
 
 
-def ascending(sizes: Tensor) -> Tensor:
-    """The order that sorts numbers from 0 on; equal ones stay as they are.
-
-    >>> ascending(torch.tensor([2.0, 0.5, 2.0])).tolist()
-    [1, 0, 2]
-    """
-    if sizes.dtype != torch.float32 or sizes.device.type != "cpu":
-        return sizes.argsort(stable=True)
-    # Such floats are in the order of their bits, and numpy sorts 16 bits at a time by radix.
-    bits = sizes.numpy().view(np.uint32)
-    order = bits.astype(np.uint16).argsort(kind="stable")
-    high = (bits >> 16).astype(np.uint16)
-    return torch.from_numpy(order[high[order].argsort(kind="stable")])
+def edge(values: npt.NDArray[np.float32], share: float) -> float:
+    """What lies between the share of the positive values that is nearest to 0, and the others."""
+    count = int(np.count_nonzero(values > 0))
+    if not count:
+        return 1.0
+    place = min(int(share * count), count - 1)
+    first = int(np.count_nonzero(values <= 0))  # NaN comes last
+    inside, outside = first + max(place - 1, 0), first + place
+    ordered = np.partition(values, (inside, outside))
+    return float(ordered[inside] + ordered[outside]) / 2 if place else float(ordered[outside]) / 2

@@ -105,8 +105,9 @@ class Escape(Sparsifier):
         check_open(self.opened)
         least = {"hold_for": 1, "prune_for": 0, "prune_every": 1, "at": 1, "rounds": 1}
         for name, low in least.items():
-            if getattr(self, name) < low:
-                raise InputError(f"{name} is at least {low}, not {getattr(self, name)}.")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < low:
+                raise InputError(f"{name} is a whole number, at least {low}, not {value}.")
         if self.every < self.hold_for + self.prune_for:
             raise InputError(
                 f"A round takes {self.hold_for + self.prune_for} steps, so the next one cannot "
@@ -183,8 +184,10 @@ class Escape(Sparsifier):
         return _each(sizes, active, {n: _between(before[n], after[n], share) for n in active})
 
 
-def check_open(count: int | float) -> None:
+def check_open(count: object) -> None:
     """Raise :class:`InputError` unless it is a number of weights, or a share of the closed ones."""
+    if isinstance(count, bool) or not isinstance(count, (int, float)):
+        raise InputError(f"How many weights to open is a count or a share, not {count!r}.")
     if isinstance(count, float) and not 0 < count <= 1:
         raise InputError(f"A share of weights to open is above 0 and at most 1, not {count}.")
     if isinstance(count, int) and count < 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -57,6 +57,22 @@ def hook_wrappers(
             after = torch.compiler.disable(lambda *_, index=index: hold(index))
             handles.append(wrapper.register_step_post_hook(after))
     return handles
+
+
+def check_attachable(model: Any, optimizers: Iterable[Any]) -> None:
+    """Refuse what is no model, no optimizer, or a model whose layers hold their nonzeros only."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"A sparsifier is attached to a model, not to a {type(model).__name__}.")
+    for optimizer in optimizers:
+        if not hasattr(optimizer, "param_groups"):
+            kind = type(optimizer).__name__
+            raise InputError(f"A sparsifier is attached to an optimizer, not to a {kind}.")
+    for name, module in model.named_modules():
+        if getattr(module, "holds_nonzeros_only", False):
+            raise InputError(
+                f"The layer {name!r} is truly sparse: its mask is fixed; convert the model with "
+                "ss.to_dense before a sparsifier is attached."
+            )
 
 
 def check_gradients(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -35,6 +36,11 @@ class Owners:
         self._names = [
             [n for n in weights if self._index[n] == i] for i in range(len(self.optimizers))
         ]
+        self._keepers = [
+            [optimizer, *(wrapper for wrapper in wrappers if hasattr(wrapper, "state"))]
+            for optimizer, wrappers in zip(self.optimizers, self.wrappers, strict=True)
+        ]
+        self._owned = [[weights[n] for n in names] for names in self._names]
         self._other_shapes = self._observed(of_other_shapes)
 
     def _find(self, name: str) -> int:
@@ -66,18 +72,26 @@ class Owners:
         weight, shape = self._weights[name], self._weights[name].shape
         held = {
             f"{depth * '.'}{key}": value
-            for depth, state in enumerate(self._states(name))
+            for depth, state in enumerate(self._states(self._index[name]))
             for key, value in state.get(weight, {}).items()
             if depth or key not in self._other_shapes[name]
         }
         return {k: v for k, v in held.items() if isinstance(v, Tensor) and v.shape == shape}
 
-    def _states(self, name: str) -> list[Mapping[Any, Any]]:
-        """The state of the weight's optimizer, and those that its wrappers keep beside it."""
-        index = self._index[name]
-        own = self.optimizers[index].state
-        states = [getattr(wrapper, "state", own) for wrapper in self.wrappers[index]]
-        return [own, *(state for state in states if state is not own)]
+    def state_tensors(self, index: int) -> list[Tensor]:
+        """All tensors, of any shape, that an optimizer and its wrappers keep for its weights."""
+        return [
+            value
+            for keeper in self._keepers[index]
+            for weight in self._owned[index]
+            for value in keeper.state.get(weight, {}).values()
+            if isinstance(value, Tensor)
+        ]
+
+    def _states(self, index: int) -> list[Mapping[Any, Any]]:
+        """The state of an optimizer, and those that its wrappers keep beside it."""
+        own, *others = [keeper.state for keeper in self._keepers[index]]
+        return [own, *(state for state in others if state is not own)]
 
     def everything_held(self) -> list[Tensor]:
         """This rank's parts of all weights and of their state."""
@@ -113,6 +127,11 @@ class Owners:
                 flat = any(isinstance(v, Tensor) and v.shape == size for v in state.values())
                 if flat and parameter.shape != size:
                     state.clear()
+
+
+def same(tensors: list[Tensor], others: list[Tensor]) -> bool:
+    """Whether the two lists hold the same objects."""
+    return len(tensors) == len(others) and all(map(operator.is_, tensors, others))
 
 
 def parameters(optimizer: Optimizer) -> list[Tensor]:

@@ -209,5 +209,5 @@ class ACDC(Magnitude):
 
 
 def check_sparsity(sparsity: float) -> None:
-    if not 0 <= sparsity < 1:
-        raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity}.")
+    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
+        raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity!r}.")

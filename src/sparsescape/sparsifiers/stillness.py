@@ -32,7 +32,7 @@ TRIALS = 4
 """So many steps in a row must have left every closed element alone before one is trusted to."""
 CERTAIN = 25
 """After so many steps all is closed and compared again."""
-WITNESSES = 32
+WITNESSES = 4
 """Of each tensor so many closed elements are read."""
 
 
@@ -48,10 +48,6 @@ class Held:
     bits: Tensor
     fresh: float
 
-    def __post_init__(self) -> None:
-        self.writes = self.tensor._version
-        self._address = None if is_sharded(self.tensor) else self.tensor.data_ptr()
-
     def hold(self) -> None:
         hold(local(self.tensor), self.bits, self.fresh)
 
@@ -66,18 +62,6 @@ class Held:
         dense = any(tensor.is_contiguous(memory_format=f) for f in fitting)
         return dense and tensor.stride() == self.bits.stride()
 
-    def witnesses_agree(self) -> bool:
-        """Whether some closed elements are, to the bit, what they are to be."""
-        memory, places, expected = self._witnesses
-        return memory.take(places).tobytes() == expected and self.tensor.data_ptr() == self._address
-
-    @cached_property
-    def _witnesses(self) -> tuple[Any, Any, bytes]:
-        places = some_closed(in_order(self.bits))
-        fresh = torch.full((len(places),), self.fresh, dtype=self.tensor.dtype)
-        expected = as_integers(fresh).numpy().tobytes()
-        return in_order(as_integers(self.tensor)), places, expected
-
     def copy(self) -> Tensor:
         return as_integers(self.tensor).clone()
 
@@ -85,11 +69,39 @@ class Held:
         return torch.equal(as_integers(self.tensor), copy)
 
 
+class Witnesses:
+    """Some closed elements of all parts. In flat lists, for they are read after every step."""
+
+    def __init__(self, held: list[Held]) -> None:
+        self._tensors = [part.tensor for part in held]
+        self._addresses = [tensor.data_ptr() for tensor in self._tensors]
+        self._places: list[tuple[memoryview, int]] = []
+        self._expected: list[int] = []
+        for part in held:
+            places = some_closed(in_order(part.bits)).tolist()
+            fresh = torch.full((len(places),), part.fresh, dtype=part.tensor.dtype)
+            # As a view, of which single elements are read faster than of an array.
+            memory = memoryview(in_order(as_integers(part.tensor)))
+            self._places += [(memory, place) for place in places]
+            self._expected += as_integers(fresh).tolist()
+
+    def agree(self) -> bool:
+        """Whether they are, to the bit, what they are to be."""
+        there = [memory[place] for memory, place in self._places]
+        if there != self._expected:
+            return False
+        return [tensor.data_ptr() for tensor in self._tensors] == self._addresses
+
+
 class Stillness:
     """Holds what one optimizer moves, and knows when it need not."""
 
     def __init__(self) -> None:
+        self._parts: list[Part] = []
         self._held: list[Held] = []
+        self._tensors: list[Any] = []
+        self._writes: list[int] = []  # into each of them, when it was last seen closed
+        self._witnesses: Witnesses | None = None
         self._given = False  # the first two conditions, for the step under way
         self._trials_left = TRIALS
         self._moves_closed = False
@@ -97,34 +109,44 @@ class Stillness:
 
     def forget(self) -> None:
         """To be called when the mask has changed: what was closed may be what is open."""
-        self._held, self._given = [], False
+        self._take_up([])
+        self._given = False
 
     def begin(self) -> None:
         """To be called when a step begins on gradients that are closed."""
-        self._given = bool(self._held) and all(
-            held.tensor._version == held.writes for held in self._held
-        )
+        self._given = self._writes == [tensor._version for tensor in self._tensors]
 
     def end(self, parts: list[Part]) -> None:
         """Close all parts: to be called when a step has ended, or something else has happened."""
-        given, self._given = self._given and self._are(parts), False
+        given = self._given and (parts is self._parts or self._are(parts))
+        self._given = False
         if not given or self._moves_closed:
-            self._held = [Held(*part) for part in parts]
+            self._take_up(parts)
             self._hold()
         elif self._trials_left or self._age >= CERTAIN:
             self._hold_and_compare()
-        elif all(held.witnesses_agree() for held in self._held):
+        elif self.witnesses_agree():
             self._age += 1
         else:
             self._hold()
-        for held in self._held:
-            held.writes = held.tensor._version
+        self._writes = [tensor._version for tensor in self._tensors]
+
+    def _take_up(self, parts: list[Part]) -> None:
+        self._parts = parts
+        self._held = [Held(*part) for part in parts]
+        self._tensors = [part[0] for part in parts]
+        self._witnesses = None
 
     def _are(self, parts: list[Part]) -> bool:
         """Whether these are the tensors that were held last."""
-        return len(parts) == len(self._held) and all(
-            part[0] is held.tensor for part, held in zip(parts, self._held, strict=True)
+        return len(parts) == len(self._tensors) and all(
+            part[0] is tensor for part, tensor in zip(parts, self._tensors, strict=True)
         )
+
+    def witnesses_agree(self) -> bool:
+        if self._witnesses is None:
+            self._witnesses = Witnesses(self._held)
+        return self._witnesses.agree()
 
     @torch.no_grad()
     def _hold(self) -> None:
@@ -143,7 +165,7 @@ class Stillness:
 
 
 def some_closed(bits: Any) -> Any:
-    """Up to 32 positions without bits, spread over all; found in a sample if that has as many."""
+    """Some positions without bits, spread over all; found in a sample if that has as many."""
     sample = np.arange(0, len(bits), max(len(bits) // (8 * WITNESSES), 1) | 1)
     closed = sample[bits[sample] == 0]
     if len(closed) < WITNESSES:

@@ -40,6 +40,9 @@ _LINES = (  # name, start run, which of its points, end run
 )
 _DEGREES = (2, 3)
 _SPACES = ("sparse", "dense")
+_BAD_STARTS = ("scratch", "lottery")
+TRIALS = 0
+"""The degree of a path that several trials found: any."""
 _MARGIN = 0.2  # how far lines go on beyond their ends, in t
 
 
@@ -55,6 +58,8 @@ class Settings:
     curve_steps: int
     curve_lr: float
     points: int
+    search: str = "curves"
+    """``"curves"``, or ``"trials"`` to make all trials of ``find_path`` as well."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
@@ -107,10 +112,11 @@ def _plan_seed(
 ) -> SeedStages:
     runs = arms(common, checked, seed, settings.sparsity, settings.distribution)
     lines = tuple(_line(settings, common, seed, runs, *line) for line in _LINES)
+    degrees = _DEGREES if settings.search == "curves" else (*_DEGREES, TRIALS)
     curves = tuple(
         _curve(settings, common, seed, runs, start, degree, space)
-        for start in ("scratch", "lottery")
-        for degree in _DEGREES
+        for start in _BAD_STARTS
+        for degree in degrees
         for space in _SPACES
     )
     return SeedStages(seed, runs, lines, curves)
@@ -166,8 +172,11 @@ def _curve(
     space: str,
 ) -> Path:
     about = {"seed": seed, "start": start, "degree": degree, "space": space}
-    budget = {"curve_steps": settings.curve_steps, "curve_lr": settings.curve_lr}
-    fit = search(common, budget, seed, runs, start, degree, space)
+    if degree == TRIALS:
+        fit = _trials(settings, common, seed, runs, start, space)
+    else:
+        budget = {"curve_steps": settings.curve_steps, "curve_lr": settings.curve_lr}
+        fit = search(common, budget, seed, runs, start, degree, space)
     grid = {**common, "t": _grid(settings.points), "from": "point"}
     name = f"seed {seed}: curve {start} → pruned, degree {degree}, {space}"
     ends = {"start": runs[start], "end": runs["pruned"]}
@@ -189,6 +198,26 @@ def search(
         {**common, **budget, "degree": degree, "space": space, "seed": seed},
         {"start": runs[start], "end": runs["pruned"], "mask": runs["pruned"]},
         label=f"seed {seed}: search {start} → pruned, degree {degree}, {space}",
+    )
+
+
+def _trials(
+    settings: Settings,
+    common: Mapping[str, Any],
+    seed: int,
+    runs: Mapping[str, Stage],
+    start: str,
+    space: str,
+) -> Stage:
+    """The same with all of ``find_path``'s trials."""
+    from ..landscape import paths  # which needs torch, unlike the study from the store
+
+    trials = [asdict(trial) for trial in paths.TRIALS]
+    return Stage(
+        "find",
+        {**common, "trials": trials, "points": settings.points, "seed": seed, "space": space},
+        {"start": runs[start], "end": runs["pruned"], "mask": runs["pruned"]},
+        label=f"seed {seed}: trials {start} → pruned, {space}",
     )
 
 
@@ -238,7 +267,8 @@ def _found(path: Path, store: Store) -> dict[str, Any]:
     found = {**path.about, **store.metrics(path.along.key), "run": path.along.key}
     if path.fit is not None:
         searched = store.metrics(path.fit.key)
-        found |= {"steps": searched["steps"], "examples": searched["examples"]}
+        effort = ("steps", "examples", "attempts")
+        found |= {name: searched[name] for name in effort if name in searched}
         found |= {"diverged": searched["diverged"] or found["diverged"], "fit": path.fit.key}
     return found
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..problems import catalogue
+from ..sparsifiers.escape import check_open
 from . import difficulty
 from .graph import Stage
 from .leaving import comparisons, findings, judged, table
@@ -59,7 +60,8 @@ class Settings:
             if not 0 < value < math.inf:
                 raise InputError(f"--{name.replace('_', '-')} is above 0 and finite, not {value}.")
         for count in self.open:
-            _check_open(count)
+            if count != MEASURED:
+                check_open(count)
         if not self.open or len(set(self.open)) < len(self.open):
             raise InputError("--open takes at least one number of weights, and none twice.")
 
@@ -82,13 +84,6 @@ def opening(word: str) -> int | float | str:
             f"--open takes counts, shares of the closed weights or {MEASURED!r}, not {word!r}."
         )
         raise InputError(message) from None
-
-
-def _check_open(count: int | float | str) -> None:
-    if isinstance(count, float) and not 0 < count <= 1:
-        raise InputError(f"A share of weights to open is above 0 and at most 1, not {count}.")
-    if isinstance(count, int) and count < 1:
-        raise InputError(f"At least 1 weight is opened, not {count}.")
 
 
 @dataclass(frozen=True)

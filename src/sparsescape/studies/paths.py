@@ -37,7 +37,7 @@ def fit(job: Job) -> Metrics:
 def find(job: Job) -> Metrics:
     """The best path that a list of trials finds; control points as :func:`fit` leaves them."""
     if job.diverged_inputs:
-        return {"diverged": True, "passes": 0, "attempts": []}
+        return {"diverged": True, "steps": 0, "examples": 0, "attempts": []}
     problem, settings = job.problem(), job.settings
     size = problem.recipe.batch_size
     found = find_path(
@@ -56,7 +56,8 @@ def find(job: Job) -> Metrics:
         {"goal": trial["goal"], "degree": trial["degree"], "passes": a.passes, "climb": a.climb}
         for trial, a in zip(settings["trials"], found.attempts, strict=False)
     ]
-    return {"diverged": False, "passes": found.passes, "attempts": attempts}
+    effort = {"steps": found.passes, "examples": found.passes * size}
+    return {"diverged": False, **effort, "attempts": attempts}
 
 
 def _bezier(job: Job) -> Bezier:

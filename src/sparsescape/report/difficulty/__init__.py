@@ -38,6 +38,10 @@ DIFFICULTY = Study(
             figures.curves,
             "Training loss along the paths searched for, in the sparse and the dense space.",
         ),
+        "effort": Drawing(
+            figures.effort,
+            "The smallest climb so far against the effort, in the sparse and the dense space.",
+        ),
     },
     read=read,
 )

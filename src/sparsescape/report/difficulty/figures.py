@@ -5,6 +5,7 @@ Lines are means over seeds; bands and dots show every seed, from the lowest to t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DOTTED = (0, (1, 1.4))
-_DASHES: Mapping[int, Any] = {2: "solid", 3: (0, (3.5, 1.4))}
+_DASHES: Mapping[int, Any] = {2: "solid", 3: (0, (3.5, 1.4)), 0: "dashdot"}
 _SPACES = {"sparse": "held in the sparse subspace", "dense": "free in all of weight space"}
 
 
@@ -100,6 +101,52 @@ def curves(results: Results) -> Figure:
     return figure
 
 
+def effort(results: Results) -> Figure:
+    """The smallest climb so far against the passes that were spent: sparse beside dense."""
+    starts = _distinct(results["curves"], "start")
+    figure = panels.sheet(0.25 + 1.75 * len(starts))
+    grid = panels.grid(
+        figure, len(starts), 2, left=0.66, right=0.1, top=0.45, bottom=0.4, gap=(0.3, 0.75)
+    )
+    for start, row in zip(starts, grid, strict=True):
+        found = [walk for walk in results["curves"] if walk["start"] == start]
+        courses = {space: _courses(found, space) for space in _SPACES}
+        seen = [climb for of in courses.values() for course in of for _, climb in course]
+        for space, axes in zip(_SPACES, row, strict=True):
+            for course in courses[space]:
+                passes, climbs = zip(*course, strict=True)
+                axes.step(passes, climbs, color=colour(start), linewidth=1.0, where="post")
+                panels.dots(axes, passes, climbs, colour(start), size=3.4)
+            panels.loss_axis(axes, "y", seen)
+            axes.set_xlim(0, None)
+            axes.grid(True)
+            panels.heading(axes, f"{start} → pruned", _SPACES[space])
+            axes.set_xlabel("forward and backward passes" if start == starts[-1] else "")
+        _share_losses(row, "smallest climb so far")
+    return figure
+
+
+def _courses(walks: Sequence[Row], space: str) -> list[list[tuple[int, float]]]:
+    """For each seed, after every attempt: the passes spent until then, the smallest climb so far.
+
+    >>> curve = {"seed": 0, "space": "sparse", "diverged": False, "climb": 0.5, "steps": 10}
+    >>> trials = {**curve, "climb": 0.2, "attempts": [
+    ...     {"passes": 5, "climb": 0.7}, {"passes": 8, "climb": 0.2}]}
+    >>> _courses([curve, trials], "sparse")
+    [[(10, 0.5), (15, 0.5), (23, 0.2)]]
+    """
+    courses: dict[int, list[tuple[int, float]]] = {}
+    for walk in (w for w in walks if w["space"] == space and not w["diverged"]):
+        whole = [{"passes": walk["steps"], "climb": walk["climb"]}]
+        for attempt in walk.get("attempts", whole):
+            course = courses.setdefault(walk["seed"], [])
+            spent, best = course[-1] if course else (0, math.inf)
+            climb = attempt["climb"] if finite(attempt["climb"]) else math.inf
+            course.append((spent + attempt["passes"], min(best, climb)))
+    found = ([(p, c) for p, c in course if finite(c)] for course in courses.values())
+    return [course for course in found if course]
+
+
 def _forest(axes: Axes, results: Results, key: str, label: str) -> None:
     """One measure of all arms, arm by arm from the top."""
     arms, scale = list(results["arms"]), 100.0 if key.endswith("accuracy") else 1.0
@@ -133,7 +180,7 @@ def _bundle(axes: Axes, start: str, straight: Sequence[Row], walks: Sequence[Row
     """The straight line and the curves of each degree, from one start in one space."""
     label = f"straight line: {_summary(straight)}"
     _along(axes, straight, "train_loss", color=MUTED, linestyle=_DOTTED, label=label)
-    for of in sorted({walk["degree"] for walk in walks}):
+    for of in dict.fromkeys(walk["degree"] for walk in walks):
         same = [walk for walk in walks if walk["degree"] == of]
         dashes, label = _DASHES.get(of, "dashdot"), f"{degree(of)}: {_summary(same)}"
         hue = colour(start)

@@ -7,7 +7,7 @@ from ..numbers import MISSING, amount, count, finite, number, percent, percent_i
 from ..study import Finding
 from ..tables import Column, Results, Row, Table, interval_column, table, without_empty
 
-_DEGREES = {1: "line", 2: "quadratic", 3: "cubic"}
+_DEGREES = {0: "best of all trials", 1: "line", 2: "quadratic", 3: "cubic"}
 
 
 def facts(results: Results) -> tuple[tuple[str, str], ...]:
@@ -166,8 +166,8 @@ def tally(results: Results) -> str:
 def degree(of: int) -> str:
     """The name of a Bézier curve of this degree.
 
-    >>> degree(2), degree(8)
-    ('quadratic', 'degree 8')
+    >>> degree(2), degree(8), degree(0)
+    ('quadratic', 'degree 8', 'best of all trials')
     """
     return _DEGREES.get(of, f"degree {of}")
 

@@ -137,3 +137,8 @@ def test_a_flat_map_has_levels_all_the_same():
         heights = make([2.3, 2.3])
         assert all(a < b for a, b in pairwise(heights))
         assert make([])
+
+
+def test_a_surface_without_a_loss_is_drawn_empty():
+    figure = scenes.drawn(scenes.Scene([0, 1], [0, 1], [[None, None], [None, None]], "loss"))
+    assert all(height is None for row in figure.data[0].z for height in row)

@@ -1,0 +1,214 @@
+"""What truly sparse layers gain: a training step against torch's dense one, interleaved.
+
+    python benchmarks/sparse_step.py [perceptron | conv | vgg | resnet20] [--sparsity 0.9 0.95 ...]
+        [--rounds N] [--threads 1] [--batch 128]
+
+A step is forward, backward and SGD. Each round takes one step of every contender in random order;
+printed are medians, and how many times faster than each dense contender the sparse one is. Dense
+contenders: torch in its usual layout and in ``channels_last``; for the perceptron torch's matrix
+product with the masks of ``ss.Static``, and oneDNN's (the layers as 1×1 convolutions, which torch
+always gives to oneDNN; without masks). Of ResNet-20 also the limit: the step with the work of the
+convolutions that become sparse removed (each gives out a slice or repetition of its input).
+
+With one thread, times are the process's CPU time, which other programs on the machine lengthen
+least; with several they are wall-clock time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, pad
+
+import sparsescape as ss
+
+Make = Callable[[], tuple[nn.Module, torch.Tensor]]
+
+
+def perceptron(batch: int) -> tuple[nn.Module, torch.Tensor]:
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise((784, 1000, 1000, 10)):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1]), torch.randn(batch, 784)
+
+
+def convolution(channels: int, size: int, batch: int) -> tuple[nn.Module, torch.Tensor]:
+    layer = nn.Conv2d(channels, channels, 3, padding=1)
+    return layer, torch.randn(batch, channels, size, size)
+
+
+def vgg(batch: int) -> tuple[nn.Module, torch.Tensor]:
+    """Eight 3×3 convolutions in four stages, two Linear layers, no BatchNorm."""
+    layers: list[nn.Module] = []
+    inputs = 3
+    for outputs in (64, 128, 256, 256):
+        for _ in range(2):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            inputs = outputs
+        layers.append(nn.MaxPool2d(2))
+    layers += [nn.Flatten(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 10)]
+    return nn.Sequential(*layers), torch.randn(batch, 3, 32, 32)
+
+
+class Block(nn.Module):
+    """ResNet's for CIFAR, shortcuts without weights (He et al. 2016, section 4.2, option A)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.stride, self.more = (1, 0) if inputs == outputs else (2, (outputs - inputs) // 2)
+        self.first = nn.Conv2d(inputs, outputs, 3, self.stride, 1, bias=False)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = torch.relu(self.norms[0](self.first(x)))
+        out = self.norms[1](self.second(out))
+        if self.stride == 2:
+            x = pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more, self.more))
+        return torch.relu(out + x)
+
+
+def resnet20(batch: int) -> tuple[nn.Module, torch.Tensor]:
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    widths = (16, 16, 16, 16, 32, 32, 32, 64, 64, 64)
+    layers += [Block(a, b) for a, b in itertools.pairwise(widths)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)]
+    return nn.Sequential(*layers), torch.randn(batch, 3, 32, 32)
+
+
+class Nothing(nn.Module):
+    """In a convolution's place: its output's shape, none of its work."""
+
+    def __init__(self, layer: nn.Conv2d):
+        super().__init__()
+        self.stride, self.more = layer.stride[0], layer.out_channels // layer.in_channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x[:, :, :: self.stride, :: self.stride] if self.stride > 1 else x
+        return torch.cat([x] * self.more, 1) if self.more > 1 else x
+
+
+def without_convolutions(model: nn.Module) -> nn.Module:
+    for block in model.modules():
+        if isinstance(block, Block):
+            block.first, block.second = Nothing(block.first), Nothing(block.second)
+    return model
+
+
+class Pointwise(nn.Module):
+    """A Linear as a 1×1 convolution."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        self.layer = nn.Conv2d(layer.in_features, layer.out_features, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x[:, :, None, None])[:, :, 0, 0]
+
+
+def by_onednn(model: nn.Module) -> nn.Module:
+    return nn.Sequential(*(Pointwise(m) if isinstance(m, nn.Linear) else m for m in model))
+
+
+class Contender:
+    """A model that is trained, and its times."""
+
+    def __init__(self, model: nn.Module, x: torch.Tensor, clock: Callable[[], float]):
+        self.model, self.x, self.clock = model, x, clock
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        self.target = torch.zeros(len(x), dtype=torch.long)
+        # Of a single layer: a gradient from above, in the layout of its output.
+        self.gradient = torch.randn_like(model(x.detach())).detach()
+        self.times: list[float] = []
+
+    def step(self) -> None:
+        start = self.clock()
+        self.optimizer.zero_grad()
+        out = self.model(self.x)
+        if out.ndim == 2:
+            cross_entropy(out, self.target).backward()
+        else:
+            out.backward(self.gradient)
+        self.optimizer.step()
+        self.times.append(self.clock() - start)
+
+
+def contenders(
+    kind: str, make: Make, sparsity: float, clock: Callable[[], float]
+) -> dict[str, Contender]:
+    torch.manual_seed(0)
+    model, x = make()
+    dense = ["0"] if kind == "resnet20" else []
+    weights = ss.distributions.uniform(model, sparsity=sparsity, dense=dense)
+    mask = ss.Mask.from_scores(ss.scores.random(model, seed=0), densities=weights)
+    x.requires_grad_(kind == "conv")  # an inner layer passes a gradient on
+    runs = {"dense": Contender(model, x, clock)}
+    if kind == "perceptron":
+        ss.Static(mask=mask).attach(model, runs["dense"].optimizer)
+        runs["oneDNN"] = Contender(by_onednn(make()[0]), x, clock)
+    else:
+        last = x.detach().to(memory_format=torch.channels_last).requires_grad_(x.requires_grad)
+        model = make()[0].to(memory_format=torch.channels_last)
+        runs["channels_last"] = Contender(model, last, clock)
+    if kind == "resnet20":
+        runs["limit"] = Contender(without_convolutions(make()[0]), x, clock)
+    sparse = make()[0]
+    mask.apply_(sparse)
+    if kind == "conv":  # as between sparse layers
+        x = x.detach().movedim(0, -1).contiguous().movedim(-1, 0).requires_grad_()
+    runs["sparse"] = Contender(ss.to_sparse(sparse, min_sparsity=sparsity - 0.05), x, clock)
+    return runs
+
+
+def compare(name: str, runs: dict[str, Contender], rounds: int) -> None:
+    chance = random.Random(0)
+    for run in runs.values():
+        run.step()  # compiles
+        run.times.clear()
+    for _ in range(rounds):
+        for run in chance.sample(list(runs.values()), len(runs)):
+            run.step()
+    medians = {n: statistics.median(run.times) for n, run in runs.items()}
+    sparse = medians.pop("sparse")
+    parts = [f"{n} {1e3 * t:8.2f} ms ({t / sparse:5.2f}x)" for n, t in medians.items()]
+    print(f"{name:28} sparse {1e3 * sparse:8.2f} ms   " + "   ".join(parts), flush=True)
+
+
+KINDS: dict[str, Callable[[int], dict[str, Make]]] = {
+    "perceptron": lambda batch: {"784-1000-1000-10": lambda: perceptron(batch)},
+    "conv": lambda batch: {
+        f"{c}->{c} at {s}x{s}": lambda c=c, s=s: convolution(c, s, batch)  # type: ignore[misc]
+        for c, s in ((64, 16), (128, 8), (32, 32))
+    },
+    "vgg": lambda batch: {"VGG-style": lambda: vgg(batch)},
+    "resnet20": lambda batch: {"ResNet-20": lambda: resnet20(batch)},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", nargs="*", default=list(KINDS))
+    parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9, 0.95, 0.98, 0.99])
+    parser.add_argument("--rounds", type=int, default=None)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=128)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    clock = time.process_time if options.threads == 1 else time.perf_counter
+    print(f"{options.threads} threads, batch {options.batch}")
+    for kind in options.kind:
+        rounds = options.rounds or {"perceptron": 60, "conv": 9}.get(kind, 3)
+        for name, make in KINDS[kind](options.batch).items():
+            for sparsity in options.sparsity:
+                compare(f"{name}, {sparsity:.0%}", contenders(kind, make, sparsity, clock), rounds)
+
+
+if __name__ == "__main__":
+    main()

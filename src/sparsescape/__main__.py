@@ -1,0 +1,7 @@
+"""``python -m sparsescape`` is the command ``sparsescape``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,195 @@
+"""The other commands: one training run, one path, one diagnosis, and what there is already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ..errors import InputError
+from .computing import Distribution, compute, print_metrics
+
+
+def train(
+    problem: str = "digits-conv",
+    method: str = "gradual-magnitude",
+    sparsity: float = 0.9,
+    distribution: Distribution = "erk",
+    seed: int = 0,
+    steps: int | None = None,
+    store: Path = Path("runs"),
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """Train one problem with one method; prints the run's name and what it reached.
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        method: a name (see: sparsescape list methods).
+        sparsity: share of the weights that are closed at the end, from 0 to below 1.
+        distribution: of what is kept over the layers: uniform, erk or global.
+        seed: decides the initialization, the order of the data and every other draw.
+        steps: training steps instead of the problem's own.
+        store: folder of finished stages and studies.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints.
+    """
+    from ..studies import single
+    from ..studies.executor import Context
+
+    stage = single.training(
+        problem,
+        method=method,
+        sparsity=sparsity,
+        distribution=distribution,
+        seed=seed,
+        steps=steps,
+    )
+    kept = compute([stage], store, Context(problem, data_root, checkpoint_every), workers=1)
+    print_metrics(kept, stage.key)
+
+
+def path(
+    run_a: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_A")],
+    run_b: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_B")],
+    /,
+    space: Literal["sparse", "dense"] = "sparse",
+    search: Literal["curve", "trials"] = "curve",
+    degree: int = 3,
+    curve_steps: int = 1000,
+    curve_lr: float = 0.05,
+    points: int = 61,
+    seed: int = 0,
+    problem: str | None = None,
+    store: Path = Path("runs"),
+    data_root: str | None = None,
+) -> None:
+    """Search for a path between two training runs, and say whether it climbs.
+
+    Args:
+        run_a: name of the run where the path starts (see: sparsescape list runs).
+        run_b: name of the run where it ends.
+        space: sparse holds the path in the mask of RUN_B; dense leaves all weights free.
+        search: curve fits one curve, for the flags below; trials makes all the trials of
+            find_path, one after the other, until one has no climb (at most 7000 passes).
+        degree: of the Bézier curve; 1 is the straight line.
+        curve_steps: steps of the search.
+        curve_lr: learning rate of the search.
+        points: points at which the path is evaluated.
+        seed: decides the draws of the search.
+        problem: my_file.py:make_problem, where the runs are of a problem of one's own.
+        store: folder of finished stages and studies.
+        data_root: folder of the data, for problems that need files.
+    """
+    from ..studies import single
+    from ..studies.executor import Context
+    from ..studies.store import Store
+
+    ends = [Store(store).stage(run) for run in (run_a, run_b)]
+    if search == "trials":
+        stage = single.best_path(*ends, space=space, points=points, seed=seed)
+    else:
+        one = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
+        stage = single.path(*ends, space=space, points=points, search=one)
+    context = Context(single.locator(stage, problem), data_root)
+    kept = compute([stage], store, context, workers=1)
+    for attempt in kept.metrics(stage.inputs["curve"].key).get("attempts", ()):
+        what = f"{attempt['goal']} at degree {attempt['degree']}"
+        print(f"{what:20} climb {attempt['climb']} with {attempt['passes']} passes")
+    print_metrics(kept, stage.key)
+
+
+def diagnose(
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")],
+    /,
+    reference: str | None = None,
+    curve_steps: int | None = None,
+    seed: int = 0,
+    problem: str | None = None,
+    store: Path = Path("runs"),
+    data_root: str | None = None,
+) -> None:
+    """Say which kind of stuck a training run is, with the evidence, and what to try.
+
+    Args:
+        run: name of the run (see: sparsescape list runs).
+        reference: name of a better run to compare it with, a pruned one for instance.
+        curve_steps: steps of each search for a path to the reference, instead of its own.
+        seed: decides the draws.
+        problem: my_file.py:make_problem, where the run is of a problem of one's own.
+        store: folder of finished stages and studies.
+        data_root: folder of the data, for problems that need files.
+    """
+    from ..report.diagnosis import print_diagnosis
+    from ..studies import single
+    from ..studies.executor import Context
+    from ..studies.store import Store
+
+    kept = Store(store)
+    better = None if reference is None else kept.stage(reference)
+    stage = single.diagnosis(kept.stage(run), better, curve_steps=curve_steps, seed=seed)
+    context = Context(single.locator(stage, problem), data_root)
+    compute([stage], store, context, workers=1)
+    print_diagnosis(kept.metrics(stage.key))
+    print(f"\n{'run':15} {stage.key}")
+
+
+def report(study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")], /) -> None:
+    """Print the tables and verdicts of a finished study and draw its report anew.
+
+    Args:
+        study: the study's folder (see: sparsescape list runs).
+    """
+    from ..report import page, terminal
+    from ..studies.store import read_json
+
+    if not (study / "results.json").is_file():
+        raise InputError(f"There is no results.json in {str(study)!r}.")
+    try:
+        results = read_json(study / "results.json")
+    except ValueError as error:
+        raise InputError(f"{str(study / 'results.json')!r} is no JSON: {error}.") from None
+    if not isinstance(results, dict):
+        raise InputError(f"{str(study / 'results.json')!r} holds no results of a study.")
+    page.write(results, study)
+    terminal.print_results(results)
+    print(f"\n{study / 'report.html'}")
+
+
+def list_(
+    what: tyro.conf.Positional[Literal["problems", "methods", "runs"]],
+    /,
+    store: Path = Path("runs"),
+) -> None:
+    """List the problems and methods that can be named, or the runs and studies in the store.
+
+    Args:
+        what: problems, methods or runs.
+        store: folder of finished stages and studies.
+    """
+    if what == "problems":
+        from ..problems.catalogue import CATALOGUE
+
+        rows = [(name, entry.summary) for name, entry in CATALOGUE.items()]
+    elif what == "methods":
+        from ..sparsifiers.catalogue import METHODS
+
+        rows = [(name, method.summary) for name, method in METHODS.items()]
+    else:
+        from ..studies.single import summaries
+        from ..studies.store import Store
+
+        rows = summaries(Store(store))
+    for name, summary in rows:
+        print(f"{name}  {summary}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "path": path,
+    "diagnose": diagnose,
+    "report": report,
+    "list": list_,
+}

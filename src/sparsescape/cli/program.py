@@ -1,0 +1,50 @@
+"""The program: finds the function of a command and says what went wrong in one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+
+from ..errors import InputError, unknown
+from .commands import COMMANDS
+from .studies import STUDIES
+
+_STUDY_HELP = "study {" + ",".join(STUDIES) + "}: run one of the studies, with all its stages"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program: 0 where all went well, 2 for input that cannot be used, 1 for a failure."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _dispatch(words)
+    except InputError as error:
+        print(f"sparsescape: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if type(error).__name__ != "StageError":
+            raise
+        print(f"sparsescape: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("sparsescape: stopped; run it again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _dispatch(words: list[str]) -> None:
+    """Find the function of a command and call it with its flags."""
+    if words[:1] == ["study"]:
+        _call("sparsescape study", STUDIES, words[1:], "Run a study.", "study")
+    else:
+        about = f"Train sparse networks, and see why they are stuck.\n\n{_STUDY_HELP}"
+        _call("sparsescape", COMMANDS, words, about, "command")
+
+
+def _call(
+    prog: str, commands: dict[str, Callable[..., None]], words: list[str], about: str, kind: str
+) -> None:
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        raise unknown(kind, words[0], [*commands, *(["study"] if commands is COMMANDS else [])])
+    tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=words)

@@ -1,0 +1,296 @@
+"""The commands ``sparsescape study NAME``: each plans a study, computes it and tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from .computing import Distribution, compute, tell
+
+
+def study_difficulty(
+    problem: str = "digits-conv",
+    sparsity: float = 0.98,
+    distribution: Distribution = "erk",
+    seeds: int = 3,
+    steps: int | None = None,
+    curve_steps: int = 1000,
+    curve_lr: float = 0.05,
+    search: Literal["curves", "trials"] = "curves",
+    points: int = 61,
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """Why does training not find the sparse network that pruning finds? (Evci et al. 2019)
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: share of the weights that are closed, from 0 to below 1.
+        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        seeds: how many seeds, from 0 on.
+        steps: training steps instead of the problem's own.
+        curve_steps: steps of the search for each curve.
+        curve_lr: learning rate of that search.
+        search: trials also searches with several goals, optimizers and restarts (docs/search.md).
+        points: points in [0, 1] at which paths are evaluated.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from ..studies import difficulty
+    from ..studies.executor import Context
+
+    settings = difficulty.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seeds=seeds,
+        steps=steps,
+        curve_steps=curve_steps,
+        curve_lr=curve_lr,
+        search=search,
+        points=points,
+    )
+    planned = difficulty.plan(settings)
+    stages = [stage for seed in planned for stage in seed.all()]
+    kept = compute(stages, store, Context(problem, data_root, checkpoint_every), workers)
+    results = difficulty.results(settings, planned, kept)
+    tell(results, stages, kept)
+
+
+def study_methods(
+    problem: str = "digits-conv",
+    sparsity: float = 0.9,
+    distribution: Distribution = "erk",
+    seeds: int = 3,
+    steps: int | None = None,
+    flops: float = 0.1,
+    methods: tuple[str, ...] = (),
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """Every sparse-training method on one problem, at equal steps and at equal training FLOPs.
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: share of the weights that are closed at the end, from 0 to below 1.
+        distribution: of what is kept over the layers, where a method leaves it open.
+        seeds: how many seeds, from 0 on.
+        steps: training steps instead of the problem's own.
+        flops: the budget of equal FLOPs, as a share of what dense training costs; 0 leaves that
+            half of the study out.
+        methods: names (see: sparsescape list methods); all that fit the problem unless given.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from ..studies import methods as study
+    from ..studies.executor import Context
+
+    settings = study.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seeds=seeds,
+        steps=steps,
+        flops=flops,
+        methods=methods or study.DEFAULT,
+    )
+    context = Context(problem, data_root, checkpoint_every)
+    cells = study.equal_steps(settings)
+    kept = compute([cell.stage for cell in cells], store, context, workers)
+    cells += study.equal_flops(settings, cells, kept)
+    compute([cell.stage for cell in cells], store, context, workers)
+    results = study.results(settings, cells, kept)
+    tell(results, [cell.stage for cell in cells], kept)
+
+
+def study_dimensions(
+    problem: str = "digits-conv",
+    sparsity: tuple[float, ...] = (0.95, 0.98),
+    distribution: Distribution = "erk",
+    seeds: int = 3,
+    steps: int | None = None,
+    choices: tuple[str, ...] = ("random", "gradient", "path-gradient", "distance", "neighbours"),
+    search_steps: int = 60,
+    points: int = 31,
+    precision: float = 0.2,
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """How many closed weights must be opened, while travelling, to get out of a bad solution?
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: shares of the weights that are closed, each from 0 to below 1.
+        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        seeds: how many seeds, from 0 on.
+        steps: training steps instead of the problem's own.
+        choices: what is opened first: random, gradient, path-gradient, distance, neighbours.
+        search_steps: steps of each of the three curves that are trained at every count.
+        points: points in [0, 1] at which paths are evaluated, at least.
+        precision: how near bisection comes to the smallest count, as a share of it.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from ..studies import dimensions as study
+    from ..studies.executor import Context
+
+    settings = study.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seeds=seeds,
+        steps=steps,
+        choices=choices,
+        search_steps=search_steps,
+        points=points,
+        precision=precision,
+    )
+    context = Context(problem, data_root, checkpoint_every)
+    cases = study.cases(settings)
+    runs = [run for case in cases for run in case.runs.values()]
+    kept = compute(runs, store, context, workers)
+    searches = study.searches(settings, cases, kept)
+    stages = [*runs, *(search.stage for search in searches)]
+    compute(stages, store, context, workers)
+    results = study.results(settings, cases, searches, kept)
+    tell(results, stages, kept)
+
+
+def study_escape(
+    problem: str = "digits-conv",
+    sparsity: float = 0.98,
+    distribution: Distribution = "erk",
+    seeds: int = 3,
+    steps: int | None = None,
+    budget: float = 1.0,
+    open: tuple[str, ...] = ("0.001", "0.003", "0.01", "0.03"),
+    noise: float = 0.5,
+    constant_lr: float = 0.1,
+    trajectory: int = 40,
+    points: int = 61,
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """From a bad sparse solution, which ways of training on lead out, and does knowing how many
+    weights to open beat RigL?
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: share of the weights that are closed, above 0 and below 1.
+        distribution: of what is kept over the layers, where a method leaves it open.
+        seeds: how many seeds, from 0 on.
+        steps: training steps instead of the problem's own, before and from the bad solution.
+        budget: the training FLOPs from there on, as a multiple of the bad solution's own.
+        open: how many closed weights to open, one after the other: counts, or shares of them.
+        noise: of the active weights, relative to their root mean square in each layer.
+        constant_lr: learning rate of training on, as a share of the recipe's.
+        trajectory: places along each run at which the whole training set is evaluated.
+        points: points in [0, 1] at which straight lines are evaluated.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from ..studies import escape
+    from ..studies.executor import Context
+
+    settings = escape.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seeds=seeds,
+        steps=steps,
+        budget=budget,
+        open=tuple(escape.opening(word) for word in open),
+        noise=noise,
+        constant_lr=constant_lr,
+        trajectory=trajectory,
+        points=points,
+    )
+    context = Context(problem, data_root, checkpoint_every)
+    starts = [stage for start in escape.starts(settings) for stage in (start.bad, start.good)]
+    kept = compute(starts, store, context, workers)
+    pilots = escape.pilots(settings, kept)
+    compute([cell.stage for cell in pilots], store, context, workers)
+    cells = escape.equal_flops(settings, pilots, kept)
+    stages = [cell.line for cell in cells]
+    compute(stages, store, context, workers)
+    results = escape.results(settings, cells, kept)
+    tell(results, stages, kept)
+
+
+def study_landscape(
+    problem: str = "digits-conv",
+    sparsity: float = 0.98,
+    distribution: Distribution = "erk",
+    seed: int = 0,
+    steps: int | None = None,
+    curve_steps: int = 1000,
+    curve_lr: float = 0.05,
+    grid: int = 31,
+    snapshots: int = 40,
+    store: Path = Path("runs"),
+    workers: int = 0,
+    data_root: str | None = None,
+    checkpoint_every: float = 30.0,
+) -> None:
+    """Maps of the loss: between the solutions, around them, and along the runs that found them.
+
+    Args:
+        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        sparsity: share of the weights that are closed, above 0 and below 1.
+        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        seed: which seed of the difficulty study is mapped.
+        steps: training steps instead of the problem's own.
+        curve_steps: steps of the search for each quadratic path.
+        curve_lr: learning rate of that search.
+        grid: points along each side of a map.
+        snapshots: points kept of each run whose course is mapped.
+        store: folder of finished stages and studies.
+        workers: worker processes; 0 for as many as there are cores.
+        data_root: folder of the data, for problems that need files.
+        checkpoint_every: seconds between two checkpoints of a stage.
+    """
+    from ..studies import landscape
+    from ..studies.executor import Context
+
+    settings = landscape.Settings(
+        problem=problem,
+        sparsity=sparsity,
+        distribution=distribution,
+        seed=seed,
+        steps=steps,
+        curve_steps=curve_steps,
+        curve_lr=curve_lr,
+        grid=grid,
+        snapshots=snapshots,
+    )
+    maps = landscape.plan(settings)
+    stages = [one.stage for one in maps]
+    kept = compute(stages, store, Context(problem, data_root, checkpoint_every), workers)
+    results = landscape.results(settings, maps, kept)
+    tell(results, stages, kept)
+
+
+STUDIES: dict[str, Callable[..., None]] = {
+    "difficulty": study_difficulty,
+    "methods": study_methods,
+    "dimensions": study_dimensions,
+    "escape": study_escape,
+    "landscape": study_landscape,
+}

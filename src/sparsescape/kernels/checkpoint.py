@@ -1,0 +1,171 @@
+"""Sparse checkpoints: a file whose size follows the nonzeros."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .convert import Model, become_sparse
+from .layout import carry_layout
+from .modules import Sparse
+from .pattern import Pattern
+
+_FORMAT = "sparsescape.sparse/1"
+_STRUCTURE = ("indptr", "indices")
+
+
+def save_sparse(model: nn.Module, path: str | Path) -> None:
+    """Write a model with sparse layers as one safetensors file.
+
+    A sparse weight ``name`` takes 6 bytes a value: ``name`` holds the values, ``name.gaps`` the
+    steps from each flat index to the next (the first from −1) as 16 bits, modulo 65536; the few
+    steps that are longer stand in ``name.far`` (which) and ``name.turns`` (how many times 65536 is
+    to be added). The metadata has the dense shapes. All other parameters and buffers are in the
+    file as they are.
+
+    >>> import tempfile
+    >>> from sparsescape.kernels.modules import SparseLinear
+    >>> model = SparseLinear.random(1000, 1000, sparsity=0.95)
+    >>> path = Path(tempfile.mkdtemp(), "model.safetensors")
+    >>> save_sparse(model, path)
+    >>> path.stat().st_size < 6 * 50_000 + 4 * 1000 + 1000
+    True
+    """
+    from safetensors.torch import save_file
+
+    held: dict[str, Tensor] = {}
+    shapes: dict[str, list[int]] = {}
+    layers = _sparse_layers(model)
+    structure = {f"{name}.{part}".lstrip(".") for name in _names(model) for part in _STRUCTURE}
+    for name, tensor in _state(model).items():
+        if name in layers:
+            shapes[name] = list(layers[name].dense_shape)
+            held |= _encoded(name, layers[name].pattern)
+        if name not in structure:
+            held[name] = tensor.contiguous()
+    save_file(held, str(path), metadata={_FORMAT: json.dumps(shapes)})
+
+
+def load_sparse(model: Model, path: str | Path) -> Model:
+    """Read :func:`save_sparse`'s file into a model of the same architecture; it is returned too.
+
+    The model may be dense, sparse already, or without any memory (made under
+    ``torch.device("meta")``): its layers become sparse without a dense weight being made.
+
+    Raises:
+        InputError: the file is not such a checkpoint, or is one of another architecture.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state, shapes = load_file(str(path)), _shapes(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a sparse checkpoint: {error}.") from error
+    modules = dict(model.named_modules())
+    patterns = {}
+    for name, shape in shapes.items():
+        module = modules.get(name.rpartition(".")[0])
+        given = getattr(
+            module, "dense_shape", getattr(getattr(module, "weight", None), "shape", None)
+        )
+        if module is None or given is None or list(given) != shape:
+            raise InputError(
+                f"The checkpoint has a weight {name!r} {shape}, which the model lacks."
+            )
+        patterns[name] = Pattern.of(_decoded(name, state), shape, getattr(module, "groups", 1))
+    values = {name: state.pop(name) for name in shapes}
+    _check(model, state, shapes)
+    _hold(model, patterns, values)
+    meta = any(t.is_meta for t in _state(model).values())
+    model.load_state_dict(state, strict=False, assign=meta)
+    carry_layout(model)
+    return model
+
+
+def _hold(model: nn.Module, patterns: dict[str, Pattern], values: dict[str, Tensor]) -> None:
+    """Every layer of a weight, tied ones too, takes up the positions and the values."""
+    first = dict(model.named_parameters())
+    by_weight = {id(first[name]): name for name in patterns}
+    new = {name: nn.Parameter(values[name], first[name].requires_grad) for name in patterns}
+    for name, parameter in new.items():
+        if not first[name].is_meta:
+            parameter.data = parameter.data.to(first[name])
+    for module in list(model.modules()):
+        weight = id(getattr(module, "weight", None))
+        if weight not in by_weight:
+            continue
+        name = by_weight[weight]
+        if isinstance(module, Sparse):
+            module.hold(patterns[name], new[name])
+        else:
+            become_sparse(module, patterns[name], new[name])
+
+
+def _check(model: nn.Module, state: dict[str, Tensor], shapes: dict[str, Any]) -> None:
+    """Say no, before anything is changed, to another architecture."""
+    structure = {f"{name}.{part}".lstrip(".") for name in _names(model) for part in _STRUCTURE}
+    own = _state(model)
+    wanted = set(own) - set(shapes) - structure
+    for name in sorted(wanted ^ set(state)):
+        where = "the model" if name in state else "the checkpoint"
+        raise InputError(f"The checkpoint does not fit the model: {name!r} is not in {where}.")
+    for name in sorted(wanted):
+        if own[name].shape != state[name].shape:
+            raise InputError(
+                f"The checkpoint does not fit the model: {name!r} is {tuple(state[name].shape)} "
+                f"in the checkpoint and {tuple(own[name].shape)} in the model."
+            )
+
+
+def _shapes(path: str | Path) -> dict[str, list[int]]:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata() or {}
+    if _FORMAT not in metadata:
+        raise InputError(f"{path} is not a sparse checkpoint.")
+    return json.loads(metadata[_FORMAT])
+
+
+def _names(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, Sparse)]
+
+
+def _sparse_layers(model: nn.Module) -> dict[str, Sparse]:
+    """By the name of their weight."""
+    modules = dict(model.named_modules())
+    return {f"{n}.weight".lstrip("."): modules[n] for n in _names(model)}
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters (a tied one once) and the buffers that are saved."""
+    saved = model.state_dict(keep_vars=True)
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return parameters | {n: t for n, t in saved.items() if isinstance(t, Tensor) and n not in every}
+
+
+def _encoded(name: str, pattern: Pattern) -> dict[str, Tensor]:
+    flat = pattern.flat().cpu().numpy()
+    gaps = np.diff(flat, prepend=-1)
+    far = np.flatnonzero(gaps >= 1 << 16)
+    parts = {
+        "gaps": (gaps & 0xFFFF).astype(np.uint16).view(np.int16),
+        "far": far,
+        "turns": (gaps[far] >> 16),
+    }
+    return {f"{name}.{part}": torch.from_numpy(array) for part, array in parts.items()}
+
+
+def _decoded(name: str, state: dict[str, Tensor]) -> Tensor:
+    gaps, far, turns = (state.pop(f"{name}.{part}") for part in ("gaps", "far", "turns"))
+    steps = gaps.long() & 0xFFFF
+    steps[far] += turns << 16
+    return steps.cumsum(0) - 1

@@ -1,0 +1,216 @@
+"""A model's layers from dense to truly sparse and back, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..errors import InputError
+from ..masks import Mask
+from ..points import as_point, matching, plain_name
+from .layout import carry_layout, drop_layout
+from .migrate import check_migratable, migrate
+from .modules import Sparse, SparseConv2d, SparseLinear
+from .pattern import Pattern
+
+Model = TypeVar("Model", bound=nn.Module)
+_KINDS: dict[type[nn.Module], type[Sparse]] = {nn.Linear: SparseLinear, nn.Conv2d: SparseConv2d}
+_PLAIN: dict[type[nn.Module], type[nn.Module]] = {s: plain for plain, s in _KINDS.items()}
+
+
+def to_sparse(
+    model: Model,
+    min_sparsity: float = 0.8,
+    example_inputs: Any = None,
+    optimizer: Optimizer | None = None,
+    *,
+    mask: Mask | None = None,
+    dense: Iterable[str] = (),
+) -> Model:
+    """Make Linear and Conv2d layers truly sparse, in place; the model is returned as well.
+
+    From then on their ``weight`` holds the nonzero values only, in one dimension, under the name
+    it had; forward and backward passes, gradients and optimizer state follow the number of values.
+    Values that training moves to 0 stay held; positions that are not held stay 0.
+
+    Pooling and BatchNorm layers keep the memory order that sparse layers like from then on
+    (:mod:`sparsescape.kernels.layout`). Layers keep their identity, hooks and mode. Layers whose
+    weight another module reads for itself (in ``nn.MultiheadAttention``, for one) stay dense, as
+    do layers of a class of one's own.
+
+    Args:
+        min_sparsity: a layer with a smaller share of zeros stays dense.
+        example_inputs: what the model is called with (a tensor, a tuple, or a dictionary of names):
+            then each layer is timed, dense and sparse, and a layer, or the model, that would not
+            get faster stays dense. In training mode a backward pass is timed as well.
+        optimizer: one that exists already is migrated: parameter groups keep their order, state of
+            a weight's shape follows its values. Without it, make the optimizer afterwards.
+        mask: which positions to hold; without it, and for weights it does not name, those that are
+            not 0. What it names beside Linear and Conv2d layers stays dense.
+        dense: patterns of weights to leave dense (see :func:`sparsescape.points.named_weights`).
+
+    Raises:
+        InputError: a weight is tied to one of a module that cannot be sparse, or has gradient hooks
+            (a sparsifier is attached to it), the mask does not fit, or the optimizer keeps state
+            of all parameters together (LBFGS). The model is then as it was.
+
+    >>> import torch
+    >>> model = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
+    >>> Mask({"0.weight": torch.rand(50, 100) < 0.1}).apply_(model)
+    >>> x = torch.randn(7, 100)
+    >>> before = model(x)
+    >>> to_sparse(model)[0].weight.ndim
+    1
+    >>> torch.allclose(model(x), before, atol=1e-5)
+    True
+    >>> to_dense(model)[0].weight.shape
+    torch.Size([50, 100])
+    """
+    check_migratable(optimizer, model)
+    found = candidates(model, min_sparsity, mask, dense)
+    if example_inputs is not None and found:
+        from .measure import faster
+
+        found = faster(model, example_inputs, found)
+    _refuse(model, found)
+    moved: dict[nn.Parameter, tuple[nn.Parameter, Tensor]] = {}
+    for module, pattern in found.items():
+        weight: Any = module.weight
+        if weight not in moved:
+            flat = pattern.flat().to(weight.device)
+            moved[weight] = (_gathered(weight, flat), flat)
+        become_sparse(module, pattern, moved[weight][0])
+    if found:
+        carry_layout(model)
+    if optimizer is not None:
+        migrate(optimizer, {old: new for old, (new, _) in moved.items()},
+                lambda old, state: state.reshape(-1)[moved[old][1]])  # fmt: skip
+    return model
+
+
+def to_dense(model: Model, optimizer: Optimizer | None = None) -> Model:
+    """Undo :func:`to_sparse`, in place; the model is returned as well.
+
+    Args:
+        optimizer: is migrated; state of the positions that were not held is 0.
+    """
+    check_migratable(optimizer, model)
+    moved: dict[nn.Parameter, tuple[nn.Parameter, Sparse, Pattern]] = {}
+    layers = [m for m in model.modules() if isinstance(m, Sparse)]
+    for module in layers:
+        values = module.weight
+        if values not in moved:
+            moved[values] = (_scattered(module), module, module.pattern)
+        _become_dense(module, moved[values][0])
+    drop_layout(model)
+    if optimizer is not None:
+        migrate(optimizer, {old: entry[0] for old, entry in moved.items()},
+                lambda old, state: _spread(state, moved[old][2]))  # fmt: skip
+    return model
+
+
+def candidates(
+    model: nn.Module, min_sparsity: float, mask: Mask | None, dense: Iterable[str]
+) -> dict[nn.Module, Pattern]:
+    """The layers that can be sparse and are sparse enough, with the positions to hold."""
+    if not 0 <= min_sparsity <= 1:
+        raise InputError(f"The least sparsity is a number from 0 to 1, not {min_sparsity}.")
+    layers = dict(_layers(model))
+    if mask is not None:
+        mask.check(_as_dense(model))
+    weights = {f"{plain_name(name)}.weight".lstrip("."): m for name, m in layers.items()}
+    closed = matching(weights, dense)
+    chosen = {name: module for name, module in weights.items() if name not in closed}
+    patterns: dict[Any, Pattern] = {}
+    found = {}
+    for name, module in chosen.items():
+        weight = module.weight
+        if weight not in patterns:
+            flat = _held(weight, None if mask is None or name not in mask else mask.indices(name))
+            patterns[weight] = Pattern.of(flat, weight.shape, getattr(module, "groups", 1))
+        held = patterns[weight].count
+        if weight.numel() and 1 - held / weight.numel() >= min_sparsity:
+            found[module] = patterns[weight]
+    return found
+
+
+def _as_dense(model: nn.Module) -> dict[str, Tensor]:
+    """The model's parameters, those that are sparse already in their dense shape."""
+    sparse = {n: m for n, m in model.named_modules() if isinstance(m, Sparse)}
+    shapes = {f"{plain_name(n)}.weight".lstrip("."): m.dense_shape for n, m in sparse.items()}
+    return as_point(model) | {n: torch.empty(s, device="meta") for n, s in shapes.items()}
+
+
+def become_sparse(module: nn.Module, pattern: Pattern, values: nn.Parameter) -> None:
+    """The Linear or Conv2d holds these values from now on, as the object that it is."""
+    module.__class__ = _KINDS[type(module)]
+    assert isinstance(module, Sparse)
+    module.hold(pattern, values)
+
+
+def _become_dense(module: Sparse, weight: nn.Parameter) -> None:
+    for name in ("indptr", "indices"):
+        del module._buffers[name]
+    module.__dict__.pop("_pattern", None)
+    plain: Any = module
+    plain.__class__ = _PLAIN[type(module)]
+    plain.weight = weight
+
+
+def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Linear and Conv2d layers that own their weight, by name."""
+    for name, module in model.named_modules():
+        # The fast paths of torch's transformer layers read the weights of their children.
+        parent = model.get_submodule(name.rpartition(".")[0]) if name else None
+        if isinstance(parent, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
+            continue
+        if type(module) in _KINDS and isinstance(module._parameters.get("weight"), nn.Parameter):
+            yield name, module
+
+
+def _held(weight: Tensor, flat: Tensor | None) -> Tensor:
+    return weight.detach().reshape(-1).nonzero().reshape(-1) if flat is None else flat
+
+
+def _refuse(model: nn.Module, found: dict[nn.Module, Pattern]) -> None:
+    """Say no, before anything is changed, where a weight is not the layer's alone."""
+    holders: dict[int, list[tuple[str, nn.Module]]] = {}
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(prefix, recurse=False):
+            holders.setdefault(id(parameter), []).append((plain_name(name), module))
+    for layer, pattern in found.items():
+        weight: Any = layer.weight
+        names = holders[id(weight)]
+        own = next(name for name, module in names if module is layer)
+        if weight._post_accumulate_grad_hooks or weight._backward_hooks:
+            raise InputError(f"The weight {own!r} has gradient hooks; detach its sparsifier first.")
+        for name, module in names:
+            if found.get(module) is not pattern:
+                raise InputError(
+                    f"The weights {own!r} and {name!r} are tied, and cannot both be sparse; "
+                    f"leave them dense: dense=[{own!r}]."
+                )
+
+
+def _gathered(weight: nn.Parameter, flat: Tensor) -> nn.Parameter:
+    values = nn.Parameter(weight.detach().reshape(-1)[flat], weight.requires_grad)
+    if weight.grad is not None:
+        values.grad = weight.grad.reshape(-1)[flat]
+    return values
+
+
+def _scattered(module: Sparse) -> nn.Parameter:
+    values = module.weight
+    weight = nn.Parameter(module.dense_weight().detach(), values.requires_grad)
+    if values.grad is not None:
+        weight.grad = _spread(values.grad, module.pattern)
+    return weight
+
+
+def _spread(values: Tensor, pattern: Pattern) -> Tensor:
+    flat = values.new_zeros(pattern.shape.numel())
+    return flat.index_copy_(0, pattern.flat().to(values.device), values).reshape(pattern.shape)

@@ -1,0 +1,109 @@
+"""The memory order that sparse layers like, carried by ordinary tensors.
+
+A (batch, features) tensor whose memory runs over features first and the batch innermost is nothing
+special to torch: a transposed view. Elementwise operations, dropout, additions, ``flatten`` and
+their gradients keep the order of their input, so consecutive sparse layers hand it on with no
+wrapper and no copy; a dense layer takes it as well. Two kinds of layer do not keep it, pooling and
+BatchNorm: :func:`carry_layout` gives those a forward that looks at the same memory from the side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def batch_innermost(x: Tensor) -> Tensor:
+    """The same tensor with its batch (the first dimension) innermost in memory.
+
+    >>> import torch
+    >>> batch_innermost(torch.zeros(5, 3, 2)).stride()
+    (1, 10, 5)
+    """
+    last = x.movedim(0, -1)
+    if last.is_contiguous():
+        return x
+    if x.is_contiguous():
+        # Torch transposes a matrix several times as fast as it permutes the same numbers.
+        return x.flatten(1).t().contiguous().reshape(last.shape).movedim(-1, 0)
+    return last.contiguous().movedim(-1, 0)
+
+
+def has_batch_innermost(x: Tensor) -> bool:
+    """Whether it is so already, and is not in torch's usual order too."""
+    return not x.is_contiguous() and x.movedim(0, -1).is_contiguous()
+
+
+class _Pooling(nn.Module):
+    """Pools over height and width; to it, channels and batch are alike.
+
+    With the two exchanged, a batch-innermost tensor is one in torch's ``channels_last``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or not has_batch_innermost(x):
+            return super().forward(x)
+        return super().forward(x.transpose(0, 1)).transpose(0, 1)
+
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """``nn.BatchNorm1d`` that keeps the batch innermost: one sample whose length is the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 2 or not has_batch_innermost(x):
+            return super().forward(x)
+        return super().forward(x.t()[None])[0].t()
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """``nn.BatchNorm2d`` that keeps the batch innermost: one sample whose width is the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or not has_batch_innermost(x):
+            return super().forward(x)
+        out = super().forward(x.movedim(0, 3).flatten(1, 2)[None])[0]
+        return out.unflatten(1, x.shape[2:]).movedim(3, 0)
+
+
+class MaxPool2d(_Pooling, nn.MaxPool2d):
+    """``nn.MaxPool2d`` that keeps the batch innermost."""
+
+
+class AvgPool2d(_Pooling, nn.AvgPool2d):
+    """``nn.AvgPool2d`` that keeps the batch innermost."""
+
+
+class AdaptiveMaxPool2d(_Pooling, nn.AdaptiveMaxPool2d):
+    """``nn.AdaptiveMaxPool2d`` that keeps the batch innermost."""
+
+
+class AdaptiveAvgPool2d(_Pooling, nn.AdaptiveAvgPool2d):
+    """``nn.AdaptiveAvgPool2d`` that keeps the batch innermost."""
+
+
+CARRIERS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.MaxPool2d: MaxPool2d,
+    nn.AvgPool2d: AvgPool2d,
+    nn.AdaptiveMaxPool2d: AdaptiveMaxPool2d,
+    nn.AdaptiveAvgPool2d: AdaptiveAvgPool2d,
+    nn.BatchNorm1d: BatchNorm1d,
+    nn.BatchNorm2d: BatchNorm2d,
+}
+
+
+def carry_layout(model: nn.Module) -> None:
+    """Let the model's pooling and BatchNorm layers keep the batch innermost, in place.
+
+    The modules stay the objects that they are (hooks, parameters, buffers); their class becomes a
+    subclass of it. Subclasses of one's own are left alone.
+    """
+    for module in model.modules():
+        module.__class__ = CARRIERS.get(type(module), type(module))
+
+
+def drop_layout(model: nn.Module) -> None:
+    """Undo :func:`carry_layout`."""
+    plain: dict[Any, type[nn.Module]] = {carrier: kind for kind, carrier in CARRIERS.items()}
+    for module in model.modules():
+        module.__class__ = plain.get(type(module), type(module))

@@ -1,0 +1,295 @@
+"""Layers that hold their nonzero weights and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from ..errors import InputError
+from ..seeds import derived_seed, generator
+from .geometry import Axis
+from .ops import sparse_conv2d, sparse_linear
+from .pattern import Pattern
+from .positions import random_positions
+
+
+class Sparse(nn.Module):
+    """What both layers share: values at positions.
+
+    The parameter ``weight`` has one dimension, the values in the order of the flat indices of the
+    dense weight; the buffers ``indptr`` and ``indices`` say where they stand
+    (:class:`~sparsescape.kernels.pattern.Pattern`).
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    indptr: Tensor
+    indices: Tensor
+    groups: int = 1
+    holds_nonzeros_only = True  # what a sparsifier asks before it is attached
+
+    @property
+    def dense_shape(self) -> torch.Size:
+        """The shape of the weight if it were dense."""
+        raise NotImplementedError
+
+    @property
+    def pattern(self) -> Pattern:
+        """Where the values stand."""
+        known = self.__dict__.get("_pattern")
+        if known is None or known.indptr is not self.indptr or known.indices is not self.indices:
+            known = Pattern(self.dense_shape, self.indptr, self.indices, self.groups)
+            self.__dict__["_pattern"] = known
+        return known
+
+    @property
+    def density(self) -> float:
+        """Held positions, of all."""
+        return self.weight.numel() / max(self.dense_shape.numel(), 1)
+
+    def dense_weight(self) -> Tensor:
+        """The weight with its zeros, a new tensor (differentiable)."""
+        flat = self.weight.new_zeros(self.dense_shape.numel())
+        return flat.index_put((self.pattern.flat(),), self.weight).reshape(self.dense_shape)
+
+    def hold(self, pattern: Pattern, values: nn.Parameter) -> None:
+        """Hold these values at the pattern's positions from now on."""
+        self.weight = values
+        for name, tensor in (("indptr", pattern.indptr), ("indices", pattern.indices)):
+            self._buffers.pop(name, None)
+            self.register_buffer(name, tensor.to(values.device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k != "_pattern"}
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take up other positions, and another number of them, than are held now."""
+        for name in ("weight", "indptr", "indices"):
+            given = state.get(prefix + name)
+            own = getattr(self, name)
+            if given is not None and (given.shape, given.dtype) != (own.shape, own.dtype):
+                self._fit(name, own, given)
+        super()._load_from_state_dict(state, prefix, *rest)
+        self.__dict__.pop("_pattern", None)
+
+    def _fit(self, name: str, own: Tensor, given: Tensor) -> None:
+        if name == "weight" and given.ndim == 1:
+            own.data = own.new_empty(given.shape)
+        elif name != "weight" and given.ndim == 1:
+            self._buffers[name] = torch.empty_like(given, device=own.device)
+
+    def _start(self, bias: bool, seed: int) -> None:
+        """Values from N(0, 2/k), k the held inputs of their own output; biases 0."""
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(self.dense_shape[0]))
+        else:
+            self.register_parameter("bias", None)
+        with torch.no_grad():
+            self.weight.normal_(generator=generator(seed, "sparse fan-in"))
+            counts = self.indptr.diff().long()
+            self.weight.mul_((2 / counts.clamp(min=1)).sqrt().repeat_interleave(counts))
+
+
+class SparseLinear(Sparse):
+    """y = x Wᵀ + b, where W is held at the given positions only.
+
+    Time and memory of training and inference follow the number of positions; no dense weight,
+    gradient or mask is made. Starts from N(0, 2/k), k the held inputs of an output (He et al. 2015
+    for sparse units: Evci et al. 2020, *Gradient Flow in Sparse Neural Networks*, section 3.1).
+
+    Args:
+        in_features, out_features, bias: as for ``torch.nn.Linear``.
+        positions: sorted flat indices into a weight of shape (out_features, in_features).
+        seed: of the values.
+
+    Raises:
+        InputError: a position is outside the weight, or they are not sorted.
+
+    >>> layer = SparseLinear(4, 2, positions=torch.tensor([0, 3, 5]))
+    >>> layer(torch.ones(10, 7, 4)).shape, layer.weight.shape
+    (torch.Size([10, 7, 2]), torch.Size([3]))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        positions: Tensor,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        pattern = Pattern.of(positions, self.dense_shape)
+        self.hold(pattern, nn.Parameter(torch.empty(pattern.count)))
+        self._start(bias, seed)
+
+    @classmethod
+    def random(
+        cls,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        sparsity: float,
+        seed: int = 0,
+    ) -> SparseLinear:
+        """One with random positions, exactly as many as the sparsity leaves.
+
+        >>> SparseLinear.random(100_000, 100_000, sparsity=0.99999).weight.shape
+        torch.Size([100000])
+        """
+        found = random_positions((out_features, in_features), sparsity, seed=seed)
+        seed = derived_seed(seed, "values")
+        return cls(in_features, out_features, bias, positions=found, seed=seed)
+
+    @property
+    def dense_shape(self) -> torch.Size:
+        return torch.Size((self.out_features, self.in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != self.in_features:
+            raise InputError(f"The input has {x.shape[-1]} features, not {self.in_features}.")
+        rows = x.reshape(-1, self.in_features)
+        out = sparse_linear(self.pattern, self.weight, self.bias, rows)
+        return out if x.ndim == 2 else out.reshape(*x.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}, nonzeros={self.weight.numel()}"
+        )
+
+
+class SparseConv2d(Sparse):
+    """A 2-D convolution whose weight is held at the given positions only.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
+        padding_mode: as for ``torch.nn.Conv2d``.
+        positions: sorted flat indices into a weight of shape (out_channels, in_channels / groups,
+            height, width).
+        seed: of the values, drawn as for :class:`SparseLinear`.
+
+    Raises:
+        InputError: a position is outside the weight, or they are not sorted.
+
+    >>> layer = SparseConv2d(8, 16, 3, padding=1, positions=torch.arange(0, 16 * 8 * 9, 50))
+    >>> layer(torch.ones(5, 8, 12, 10)).shape
+    torch.Size([5, 16, 12, 10])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: Any = "zeros",
+        *,
+        positions: Tensor,
+        seed: int = 0,
+    ):
+        super().__init__()
+        # All of torch's checks of the arguments, and its attributes, without its weight.
+        plain: Any = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+            False, padding_mode, device="meta",
+        )  # fmt: skip
+        for name in _ATTRIBUTES:
+            setattr(self, name, getattr(plain, name))
+        pattern = Pattern.of(positions, self.dense_shape, groups)
+        self.hold(pattern, nn.Parameter(torch.empty(pattern.count)))
+        self._start(bias, seed)
+
+    @classmethod
+    def random(
+        cls,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *arguments: Any,
+        sparsity: float,
+        seed: int = 0,
+        **named: Any,
+    ) -> SparseConv2d:
+        """One with random positions; other arguments as for the class."""
+        size = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
+        groups = arguments[3] if len(arguments) > 3 else named.get("groups", 1)
+        found = random_positions((out_channels, in_channels // groups, *size), sparsity, seed=seed)
+        seed = derived_seed(seed, "values")
+        return cls(
+            in_channels, out_channels, kernel_size, *arguments, positions=found, seed=seed, **named
+        )
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] | str
+    dilation: tuple[int, int]
+    padding_mode: str
+    _reversed_padding_repeated_twice: list[int]
+
+    @property
+    def dense_shape(self) -> torch.Size:
+        return torch.Size((self.out_channels, self.in_channels // self.groups, *self.kernel_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 3:
+            return self(x[None])[0]
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise InputError(
+                f"The input is (batch, {self.in_channels}, height, width), not {tuple(x.shape)}."
+            )
+        before_and_after = self._padding()
+        if self.padding_mode != "zeros":
+            border = [side for pair in reversed(before_and_after) for side in pair]
+            x = pad(x, border, mode=self.padding_mode)
+            before_and_after = ((0, 0), (0, 0))
+        height, width = (self._axis(i, x.shape[2 + i], before_and_after[i]) for i in range(2))
+        pointwise = self.kernel_size == self.stride == (1, 1) and self.groups == 1
+        if pointwise and before_and_after == ((0, 0), (0, 0)):
+            return self._as_linear(x)
+        return sparse_conv2d(self.pattern, self.weight, self.bias, x, height, width)
+
+    def _as_linear(self, x: Tensor) -> Tensor:
+        """A 1×1 convolution: every position is a sample of a matrix product."""
+        batch, _, height, width = x.shape
+        samples = x.permute(2, 3, 0, 1).reshape(-1, self.in_channels)
+        out = sparse_linear(self.pattern, self.weight, self.bias, samples)
+        return out.reshape(height, width, batch, -1).permute(2, 3, 0, 1)
+
+    def _padding(self) -> Sequence[tuple[int, int]]:
+        left, right, top, bottom = self._reversed_padding_repeated_twice
+        return (top, bottom), (left, right)
+
+    def _axis(self, i: int, size: int, padding: tuple[int, int]) -> Axis:
+        span = self.dilation[i] * (self.kernel_size[i] - 1) + 1
+        room = size + sum(padding) - span
+        if room < 0:
+            raise InputError(f"A kernel that spans {span} does not fit an input of {size}.")
+        output = room // self.stride[i] + 1
+        return Axis(size, self.kernel_size[i], self.stride[i], padding[0], self.dilation[i], output)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+            f"groups={self.groups}, bias={self.bias is not None}, nonzeros={self.weight.numel()}"
+        )
+
+
+_ATTRIBUTES = (
+    "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
+    "padding_mode", "_reversed_padding_repeated_twice", "transposed", "output_padding",
+)  # fmt: skip

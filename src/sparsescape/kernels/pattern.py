@@ -1,0 +1,145 @@
+"""Which positions of a weight are held: the structure that its values stand in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+Arrays: TypeAlias = tuple[npt.NDArray[Any], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """The held positions of one weight as CSR: rows are output units, in indices as narrow as fit.
+
+    Row r's positions are ``indices[indptr[r] : indptr[r + 1]]``, sorted, each the flat index in
+    ``weight[r]``: the input channel within the group times the taps of the kernel, plus the tap.
+
+    Args:
+        shape: of the dense weight: (outputs, inputs), or (outputs, inputs / groups, height, width).
+        groups: of a convolution.
+    """
+
+    shape: torch.Size
+    indptr: Tensor
+    indices: Tensor
+    groups: int = 1
+
+    @classmethod
+    def of(cls, flat: Tensor, shape: Sequence[int], groups: int = 1) -> Pattern:
+        """From the sorted flat indices of the held positions; nothing dense is made.
+
+        >>> Pattern.of(torch.tensor([1, 5]), (2, 3)).indices
+        tensor([1, 2], dtype=torch.int16)
+
+        Raises:
+            InputError: an index is outside the weight, stands twice or out of order.
+        """
+        size, columns = math.prod(shape), math.prod(shape[1:])
+        flat = flat.reshape(-1).to("cpu", torch.int64)
+        if len(flat) and (int(flat[0]) < 0 or int(flat[-1]) >= size):
+            raise InputError(f"A position is outside the {size} of a weight {tuple(shape)}.")
+        if not bool((flat[1:] > flat[:-1]).all()):
+            raise InputError("The positions of a sparse weight must be sorted, none twice.")
+        starts = torch.arange(shape[0] + 1) * columns
+        indptr = torch.searchsorted(flat, starts)
+        return cls(
+            torch.Size(shape),
+            narrow(indptr, len(flat)),
+            narrow(flat % max(columns, 1), columns - 1),
+            groups,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many positions are held."""
+        return self.indices.numel()
+
+    @property
+    def taps(self) -> int:
+        """Positions of the kernel: 1 for a Linear."""
+        return math.prod(self.shape[2:])
+
+    @property
+    def channels(self) -> int:
+        """Input channels, of all groups."""
+        return self.shape[1] * self.groups
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """``indptr`` and ``indices`` as numpy sees them, on the CPU."""
+        return self.indptr.numpy(), self.indices.numpy()
+
+    def rows(self) -> Tensor:
+        """The output unit of each position (int64)."""
+        counts = self.indptr.diff().long()
+        return torch.arange(self.shape[0], device=counts.device).repeat_interleave(counts)
+
+    def flat(self) -> Tensor:
+        """The flat index in the dense weight of each position (int64)."""
+        return self.rows() * math.prod(self.shape[1:]) + self.indices
+
+    def input_channels(self) -> Tensor:
+        """The input channel, counted over all groups, of each position (int64)."""
+        within = self.indices.long().div(self.taps, rounding_mode="floor")
+        if self.groups == 1:
+            return within
+        group = self.rows().div(self.shape[0] // self.groups, rounding_mode="floor")
+        return group * self.shape[1] + within
+
+    @cached_property
+    def transposed(self) -> Transposed:
+        """The same positions in the order of the gradient to the input; made when first used."""
+        from scipy.sparse import csr_matrix
+
+        order = np.arange(self.count, dtype=np.int32 if self.count < 2**31 else np.int64)
+        inputs = self.input_channels().to(torch.int32).cpu().numpy()
+        size = (self.shape[0], self.channels)
+        by_input = csr_matrix((order, inputs, self.indptr.cpu().numpy()), shape=size).tocsc()
+        rows, positions = torch.from_numpy(by_input.indices), torch.from_numpy(by_input.data)
+        if self.taps > 1:
+            rows = rows.long() * self.taps + self.indices.cpu()[positions.long()] % self.taps
+        device = self.indices.device
+        indices = narrow(rows, self.shape[0] * self.taps - 1).to(device)
+        return Transposed(
+            torch.from_numpy(by_input.indptr).to(device), indices, positions.to(device)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Transposed:
+    """CSR whose rows are input channels and whose indices are output · taps + tap.
+
+    ``order`` is the permutation from a :class:`Pattern`'s values: ``values[order]`` are its own.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    order: Tensor
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """``indptr``, ``indices`` and ``order`` as numpy sees them, on the CPU."""
+        return self.indptr.numpy(), self.indices.numpy(), self.order.numpy()
+
+
+def narrow(indices: Tensor, largest: int) -> Tensor:
+    """The indices as the narrowest signed integers that hold ``largest``.
+
+    >>> narrow(torch.tensor([3, 4]), 999).dtype
+    torch.int16
+    """
+    for dtype in (torch.int16, torch.int32):
+        if largest <= torch.iinfo(dtype).max:
+            return indices.to(dtype)
+    return indices.to(torch.int64)

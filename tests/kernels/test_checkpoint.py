@@ -1,0 +1,114 @@
+"""Sparse checkpoints and exports."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_convert import X, make_model
+from torch import nn
+
+import sparsescape as ss
+
+
+def make_sparse() -> nn.Module:
+    model = make_model()
+    ss.Mask.from_scores(
+        ss.scores.magnitude(model), densities=ss.distributions.uniform(model, sparsity=0.9)
+    ).apply_(model)
+    return ss.to_sparse(model, dense=["10"]).eval()
+
+
+def test_six_bytes_a_value(tmp_path):
+    model = nn.Sequential(
+        ss.SparseLinear.random(3000, 1000, False, sparsity=0.95),
+        ss.SparseConv2d.random(64, 64, 3, bias=False, sparsity=0.95),
+    )
+    ss.save_sparse(model, tmp_path / "model.safetensors")
+    size = (tmp_path / "model.safetensors").stat().st_size
+    assert size < 6 * sum(p.numel() for p in model.parameters()) + 1000
+
+
+@pytest.mark.parametrize("target", ["dense", "sparse", "without memory"])
+def test_loading_gives_the_same_model(tmp_path, target):
+    model = make_sparse()
+    ss.save_sparse(model, tmp_path / "model.safetensors")
+    if target == "without memory":
+        with torch.device("meta"):
+            twin = make_model()
+    else:
+        twin = make_model() if target == "dense" else make_sparse()
+        optimizer = torch.optim.SGD(twin[10].parameters(), 0.1)
+        assert optimizer
+    assert ss.load_sparse(twin, tmp_path / "model.safetensors") is twin
+    assert torch.equal(twin.eval()(X), model(X))
+    assert type(twin[7]) is ss.SparseLinear
+    assert not any(t.is_meta for t in twin.state_dict().values())
+
+
+def test_far_steps_and_ties(tmp_path):
+    layers = nn.Sequential(
+        ss.SparseLinear(300, 2000, positions=torch.tensor([5, 70_000, 70_001, 65_536 * 9 - 1])),
+        ss.SparseLinear(300, 2000, positions=torch.tensor([], dtype=torch.int64)),
+    )
+    layers.append(ss.SparseLinear(300, 2000, positions=layers[0].pattern.flat()))
+    layers[2].weight = layers[0].weight
+    ss.save_sparse(layers, tmp_path / "model.safetensors")
+    twin = nn.Sequential(*(nn.Linear(300, 2000) for _ in range(3)))
+    twin[2].weight = twin[0].weight
+    ss.load_sparse(twin, tmp_path / "model.safetensors")
+    assert twin[0].weight is twin[2].weight
+    for one, other in zip(twin, layers, strict=True):
+        assert torch.equal(one.pattern.flat(), other.pattern.flat())
+        assert torch.equal(one.weight, other.weight)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    ss.save_sparse(make_sparse(), path)
+    with pytest.raises(ss.InputError, match=r"'0.weight'"):
+        ss.load_sparse(nn.Sequential(nn.Linear(3, 3)), path)
+    with pytest.raises(ss.InputError, match="not in the checkpoint"):
+        ss.load_sparse(make_model().append(nn.Linear(3, 3)), path)
+    other = make_model()
+    other[1] = nn.BatchNorm2d(7).double()
+    before = [type(module) for module in other.modules()]
+    with pytest.raises(ss.InputError, match=r"'1.bias' is \(6,\) in the checkpoint and \(7,\)"):
+        ss.load_sparse(other, path)
+    assert [type(module) for module in other.modules()] == before
+    ss.Mask({"w": torch.ones(2, 2, dtype=torch.bool)}).save(path)
+    with pytest.raises(ss.InputError, match="not a sparse checkpoint"):
+        ss.load_sparse(make_model(), path)
+    path.write_text("nothing")
+    with pytest.raises(ss.InputError, match="not a sparse checkpoint"):
+        ss.load_sparse(make_model(), path)
+
+
+def test_csr_of_torch_and_scipy():
+    model = make_sparse()
+    dense = {n: model.get_submodule(n[:-7]).dense_weight() for n in ss.export.torch_csr(model)}
+    assert list(dense) == ["0.weight", "4.weight", "7.weight"]
+    for name, weight in dense.items():
+        matrix = weight.detach().flatten(1)
+        assert torch.equal(ss.export.torch_csr(model)[name].to_dense(), matrix)
+        scipy = ss.export.scipy_csr(model)[name]
+        scipy.check_format()
+        assert np.array_equal(scipy.toarray(), matrix.numpy())
+
+
+def test_onnx_runs_in_onnxruntime(tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = make_sparse().float()
+    ss.export.onnx(model, tmp_path / "model.onnx", X.float())
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: X.float().numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), model(X.float()).detach())
+    assert type(model[7]) is ss.SparseLinear
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_semi_structured_is_skipped_with_a_reason():
+    reasons = ss.export.semi_structured(make_sparse())
+    assert list(reasons) == ["7.weight", "10.weight"]
+    assert all("NVIDIA" in reason for reason in reasons.values())

@@ -1,0 +1,84 @@
+"""The batch stays innermost, and what carries it computes what torch's layers do."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from sparsescape.kernels.layout import (
+    CARRIERS,
+    batch_innermost,
+    carry_layout,
+    drop_layout,
+    has_batch_innermost,
+)
+
+LAYERS = [
+    nn.MaxPool2d(2),
+    nn.MaxPool2d(3, 2, 1),
+    nn.AvgPool2d((2, 3), 1, 1, count_include_pad=False),
+    nn.AdaptiveAvgPool2d((2, 3)),
+    nn.AdaptiveMaxPool2d(2),
+    nn.BatchNorm2d(4),
+    nn.BatchNorm2d(4, momentum=None, affine=False),
+    nn.BatchNorm2d(4, track_running_stats=False),
+    nn.BatchNorm1d(4),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize("training", [True, False])
+def test_carriers_compute_the_same_and_keep_the_order(layer, training):
+    torch.manual_seed(0)
+    plain = copy.deepcopy(layer).train(training)
+    carrier = copy.deepcopy(plain)
+    carry_layout(carrier)
+    assert isinstance(carrier, type(plain))
+    shape = (6, 4) if isinstance(layer, nn.BatchNorm1d) else (6, 4, 7, 8)
+    for _ in range(2):
+        x = torch.randn(shape, requires_grad=True)
+        own = batch_innermost(x.detach()).requires_grad_()
+        expected, found = plain(x), carrier(own)
+        torch.testing.assert_close(found, expected)
+        assert has_batch_innermost(found)
+        g = torch.randn_like(expected)
+        (wanted,) = torch.autograd.grad(expected, x, g)
+        (got,) = torch.autograd.grad(found, own, batch_innermost(g))
+        torch.testing.assert_close(got, wanted)
+        torch.testing.assert_close(carrier(x), plain(x))  # torch's usual order: as it was
+    for one, other in zip(carrier.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        torch.relu,
+        nn.functional.gelu,
+        lambda x: x + 2 * x,
+        nn.Dropout(0.5),
+        lambda x: x.flatten(1),
+        nn.functional.leaky_relu,
+    ],
+)
+def test_what_is_elementwise_keeps_the_order_both_ways(between):
+    x = batch_innermost(torch.randn(6, 4, 7, 8)).requires_grad_()
+    out = between(x)
+    assert has_batch_innermost(out)
+    (g,) = torch.autograd.grad(out, x, batch_innermost(torch.randn(out.shape)))
+    assert has_batch_innermost(g)
+
+
+def test_carrying_is_undone_and_leaves_classes_of_ones_own_alone():
+    class Mine(nn.BatchNorm2d):
+        pass
+
+    model = nn.Sequential(nn.BatchNorm2d(2), Mine(2), nn.MaxPool2d(2))
+    kinds = [type(m) for m in model]
+    carry_layout(model)
+    assert [type(m) for m in model] == [CARRIERS[kinds[0]], Mine, CARRIERS[kinds[2]]]
+    drop_layout(model)
+    assert [type(m) for m in model] == kinds

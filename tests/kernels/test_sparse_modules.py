@@ -1,0 +1,82 @@
+"""The layers as modules: construction, state, copies."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from sparsescape import InputError, SparseConv2d, SparseLinear
+
+
+def test_a_layer_of_10_to_the_12_weights_is_made_and_trained():
+    """Four terabytes, if anything dense were made."""
+    layer = SparseLinear.random(10**6, 10**6, sparsity=1 - 1e-8)
+    optimizer = torch.optim.Adam(layer.parameters())
+    out = layer(torch.ones(2, 10**6))
+    out.sum().backward()
+    optimizer.step()
+    assert layer.weight.shape == layer.weight.grad.shape == (10**4,)
+    assert out.count_nonzero() > 0
+
+
+def test_random_layers_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    one = SparseConv2d.random(4, 8, 3, groups=2, sparsity=0.5, seed=3)
+    torch.manual_seed(2)
+    other = SparseConv2d.random(4, 8, 3, 1, 0, 1, 2, sparsity=0.5, seed=3)
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
+    assert not torch.equal(
+        one.indices, SparseConv2d.random(4, 8, 3, groups=2, sparsity=0.5, seed=4).indices
+    )
+
+
+def test_the_start_keeps_the_signal():
+    layer = SparseLinear.random(2000, 500, sparsity=0.99)
+    signal = layer(torch.randn(300, 2000, generator=torch.Generator().manual_seed(0)))
+    assert 1.8 < signal.var().item() < 2.2
+
+
+def test_state_dict_brings_positions_and_their_number():
+    source = SparseLinear.random(20, 10, sparsity=0.7, seed=1)
+    target = SparseLinear.random(20, 10, sparsity=0.9, seed=2)
+    x = torch.randn(3, 20)
+    target(x)
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(target(x), source(x))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        target.load_state_dict(torch.nn.Linear(20, 10).state_dict(), strict=False)
+
+
+def test_copies_and_pickles_are_whole():
+    layer = SparseConv2d.random(3, 4, 3, sparsity=0.5)
+    x = torch.randn(2, 3, 6, 6, requires_grad=True)
+    layer(x).sum().backward()
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(twin(x), layer(x))
+        assert twin.pattern.indices is twin.indices
+
+
+def test_compiled_models_run():
+    layer = SparseLinear.random(20, 10, sparsity=0.7)
+    x = torch.randn(3, 20)
+    compiled = torch.compile(torch.nn.Sequential(layer, torch.nn.ReLU()), backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), layer(x).relu())
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (SparseLinear.random(4, 2, sparsity=0.5), (3, 5)),
+        (SparseConv2d.random(4, 2, 3, sparsity=0.5), (1, 3, 8, 8)),
+        (SparseConv2d.random(4, 2, 3, sparsity=0.5), (1, 4, 8, 2)),
+        (SparseConv2d.random(4, 2, 3, sparsity=0.5), (8, 8)),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(layer, shape):
+    with pytest.raises(InputError, match=r"input|span"):
+        layer(torch.ones(shape))

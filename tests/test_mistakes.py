@@ -1,0 +1,112 @@
+"""Mistakes that a newcomer made: each is one sentence, before anything has moved."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import sparsescape as ss
+from helpers import perceptron
+
+
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def attached(make, model=None):
+    model = model or perceptron()
+    return make().attach(model, optimizer_of(model))
+
+
+def rigl(**changes):
+    return ss.RigL(**{"sparsity": 0.5, "update_every": 2, **changes})
+
+
+def sparse_perceptron():
+    model = perceptron()
+    densities = {"0.weight": 0.1, "2.weight": 0.1}
+    ss.Mask.from_scores(ss.scores.magnitude(model), densities=densities).apply_(model)
+    return model
+
+
+def twice():
+    model = perceptron()
+    attached(rigl, model)
+    attached(lambda: ss.SET(0.5), model)
+
+
+def outside():
+    model = perceptron()
+    mask = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.5)
+    ss.stationarity(objective(), model, mask)
+
+
+def objective(**changes):
+    data = torch.randn(8, 6), torch.arange(8) % 3
+    return ss.Objective(**{"model": perceptron(), "data": data, **changes})
+
+
+def curve():
+    return ss.Bezier(perceptron(), perceptron(), degree=2)
+
+
+def made_of(model):
+    data = objective().data
+    return ss.Problem(model=model, train=data, test=data)
+
+
+MISTAKES = {
+    "a sparsity in quotes": (lambda: rigl(sparsity="0.9"), "Sparsity is a number"),
+    "half a step": (lambda: rigl(update_every=2.5), "every 1 step or more"),
+    "an end before the beginning": (lambda: rigl(update_until=-3), "not -3"),
+    "a mask before attach": (lambda: rigl().mask, "before that it has no mask"),
+    "a state before attach": (lambda: rigl().state_dict(), "before that it has no mask"),
+    "no optimizer": (lambda: rigl().attach(perceptron(), None), "not to a NoneType"),
+    "arguments exchanged": (
+        lambda: rigl().attach(optimizer_of(perceptron()), perceptron()),
+        "not to a SGD",
+    ),
+    "somebody else's state": (
+        lambda: attached(rigl).load_state_dict({"bad": 1}),
+        "no sparsifier's state",
+    ),
+    "two sparsifiers": (twice, "a RigL is attached to it already"),
+    "after to_sparse": (
+        lambda: attached(rigl, ss.to_sparse(sparse_perceptron())),
+        "is truly sparse",
+    ),
+    "another model's optimizer": (
+        lambda: ss.to_sparse(sparse_perceptron(), optimizer=optimizer_of(perceptron())),
+        "holds no parameter of this model",
+    ),
+    "a point outside the mask": (outside, "outside the subspace"),
+    "a loss by its name": (lambda: objective(loss="ce"), "function of outputs and targets"),
+    "no targets": (lambda: objective(data=torch.randn(8, 6)), "not Tensor"),
+    "no data": (lambda: objective(data=None), "not NoneType"),
+    "decay below 0": (lambda: objective(weight_decay=-0.1), "0 or more"),
+    "no model": (lambda: objective(model=3), "not a int"),
+    "half a degree": (lambda: ss.Bezier(perceptron(), perceptron(), degree=2.5), "not 2.5"),
+    "steps below 0": (lambda: ss.fit_curve(curve(), objective(), steps=-1), "not -1 and 100"),
+    "an empty batch": (lambda: ss.fit_curve(curve(), objective(), batch_size=0), "and 0"),
+    "no mask to open": (
+        lambda: ss.extra_dimensions(perceptron(), perceptron(), None, objective()),
+        "Without a mask",
+    ),
+    "a folder for a mask": (lambda: ss.Mask.load("."), "is not a mask"),
+    "a model for a function": (lambda: made_of(perceptron()).check(), "a function that makes one"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_it_is_refused_in_a_sentence(mistake: str) -> None:
+    make, message = MISTAKES[mistake]
+    with pytest.raises(ss.InputError, match=message) as refused:
+        make()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_detached_sparsifier_leaves_room_for_another() -> None:
+    model = perceptron()
+    attached(rigl, model).detach()
+    assert attached(lambda: ss.SET(0.5), model).mask.sparsity == pytest.approx(0.5, abs=0.02)
