@@ -148,7 +148,7 @@ class Objective:
         inputs, targets = batch
         free = set(self._parameters)  # what else a point carries is no coordinate: no gradient
         state = {self._names[n]: t if n in free else t.detach() for n, t in point.items()}
-        if self._norms and self.batch_norm != "stored":
+        if self.changes_buffers:
             buffers = {n: b.clone() for n, b in self._model.named_buffers()}
             self._set_norms(training=True)
             outputs = functional_call(self._model, {**state, **buffers}, (inputs,))
@@ -156,6 +156,11 @@ class Objective:
         else:
             outputs = functional_call(self._model, state, (inputs,))
         return self.loss(outputs, targets) + self._penalty(state)
+
+    @property
+    def changes_buffers(self) -> bool:
+        """Whether :meth:`batch_loss` takes BatchNorm's statistics from the batch, and so writes."""
+        return bool(self._norms) and self.batch_norm != "stored"
 
     # ------------------------------------------------------------------ derivatives
 

@@ -44,6 +44,9 @@ def shortfall_of_the_lowest(raised: Tensor) -> Tensor:
 class Planted:
     """L = drop·(1 − x)/2 + height·exp(−(x/width)²)·shortfall(h) + useless²: x from −1 to 1.
 
+    A path may keep its loss up on the way to the wall, by raising weights late, and come down only
+    there: all that help are needed only where one that stays down leaves a wall above the drop.
+
     Args:
         helpful: how many weights lower the wall.
         distance: between the ends.

@@ -83,7 +83,7 @@ def test_control_points_start_evenly_spaced_on_the_line():
 
 @pytest.mark.parametrize("degree", [0, -1])
 def test_a_degree_below_1_is_refused(degree):
-    with pytest.raises(ss.InputError, match=f"at least 1, not {degree}"):
+    with pytest.raises(ss.InputError, match=f"at least 1 and whole, not {degree}"):
         ss.Bezier(point(0), point(1), degree=degree)
 
 

@@ -13,11 +13,13 @@ import sparsescape as ss
 from helpers import bits, classes, condition, draw, perceptron
 from sparsescape.landscape.dimensions import default_trials
 from sparsescape.landscape.openings import CHOICES, Journey, Order
+from sparsescape.training.checkpoints import Checkpoint
+from sparsescape.training.trainer import Run
 
 
 def found_in(planted, choose="gradient", steps=60, **settings):
     ends = planted.ends
-    trials = default_trials(*ends, steps=steps)
+    trials = default_trials(*ends, steps=steps, enough=1e-3 / 4)
     return ss.extra_dimensions(
         *ends, planted.mask, planted.objective, choose, trials=trials, points=31, **settings
     )
@@ -28,11 +30,13 @@ def found_in(planted, choose="gradient", steps=60, **settings):
     [
         Planted(1),
         Planted(3, height=50, drop=1, distance=0.2, reach=0.3),
-        Planted(7, height=0.1, drop=0.02, distance=10, reach=5, shortfall=shortfall_saturating),
+        Planted(7, height=0.1, drop=0.01, distance=10, reach=5, shortfall=shortfall_saturating),
+        Planted(20, height=12, drop=0.3, reach=2),
     ],
     ids=str,
 )
 def test_as_many_are_found_as_were_planted(planted):
+    assert planted.height / planted.helpful > planted.drop  # or fewer are enough
     found = found_in(planted, steps=120)
     assert found.count == planted.helpful
     assert found.fraction == planted.helpful / planted.closed
@@ -46,6 +50,42 @@ def test_a_score_of_ones_own_finds_what_has_no_even_gradient():
     where = found.opened["rest"].reshape(-1).nonzero().reshape(-1)
     assert sorted(where.tolist()) == sorted(planted.where.tolist())
     assert found.choose == "scores of one's own"
+
+
+@pytest.mark.parametrize("reach", [0.05, 10])
+def test_a_way_around_may_be_of_another_size_than_the_distance_of_the_ends(reach):
+    planted = Planted(2, height=3, reach=reach, closed=10)
+    assert found_in(planted, steps=120).count == 2
+
+
+def test_random_needs_more():
+    planted = Planted(3, closed=30)
+    found = found_in(planted, "random")
+    assert 3 < found.count <= 30
+    assert planted.score["rest"][found.opened["rest"]].sum() == 3  # all of them are among those
+
+
+def test_an_interruption_changes_nothing(tmp_path, monkeypatch):
+    planted, settings = Planted(1, closed=10), {"steps": 4, "tol": 1e-6}
+    whole = found_in(planted, **settings)
+    calls, take = [], Run.take
+
+    def interrupted(run, step):
+        calls.append(step)
+        if len(calls) == 15:  # count 0 has had its 12
+            raise KeyboardInterrupt
+        return take(run, step)
+
+    kept = Checkpoint(tmp_path / "found.safetensors", 0.0)
+    monkeypatch.setattr(Run, "take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        found_in(planted, checkpoint=kept, **settings)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir())
+    again = found_in(planted, checkpoint=kept, **settings)
+    assert (again.attempts, again.climbs) == (whole.attempts, whole.climbs)
+    assert torch.equal(again.curve.control, whole.curve.control)
+    assert not list(tmp_path.iterdir())
 
 
 def no_way(raised):
@@ -117,8 +157,9 @@ def test_a_model_is_bit_for_bit_what_it_was(choose):
 def test_restarts_are_made_where_a_count_fails():
     planted = Planted(1, closed=10, shortfall=no_way)
     once, twice = (found_in(planted, steps=3, restarts=n) for n in (1, 2))
-    assert len(once.attempts[10]) == 1 + 4
-    assert len(twice.attempts[10]) == 1 + 4 + 3
+    assert len(once.attempts[10]) == 1 + 3
+    assert len(twice.attempts[10]) == 1 + 3 + 3
+    assert len(once.attempts[0]) == 4
 
 
 def test_only_the_weights_of_a_pattern_are_opened():

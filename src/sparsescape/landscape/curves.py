@@ -78,6 +78,28 @@ class Curve(nn.Module):
             along /= along.norm().clamp(min=torch.finfo(along.dtype).tiny)
         return self._shaped(self._mixed(self.coefficients(t), along))
 
+    def several(self, t: Sequence[float], *, crossing: bool = False) -> Point:
+        """The points at several t, as rows: parameter name → (t, *shape).
+
+        Args:
+            crossing: whether each is differentiated as in :meth:`crossing`.
+        """
+        flat = self._rows([self.coefficients(s) for s in t])
+        if crossing and flat.requires_grad:
+            with torch.no_grad():
+                along = self._rows([self.slopes(s) for s in t])
+                lengths = along.norm(dim=1, keepdim=True)
+                along /= lengths.clamp(min=torch.finfo(along.dtype).tiny)
+            flat.register_hook(lambda g: g - (g * along).sum(1, keepdim=True) * along)
+        parts = flat.split(self._sizes, 1)
+        shaped = zip(self._shapes.items(), parts, strict=True)
+        return {name: part.view(len(t), *shape) for (name, shape), part in shaped}
+
+    def _rows(self, coefficients: Sequence[Sequence[float]]) -> Tensor:
+        """Σ_k c_k·θ_k for each row of coefficients, flat."""
+        mix = torch.tensor(coefficients, dtype=self.ends.dtype, device=self.ends.device)
+        return mix[:, [0, -1]] @ self.ends + (mix[:, 1:-1] @ self.control) * self.openings
+
     def _mixed(
         self, coefficients: Sequence[float], along: Tensor | None = None
     ) -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ from ..points import Point, PointLike, matching, snapshot
 from ..seeds import derived_seed
 from ..training.checkpoints import Checkpoint
 from .curves import Curve
+from .measures import tolerance
 from .openings import Choice, Journey, Order, check_choice, chosen
 from .pacing import paced
 from .paths import Attempt, FoundPath, Method, Trial, find_path
@@ -168,7 +169,11 @@ def extra_dimensions(
         raise InputError(f"There is at least 1 start of a search, not {restarts}.")
     if not 0 <= precision < 1:
         raise InputError(f"Precision is a share from 0 to below 1, not {precision}.")
-    all_trials = _restarted(default_trials(start, end) if trials is None else trials, restarts)
+    if tol is None:
+        tol = tolerance([objective(start), objective(end)])
+    if trials is None:
+        trials = default_trials(start, end, enough=tol / 4)
+    all_trials = _restarted(trials, restarts)
     ground = _Ground(start, end, objective, mask, all_trials, points, tol, seed, checkpoint)
     if ground.is_open(0):
         order = Order(mask, {}, names)
@@ -188,7 +193,7 @@ def extra_dimensions(
         attempts={k: tuple(ground.attempts[k]) for k in best},
         curve=best[answer].curve,
         opened=order.first(answer),
-        tol=best[0].profile.tolerance if tol is None else tol,
+        tol=tol,
         choose=choose if isinstance(choose, str) else "scores of one's own",
         among=names,
         trials=all_trials,
@@ -197,13 +202,22 @@ def extra_dimensions(
     )
 
 
-def default_trials(start: Point, end: Point, steps: int = 300) -> tuple[Method, ...]:
+def default_trials(
+    start: Point, end: Point, steps: int = 120, enough: float | None = None
+) -> tuple[Method, ...]:
     """The straight line; then cubic curves that are trained against every uphill step.
 
     Adam, so that the height of the wall does not matter, with learning rates relative to how far
     apart the ends are: the root mean square of their difference over the parameters that differ.
     With 0.05 of it a way around of about that size is found; 0.5 reaches ten times as far, and is
-    followed by 0.05, which smooths what it found.
+    followed by 0.05, which smooths what it found. On planted walls that was enough for weights that
+    have to be raised by 0.025 to 5 times the distance of the ends; for others, or where a cubic
+    curve cannot bend enough, give trials of your own.
+
+    Args:
+        start, end: of the path.
+        steps: at most, of each curve.
+        enough: the goal below which a search may end before (:func:`sparsescape.fit_curve`).
 
     >>> trials = default_trials({"w": torch.ones(1, 1)}, {"w": torch.zeros(1, 1)})
     >>> [(trial.lr, trial.fresh) for trial in trials[1:]]
@@ -215,7 +229,15 @@ def default_trials(start: Point, end: Point, steps: int = 300) -> tuple[Method, 
 
     def cubic(rate: float, *, fresh: bool) -> Trial:
         lr = rate * scale
-        return Trial(degree=3, steps=steps, lr=lr, goal="uphill", optimizer="adam", fresh=fresh)
+        return Trial(
+            degree=3,
+            steps=steps,
+            lr=lr,
+            goal="uphill",
+            optimizer="adam",
+            fresh=fresh,
+            enough=enough,
+        )
 
     line = Trial(degree=1, steps=0)
     return line, cubic(0.05, fresh=True), cubic(0.5, fresh=True), cubic(0.05, fresh=False)
@@ -239,6 +261,11 @@ class Known:
         return self.curve.inside(best.subspace), Search(0, 0, 0, diverged=False)
 
 
+def _is_line(trial: Method) -> bool:
+    """Whether it is the straight line, which is the same whatever is open."""
+    return isinstance(trial, Trial) and trial.bends is None and trial.degree == 1
+
+
 @dataclass
 class _Ground:
     """What is known of every count so far."""
@@ -249,13 +276,14 @@ class _Ground:
     mask: Mask
     trials: tuple[Method, ...]
     points: int
-    tol: float | None
+    tol: float
     seed: int
     checkpoint: Checkpoint | None
     order: Order | None = None
     found: dict[int, FoundPath] = field(default_factory=dict)
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    searches: int = 0
 
     def is_open(self, count: int) -> bool:
         """Search with so many weights open; whether there is a path.
@@ -265,7 +293,8 @@ class _Ground:
         grid, does not end the search: the trials that are left are made.
         """
         tried = self.attempts.setdefault(count, [])
-        fresh = self.trials if not tried else self.trials[-1:]
+        trials = self.trials if not count else tuple(t for t in self.trials if not _is_line(t))
+        fresh = trials if not tried else trials[-1:]
         left: tuple[Method, ...] = (*self._known(count), *fresh)
         while left and count not in self.open:
             found = self._search(count, left, len(tried))
@@ -288,8 +317,14 @@ class _Ground:
             points=self.points,
             tol=self.tol,
             seed=derived_seed(self.seed, "opened", count, number),
-            checkpoint=self.checkpoint,
+            checkpoint=self._next_part(),
         )
+
+    def _next_part(self) -> Checkpoint | None:
+        """The checkpoint of the next search: every search has its own, or one that is taken up
+        again would begin with the state of a later one."""
+        self.searches += 1
+        return self.checkpoint and self.checkpoint.part(self.searches)
 
     def _looked_at(self, found: FoundPath) -> FoundPath:
         """A path without climb on the even grid, with its profile at an even stride."""

@@ -49,6 +49,8 @@ class Trial:
     """Whether it starts from the straight line, instead of the best path so far."""
     perturbed: float = 0.0
     """How far each control point is moved at random before, over the distance of the ends."""
+    enough: float | None = None
+    """A goal that is low enough to end before the last step."""
 
     def search(
         self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None
@@ -68,6 +70,7 @@ class Trial:
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             sampling=self.sampling,
+            enough=self.enough,
             seed=seed,
             checkpoint=checkpoint,
         )

@@ -15,6 +15,7 @@ from ..seeds import generator
 from ..training.batches import Batches
 from ..training.checkpoints import Checkpoint
 from ..training.trainer import Observer, Run
+from .batched import Losses
 from .curves import Curve
 from .goals import Goal, find_goal
 from .sampling import SAMPLINGS, Evenly, WhereHigh
@@ -52,6 +53,7 @@ def fit_curve(
     optimizer: str = "sgd",
     momentum: float = 0.9,
     sampling: str = "even",
+    enough: float | None = None,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
     observe: Observer | None = None,
@@ -74,6 +76,7 @@ def fit_curve(
         momentum: of SGD; Adam's first β.
         sampling: where t are drawn: ``"even"``, or ``"high"``: more often where the loss is high
             (see :mod:`sparsescape.landscape.sampling`).
+        enough: the search ends once the goal has not been above this for 15 steps in a row.
         seed: decides every t and every batch, the same for the sparse and the dense case.
         checkpoint, observe: as in :class:`sparsescape.training.trainer.Run`.
 
@@ -103,38 +106,65 @@ def fit_curve(
     drawn = torch.rand(steps, goal.drawn, generator=generator(seed, "t along the curve"))
     parts = (torch.arange(goal.drawn) + drawn) / goal.drawn
     where = SAMPLINGS[sampling]()
-    walk = _Walk(curve, where, goal, objective)
+    walk = _Walk(curve, where, goal, objective, enough)
     run = Run(
         module=walk,
         loss=lambda step: walk(parts[step], batches(step)),
         optimizer=OPTIMIZERS[optimizer](curve.parameters(), lr, momentum),
         learning_rate=cosine(lr, end=steps),
         steps=steps,
+        enough=walk.is_enough,
     )
     outcome = run.train(checkpoint, observe)
     passes = outcome.steps * goal.points
     return Search(outcome.steps, passes, passes * batches.batch_size, outcome.diverged)
 
 
+_IN_A_ROW = 15
+"""Steps of a search for which a goal is low before it is believed: each looks elsewhere."""
+
+
 class _Walk(nn.Module):
     """A curve and where to look on it: all of a search that its steps change."""
 
-    def __init__(self, curve: Curve, where: Evenly | WhereHigh, goal: Goal, objective: Objective):
+    low: Tensor
+
+    def __init__(
+        self,
+        curve: Curve,
+        where: Evenly | WhereHigh,
+        goal: Goal,
+        objective: Objective,
+        enough: float | None,
+    ):
         super().__init__()
         self.curve, self.where = curve, where
-        self.goal, self.objective = goal, objective
+        self.goal, self.objective, self.enough = goal, objective, enough
+        self.losses = Losses(objective)
+        self.register_buffer("low", torch.zeros((), dtype=torch.int64))
 
     def forward(self, parts: Tensor, batch: Batch) -> Tensor:
         """The goal on one batch."""
         t, weights = self.where(parts)
-        point = self.curve.crossing if self.goal.across else self.curve
-        losses = torch.stack([self.objective.batch_loss(point(s), batch) for s in t.tolist()])
-        self.where.saw(t, losses.detach())
-        if self.goal.ends:
-            first, last = self._end(0, batch), self._end(1, batch)
-            losses = torch.cat([first, losses, last])
+        losses = self._one(t, batch) if self.goal.points == 1 else self._several(t, batch)
         return self.goal.of(losses, weights.to(losses))
 
-    @torch.no_grad()  # an end does not move
-    def _end(self, t: int, batch: Batch) -> Tensor:
-        return self.objective.batch_loss(self.curve(t), batch).reshape(1)
+    def _one(self, t: Tensor, batch: Batch) -> Tensor:
+        point = self.curve.crossing if self.goal.across else self.curve
+        losses = self.objective.batch_loss(point(t.item()), batch).reshape(1)
+        self.where.saw(t, losses.detach())
+        return losses
+
+    def _several(self, t: Tensor, batch: Batch) -> Tensor:
+        """The losses at the drawn t, between those at the ends where the goal wants them."""
+        at = [0.0, *t.tolist(), 1.0] if self.goal.ends else t.tolist()
+        losses = self.losses(self.curve.several(at, crossing=self.goal.across), batch)
+        self.where.saw(t, losses.detach()[1:-1] if self.goal.ends else losses.detach())
+        return losses
+
+    def is_enough(self, value: float) -> bool:
+        """Whether the goal has been low for long; what it counts is part of the state."""
+        if self.enough is None:
+            return False
+        self.low.copy_(self.low + 1 if value <= self.enough else 0 * self.low)
+        return int(self.low) >= _IN_A_ROW

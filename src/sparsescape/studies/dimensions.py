@@ -18,6 +18,7 @@ from ..landscape.openings import CHOICES
 from ..problems import catalogue
 from .claims import FAILS, HOLDS, UNDECIDED, bad_margin
 from .graph import Stage
+from .openings import counting
 from .statistics import Interval, interval
 from .store import Store
 
@@ -145,25 +146,23 @@ def _layers(case: Case, store: Store) -> Iterator[str]:
 
 
 def _search(settings: Settings, case: Case, choice: str, layer: str | None) -> Search:
-    common = {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
-    what = {
-        "choose": choice,
-        "among": [layer or "*"],
-        "search_steps": settings.search_steps,
-        "points": settings.points,
-        "precision": settings.precision,
-        "seed": case.seed,
-    }
     runs = case.runs
-    inputs = {
-        "start": runs["scratch"],
-        "end": runs["pruned"],
-        "mask": runs["pruned"],
-        "reference": runs["dense"],
-    }
+    ends = {"start": runs["scratch"], "end": runs["pruned"], "mask": runs["pruned"]}
+    if choice == "distance":
+        ends["reference"] = runs["dense"]
     where = f" in {layer}" if layer else ""
-    label = f"sparsity {case.sparsity:g}, seed {case.seed}: open by {choice}{where}"
-    return Search(case, choice, layer, Stage("dimensions", {**common, **what}, inputs, label))
+    stage = counting(
+        {"problem": catalogue.describe(settings.problem), "steps": settings.steps},
+        ends,
+        choose=choice,
+        seed=case.seed,
+        label=f"sparsity {case.sparsity:g}, seed {case.seed}: open by {choice}{where}",
+        among=[layer or "*"],
+        search_steps=settings.search_steps,
+        points=settings.points,
+        precision=settings.precision,
+    )
+    return Search(case, choice, layer, stage)
 
 
 # ---------------------------------------------------------------------------- the results

@@ -19,6 +19,7 @@ from ..sparsifiers.escape import check_open
 from . import difficulty
 from .graph import Stage
 from .leaving import comparisons, findings, judged, table
+from .openings import counting
 from .statistics import interval
 from .store import Store
 from .ways import MEASURED, Way, all_ways, to_open
@@ -208,9 +209,9 @@ def _cell(settings: Settings, way: Way, start: Start, steps: int) -> Cell:
 
 def _measured(settings: Settings, start: Start) -> Stage:
     """How many weights it takes to get from the seed's bad solution to the good one."""
-    what = {**_common(settings), "choose": "gradient", "precision": 0.1, "seed": start.seed}
     ends = {"start": start.bad, "end": start.good, "mask": start.good}
-    return Stage("measure", what, ends, label=f"seed {start.seed}: how many dimensions")
+    label = f"seed {start.seed}: how many dimensions"
+    return counting(_common(settings), ends, choose="gradient", seed=start.seed, label=label)
 
 
 # ---------------------------------------------------------------------------- the results

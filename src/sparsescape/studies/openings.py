@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from ..landscape.dimensions import ExtraDimensions, default_trials, extra_dimensions
+from ..landscape.measures import tolerance
 from ..landscape.profiles import profile
 from ..points import save_point
+from .graph import Stage
 from .job import Job, Metrics
+
+
+def counting(
+    common: Mapping[str, Any],
+    ends: Mapping[str, Stage],
+    *,
+    choose: str,
+    seed: int,
+    label: str,
+    among: Sequence[str] = ("*",),
+    search_steps: int = 60,
+    points: int = 31,
+    precision: float = 0.2,
+) -> Stage:
+    """The stage that counts them, the same in every study that asks for the same.
+
+    Args:
+        common: settings of all stages of the study.
+        ends: the runs ``start``, ``end``, the one whose ``mask`` they lie in, and ``reference``
+            where the choice looks at it.
+    """
+    what = {
+        "choose": choose,
+        "among": list(among),
+        "search_steps": search_steps,
+        "points": points,
+        "precision": precision,
+        "seed": seed,
+    }
+    return Stage("dimensions", {**common, **what}, ends, label=label)
 
 
 def dimensions(job: Job) -> Metrics:
     """Search for the smallest number of opened weights; the path's control points, and the mask of
     what was opened for it, are kept."""
     if job.diverged_inputs:
-        return {"diverged": True, "count": None, "passes": 0, "tried": []}
+        return {"diverged": True, "count": None, "closed": None, "passes": 0, "tried": []}
     problem, settings = job.problem(), job.settings
     start, end = job.point("start"), job.point("end")
     objective = problem.objective(problem.make_model(0))
+    tolerated = tolerance([objective(start), objective(end)])
     found = extra_dimensions(
         start,
         end,
@@ -23,9 +59,10 @@ def dimensions(job: Job) -> Metrics:
         objective,
         settings["choose"],
         among=settings["among"],
-        reference=job.point("reference"),
-        trials=default_trials(start, end, settings["search_steps"]),
+        reference=job.point("reference") if "reference" in job.inputs else None,
+        trials=default_trials(start, end, settings["search_steps"], tolerated / 4),
         points=settings["points"],
+        tol=tolerated,
         precision=settings["precision"],
         seed=settings["seed"],
         checkpoint=job.checkpoint(),

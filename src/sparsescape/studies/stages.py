@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import diagnoses, measured, openings, paths, pictures, pruning, runs
+from . import diagnoses, openings, paths, pictures, pruning, runs
 from .job import Job, Metrics
 
 KINDS: dict[str, Callable[[Job], Metrics]] = {
@@ -23,6 +23,5 @@ KINDS: dict[str, Callable[[Job], Metrics]] = {
     "around": pictures.around,
     "course": pictures.course,
     "spectra": pictures.spectra,
-    "measure": measured.measure,
     "dimensions": openings.dimensions,
 }

@@ -58,6 +58,7 @@ class Run:
     spent: float = 0.0
     first: int = 0
     transform: Callable[[], None] = lambda: None
+    enough: Callable[[float], bool] = lambda loss: False
 
     def train(
         self, checkpoint: Checkpoint | None = None, observe: Observer | None = None
@@ -74,6 +75,8 @@ class Run:
                 observe(step, loss)
             if not math.isfinite(loss):
                 return Outcome(step - self.first, diverged=True, cost=self.spent)
+            if self.enough(loss):
+                return Outcome(step + 1 - self.first, not self._is_finite(), self.spent)
             if checkpoint is not None and checkpoint.due:
                 checkpoint.save(self.state(step + 1))
         return Outcome(self.steps - self.first, not self._is_finite(), self.spent)

@@ -1,0 +1,115 @@
+"""Write a page on all finished dimensions studies of one problem in a store, as Markdown.
+
+    python docs/results/dimensions.py runs digits-conv > docs/results/dimensions-digits.md
+
+Every number comes from ``results.json`` and ``provenance.json`` of the studies, and so does what is
+said of the prototype's claim (:data:`PROTOTYPE`).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import markdown
+
+from sparsescape.report.dimensions import tables
+from sparsescape.studies.statistics import interval
+from sparsescape.studies.store import read_json
+
+INTRODUCTION = """# The dimensions study on `{problem}`
+
+Written by `python docs/results/dimensions.py STORE {problem}` from the store of the commands below;
+not edited by hand. [dimensions.md](../dimensions.md) says what is counted and how; every count is
+an upper bound, worth the search that is on record here.
+"""
+
+PROTOTYPE = {"gradient": 39, "random": 1300, "closed": 13312}
+"""What a prototype found on one network: 39 weights of 13 312 chosen by gradient do what takes
+about 1300 random ones."""
+
+
+def main(root: str, problem: str) -> None:
+    print(INTRODUCTION.format(problem=problem))
+    for folder in markdown.finished(root, "dimensions", problem):
+        results = read_json(folder / "results.json")
+        print(f"## {_title(results)}\n\n    {results['command']}\n")
+        print(markdown.machine(folder) + "\n")
+        print(tables.lead(results) + "\n")
+        print("### Does the prototype's claim hold?\n")
+        print("\n".join(_claim(results)) + "\n")
+        print("### Verdicts\n")
+        for finding in tables.findings(results):
+            print(f"**{finding.title}: {finding.verdict}** ({', '.join(finding.basis)}).")
+            print(f"{finding.statement} {finding.rule}\n")
+            print("\n".join(f"- {sentence}" for sentence in finding.evidence) + "\n")
+        for table in (tables.starts, tables.counts, tables.layers, tables.searches):
+            made = table(results)
+            print(f"### {made.title}\n\n{made.note}\n")
+            print(markdown.table(made.header, made.rows))
+
+
+def _title(results: Mapping[str, Any]) -> str:
+    given = results["settings"]
+    shown = ", ".join(f"{sparsity * 100:.4g} %" for sparsity in given["sparsity"])
+    return f"{shown} sparsity, {given['seeds']} seeds"
+
+
+def _claim(results: Mapping[str, Any]) -> Iterator[str]:
+    """Per start that counts, and over all of them: how many times as many random ones it takes."""
+    expected = PROTOTYPE["random"] / PROTOTYPE["gradient"]
+    yield (
+        f"A prototype found {PROTOTYPE['gradient']} weights of {PROTOTYPE['closed']} chosen by "
+        f"gradient enough where it took about {PROTOTYPE['random']} random ones, "
+        f"{expected:.0f} times as many."
+    )
+    counted = {(s["sparsity"], s["seed"]) for s in results["starts"] if s["counts"]}
+    ratios = []
+    for sparsity, seed in sorted(counted):
+        found = {
+            r["choice"]: r
+            for r in results["searches"]
+            if (r["sparsity"], r["seed"], r["layer"]) == (sparsity, seed, None)
+        }
+        if not {"random", "gradient"} <= found.keys():
+            continue
+        told = " and ".join(f"{name} {_told(found[name])}" for name in ("gradient", "random"))
+        yield f"\n- {sparsity * 100:.4g} %, seed {seed}: {told}."
+        counts = [found[name]["count"] for name in ("random", "gradient")]
+        if all(counts):
+            ratios.append(math.log(counts[0] / counts[1]))
+    yield "\n" + _verdict(ratios, expected)
+
+
+def _told(search: Mapping[str, Any]) -> str:
+    if search["count"] is None:
+        return f"no number of {search['closed']} ({search['passes']} passes)"
+    return (
+        f"{search['count']} of {search['closed']} (not {search['failed']}; "
+        f"{search['passes']} passes)"
+    )
+
+
+def _verdict(ratios: list[float], expected: float) -> str:
+    """By the interval of the mean log ratio over the seeds that have both counts."""
+    if not ratios:
+        return "No start has a count for both, so nothing is said of it."
+    of = interval(ratios)
+    assert of.mean is not None
+    mean = f"{math.exp(of.mean):.3g} times as many random ones (geometric mean, n = {of.n})"
+    if of.low is None or of.high is None:
+        return f"It took {mean}; with one start there is no interval, and the claim is undecided."
+    low, high = math.exp(of.low), math.exp(of.high)
+    shown = f"It took {mean}, 95 % interval {low:.3g} to {high:.3g}."
+    if low > 1:
+        near = "within" if low <= expected <= high else "not within"
+        return f"{shown} Fewer chosen ones do hold; the prototype's {expected:.0f} is {near} it."
+    return f"{shown} " + (
+        "That is the other way round." if high < 1 else "Whether fewer are enough is undecided."
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
