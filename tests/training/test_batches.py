@@ -59,3 +59,10 @@ def test_drawing_leaves_torchs_random_state_and_the_data(size):
     batches(0)[0].fill_(-1)
     assert torch.equal(data[0], torch.arange(8))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_batches_keep_the_layout_of_the_inputs():
+    """Strides that say channels last make convolutions on a CPU fast; a copy in rows would not."""
+    inputs = torch.zeros(6, 1, 4, 4).as_strided((6, 1, 4, 4), (16, 1, 4, 1))
+    batches = Batches((inputs, torch.zeros(6)), batch_size=3, seed=0)
+    assert batches(0)[0].stride()[1:] == (1, 4, 1)
