@@ -36,12 +36,6 @@ def twice():
     attached(lambda: ss.SET(0.5), model)
 
 
-def outside():
-    model = perceptron()
-    mask = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.5)
-    ss.stationarity(objective(), model, mask)
-
-
 def objective(**changes):
     data = torch.randn(8, 6), torch.arange(8) % 3
     return ss.Objective(**{"model": perceptron(), "data": data, **changes})
@@ -80,7 +74,6 @@ MISTAKES = {
         lambda: ss.to_sparse(sparse_perceptron(), optimizer=optimizer_of(perceptron())),
         "holds no parameter of this model",
     ),
-    "a point outside the mask": (outside, "outside the subspace"),
     "a loss by its name": (lambda: objective(loss="ce"), "function of outputs and targets"),
     "no targets": (lambda: objective(data=torch.randn(8, 6)), "not Tensor"),
     "no data": (lambda: objective(data=None), "not NoneType"),

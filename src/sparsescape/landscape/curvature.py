@@ -91,8 +91,8 @@ def stationarity(
         seed: decides the starts.
 
     Raises:
-        InputError: the point or the mask does not fit the model, the point lies outside the mask,
-            the loss is not finite, or ``tol`` or ``max_products`` makes no sense.
+        InputError: the point or the mask does not fit the model, the loss is not finite, or
+            ``tol`` or ``max_products`` makes no sense.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 1, bias=False)
@@ -103,8 +103,6 @@ def stationarity(
     >>> s.gradient_inside, s.gradient_outside, round(s.largest_inside, 4), round(s.largest_dense, 4)
     (0.0, 4.0, 4.0, 16.0)
     """
-    if mask is not None:
-        mask.check_contains(point)
     if not tol >= 0 or max_products < 1:
         raise InputError(
             f"Eigenvalues take a tolerance of 0 or more and 1 product at least, not {tol} "
