@@ -28,14 +28,17 @@ def main(root: str, problem: str) -> None:
     print(markdown.machine(studies[0]))
     for results in sorted((read_json(f / "results.json") for f in studies), key=_order):
         print(f"\n## {results['settings']['sparsity']:.0%} sparsity, ", end="")
-        print(f"{results['settings']['curve_steps']} search steps\n\n    {results['command']}\n")
+        harder = ", and all trials" if results["settings"].get("search") == "trials" else ""
+        print(f"{results['settings']['curve_steps']} search steps{harder}\n")
+        print(f"    {results['command']}\n")
         print(tables.tally(results) + "\n")
         for table in (tables.solutions(results), tables.paths(results)):
             print(markdown.table(table.header, table.rows))
 
 
-def _order(results: dict[str, Any]) -> tuple[float, int]:
-    return results["settings"]["sparsity"], results["settings"]["curve_steps"]
+def _order(results: dict[str, Any]) -> tuple[float, int, str]:
+    given = results["settings"]
+    return given["sparsity"], given["curve_steps"], given.get("search", "")
 
 
 if __name__ == "__main__":
