@@ -128,7 +128,7 @@ def synthetic():
     given = settings()
     return {
         "study": "dimensions",
-        "command": dimensions.command(given),
+        "command": dimensions.command("dimensions", given),
         "settings": {
             "problem": "p",
             "sparsity": [0.9],

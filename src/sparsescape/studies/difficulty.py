@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import InputError
 from ..problems import catalogue
 from .claims import verdicts
+from .command import command
 from .graph import Stage
 from .statistics import interval
 from .store import Store
@@ -244,7 +245,7 @@ def results(settings: Settings, planned: list[SeedStages], store: Store) -> dict
     return {
         "study": "difficulty",
         "schema": 1,
-        "command": command(settings),
+        "command": command("difficulty", settings),
         "settings": asdict(settings),
         "problem": {"name": settings.problem, **description},
         "arms": list(ARMS),
@@ -255,12 +256,6 @@ def results(settings: Settings, planned: list[SeedStages], store: Store) -> dict
         "paths": _paths(curves),
         "claims": verdicts(solutions, lines, curves),
     }
-
-
-def command(settings: Settings) -> str:
-    """The command that computes these results again."""
-    flags = {f"--{n.replace('_', '-')}": v for n, v in asdict(settings).items() if v is not None}
-    return " ".join(["sparsescape study difficulty", *(f"{f} {v}" for f, v in flags.items())])
 
 
 def _found(path: Path, store: Store) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..errors import InputError, unknown
 from ..landscape.openings import CHOICES
 from ..problems import catalogue
 from .claims import FAILS, HOLDS, UNDECIDED, bad_margin
+from .command import command
 from .graph import Stage
 from .openings import counting
 from .statistics import Interval, interval
@@ -191,7 +192,7 @@ def results(
     return {
         "study": "dimensions",
         "schema": 1,
-        "command": command(settings),
+        "command": command("dimensions", settings),
         "settings": {k: _plain(value) for k, value in asdict(settings).items()},
         "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
         "choices": list(settings.choices),
@@ -214,16 +215,6 @@ def results(
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def command(settings: Settings) -> str:
-    """The command that computes these results again."""
-    words = ["sparsescape study dimensions"]
-    for name, value in asdict(settings).items():
-        if value is not None:
-            shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            words.append(f"--{name.replace('_', '-')} {shown}")
-    return " ".join(words)
 
 
 def _start(case: Case, records: Sequence[Mapping[str, Any]], store: Store) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..problems import catalogue
 from ..sparsifiers.escape import check_open
 from . import difficulty
+from .command import command
 from .graph import Stage
 from .leaving import comparisons, findings, judged, table
 from .openings import counting
@@ -229,7 +230,7 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
     return {
         "study": "escape",
         "schema": 1,
-        "command": command(settings),
+        "command": command("escape", settings),
         "settings": {**asdict(settings), "open": list(settings.open)},
         "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
         "ways": [
@@ -267,14 +268,3 @@ def _opened(cell: Cell, run: Mapping[str, Any], store: Store) -> int | None:
         return to_open(store.metrics(cell.stage.inputs["measured"].key))
     closed = run["weights"] - run["active"]
     return min(closed, opened if isinstance(opened, int) else round(opened * closed))
-
-
-def command(settings: Settings) -> str:
-    """The command that computes these results again."""
-    words = ["sparsescape study escape"]
-    for name, value in asdict(settings).items():
-        if name == "open":
-            words.append("--open " + " ".join(map(str, value)))
-        elif value is not None:
-            words.append(f"--{name.replace('_', '-')} {value}")
-    return " ".join(words)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..problems import catalogue
+from .command import command
 from .difficulty import arms, search
 from .graph import Stage
 from .store import Store
@@ -136,7 +137,7 @@ def results(settings: Settings, maps: Sequence[Map], store: Store) -> dict[str, 
     return {
         "study": "landscape",
         "schema": 1,
-        "command": command(settings),
+        "command": command("landscape", settings),
         "settings": asdict(settings),
         "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
         "maps": [_found(one, store) for one in maps if one.kind != _SPECTRA],
@@ -146,12 +147,6 @@ def results(settings: Settings, maps: Sequence[Map], store: Store) -> dict[str, 
             if one.kind == _SPECTRA
         ],
     }
-
-
-def command(settings: Settings) -> str:
-    """The command that computes these results again."""
-    flags = {f"--{n.replace('_', '-')}": v for n, v in asdict(settings).items() if v is not None}
-    return " ".join(["sparsescape study landscape", *(f"{f} {v}" for f, v in flags.items())])
 
 
 def _found(one: Map, store: Store) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ..errors import InputError, unknown
 from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS, Method
 from . import imp
+from .command import command
 from .graph import Stage
 from .statistics import interval
 from .store import Store
@@ -165,7 +166,7 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
     return {
         "study": "methods",
         "schema": 1,
-        "command": command(settings),
+        "command": command("methods", settings),
         "settings": {**asdict(settings), "methods": list(settings.methods)},
         "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
         "methods": [_about(name, METHODS[name]) for name in names],
@@ -177,17 +178,6 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
             if any(r["method"] == name and r["budget"] == budget for r in runs)
         ],
     }
-
-
-def command(settings: Settings) -> str:
-    """The command that computes these results again."""
-    words = ["sparsescape study methods"]
-    for name, value in asdict(settings).items():
-        if name == "methods":
-            words.append("--methods " + " ".join(value))
-        elif value is not None:
-            words.append(f"--{name} {value}")
-    return " ".join(words)
 
 
 def _about(name: str, described: Method) -> dict[str, Any]:
