@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from .facts import Facts
 
@@ -113,9 +113,14 @@ def _on_par(facts: Facts) -> Condition | None:
     return Condition(what, facts.loss, "≤", *par(facts.reference_loss, facts.constant))
 
 
+def _tells(constant: float | None) -> TypeGuard[float]:
+    """Whether shares of it mean anything: a loss of densities may be 0 or below."""
+    return constant is not None and constant > 0
+
+
 def _learned_nothing(facts: Facts) -> Condition:
     what = "lowest loss that any step reaches, as a share of the best constant answer's"
-    share = facts.lowest / facts.constant if facts.constant else float("-inf")
+    share = facts.lowest / facts.constant if _tells(facts.constant) else float("-inf")
     return Condition(what, share, "≥", CONSTANT, 1 - SLOPE / 3)
 
 
@@ -124,7 +129,7 @@ def _answers_constantly(facts: Facts) -> Condition:
         what = f"layers all of whose units are dead ({', '.join(facts.silent)})"
         return Condition(what, len(facts.silent), "≥", 1, 1)
     loss = facts.loss - facts.objective.penalty(facts.point)
-    share = loss / facts.constant if facts.constant else float("inf")
+    share = loss / facts.constant if _tells(facts.constant) else float("inf")
     what = "loss, as a share of the best constant answer's"
     return Condition(what, share, "≤", NEAR_CONSTANT, 1.01)
 
