@@ -6,12 +6,9 @@ mask of the weight's width per sparse weight (a bitwise and is ten times as fast
 which is printed.
 
 What limits that on the perceptron, whose step is short (on two shared cores, one thread): one pass
-over the gradients, which reads a mask as large as they are, takes about 0.05 of a dense step by
-itself, be it a multiplication by floats (which leaves NaN) or the bitwise and; to gather the active
-tenth by index and put it back takes as long. Around it, hooks run for each weight and step on cold
-caches, where a Python call costs a microsecond and more: about 0.04. SET's update finds the active
-weights, selects among those of each sign, and draws among the closed ones: about two dense steps,
-where RigL's takes one.
+over the gradients, which reads a mask as large as they are, and around it hooks that run for each
+weight and step on cold caches, where a Python call costs a microsecond and more. SET's update finds
+the active weights, selects among those of each sign, and draws among the closed ones.
 
     python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 200]
 

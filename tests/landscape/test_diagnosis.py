@@ -12,6 +12,7 @@ from torch import nn
 from helpers import at, condition, draw, on_the_plane, seeded
 from sparsescape import InputError, Mask, Objective, diagnose, init
 from sparsescape.landscape import rules
+from sparsescape.landscape.diagnosis import Diagnosis
 from sparsescape.landscape.paths import Trial
 from sparsescape.landscape.rules import RULES, VERDICTS, Condition
 from sparsescape.points import named_weights, snapshot
@@ -383,3 +384,13 @@ def test_the_better_point_shares_nothing_with_the_model():
     before = found.better["1.running_mean"].clone()
     model[1].running_mean.add_(1)  # what training on would do
     assert torch.equal(found.better["1.running_mean"], before)
+
+
+def test_who_gave_a_reference_is_not_told_to_give_one():
+    undecided = VERDICTS["undecided"]
+    assert [remedy.finds_reference for remedy in undecided.remedies] == [True, False]
+    facts = dict.fromkeys(Diagnosis.__dataclass_fields__)
+    alone = Diagnosis(**{**facts, "verdict": "undecided"})
+    beside = Diagnosis(**{**facts, "verdict": "undecided", "reference_loss": 0.1})
+    assert alone.remedies == undecided.remedies
+    assert beside.remedies == undecided.remedies[1:]

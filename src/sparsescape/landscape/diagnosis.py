@@ -53,7 +53,9 @@ class Diagnosis:
     @property
     def remedies(self) -> tuple[Remedy, ...]:
         """What to try."""
-        return VERDICTS[self.verdict].remedies
+        all_ = VERDICTS[self.verdict].remedies
+        given = self.reference_loss is not None
+        return tuple(remedy for remedy in all_ if not (given and remedy.finds_reference))
 
     def __str__(self) -> str:
         lines = [f"{self.verdict} (confidence: {self.confidence})", self.meaning]

@@ -66,6 +66,8 @@ class Remedy:
     ``diagnosis`` as in the call of :func:`sparsescape.diagnose`."""
     command: str = ""
     """A command line, with the run's settings in braces."""
+    finds_reference: bool = False
+    """Whether it is for those who gave none."""
 
 
 @dataclass(frozen=True)
@@ -293,9 +295,10 @@ UNDECIDED = Rule(
             "compare it with a better point: a pruned run of the same sparsity, say",
             "ss.diagnose(objective, point, mask, reference=reference)",
             "sparsescape diagnose {run} --reference PRUNED_RUN{own}",
+            finds_reference=True,
         ),
         Remedy(
-            "and see whether a path leads there inside the mask",
+            "see whether a path leads to a better point inside the mask",
             "ss.find_path(point, reference, objective, subspace=mask).profile.climb",
             "sparsescape path {run} {reference} --space sparse{own}",
         ),
