@@ -100,6 +100,9 @@ def test_every_map_is_drawn_with_what_is_marked_on_it():
         assert all(axes.has_data() for axes in panels)
     labels = [line.get_label() for axes in drawn["spectra"].axes for line in axes.get_lines()]
     assert labels == ["inside (272 coordinates)", "dense (13584 coordinates)"] * 2
+    ticks = [t.get_text() for axes in drawn["spectra"].axes for t in axes.get_yticklabels()]
+    assert ticks
+    assert not any("$" in tick for tick in ticks)  # formulas are not set in these figures
     told = {text.get_text() for axes in drawn["courses"].axes for text in axes.texts}
     assert "x and y explain 80.0 % and 10.0 % of the variance" in told
 

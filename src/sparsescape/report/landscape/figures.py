@@ -76,7 +76,7 @@ def spectra(results: Results) -> Figure:
         for name, of in row["spectra"].items():
             label = f"{name} ({of['count']} coordinates)"
             axes.plot(of["lambda"], of["density"], color=_HUES[name], label=label)
-        axes.set(yscale="log", ylim=(_UNSEEN * highest, 2 * highest))
+        panels.loss_axis(axes, "y", [_UNSEEN * highest, highest])
         axes.set_xlabel("eigenvalue of the Hessian")
         panels.heading(axes, row["run_name"], "density of eigenvalues")
         axes.legend(loc="upper right")
