@@ -153,9 +153,8 @@ def become_sparse(module: nn.Module, pattern: Pattern, values: nn.Parameter) -> 
 
 
 def _become_dense(module: Sparse, weight: nn.Parameter) -> None:
-    for name in ("indptr", "indices"):
-        del module._buffers[name]
-    module.__dict__.pop("_pattern", None)
+    for name in ("indptr", "indices", "_pattern", "watch"):
+        module.__dict__.pop(name, None)
     plain: Any = module
     plain.__class__ = _PLAIN[type(module)]
     plain.weight = weight
