@@ -1,9 +1,9 @@
-"""A layer's gradient over all positions of its weight, held or not: what growing by gradient asks."""
+"""A layer's gradient over all positions of its weight: what growing by gradient asks for."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+from torch.nn import grad
 from torch.nn.functional import pad
 
 from .geometry import Axis
@@ -18,7 +18,7 @@ def linear_everywhere(pattern: Pattern, x: Tensor, g: Tensor) -> Tensor:
 def conv_everywhere(pattern: Pattern, height: Axis, width: Axis, x: Tensor, g: Tensor) -> Tensor:
     """The same for a convolution, of x and g of shape (batch, channels, height, width)."""
     axes = (height, width)
-    return torch.nn.grad.conv2d_weight(
+    return grad.conv2d_weight(
         pad(x, border(height, width)).contiguous(),
         pattern.shape,
         g.contiguous(),

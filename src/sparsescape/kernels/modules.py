@@ -110,9 +110,7 @@ class Sparse(nn.Module):
         values = state.get(prefix + "weight")
         if values is not None and values.ndim == 1 and values.shape != self.weight.shape:
             self.weight.data = self.weight.new_empty(values.shape)
-        super()._load_from_state_dict(
-            state, prefix, metadata, strict, missing, unexpected, errors
-        )
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)
         for name in _STRUCTURE:
             given, own = state.get(prefix + name), getattr(self, name)
             if given is not None:

@@ -27,7 +27,6 @@ from .geometry import Axis
 from .layout import batch_innermost
 from .pattern import Pattern
 
-
 Term: TypeAlias = Callable[[], Tensor]
 """Makes a term of the gradient over all positions, in the shape of the dense weight."""
 Told: TypeAlias = Callable[[Term], None]

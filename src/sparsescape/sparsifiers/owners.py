@@ -93,9 +93,8 @@ class Owners:
         own, *others = [keeper.state for keeper in self._keepers[index]]
         return [own, *(state for state in others if state is not own)]
 
-    def everything_held(self) -> list[Tensor]:
-        """This rank's parts of all weights and of their state."""
-        names = list(self._weights)
+    def everything_held(self, names: list[str]) -> list[Tensor]:
+        """This rank's parts of those weights and of their state."""
         held = [self._weights[n] for n in names] + [
             v for n in names for v in self.state(n).values()
         ]
