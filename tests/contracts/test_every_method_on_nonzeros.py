@@ -135,9 +135,7 @@ class Run:
         """The optimizer's state of one weight, of the weight's shape."""
         weight = self.model.get_parameter(name)
         state = self.optimizer.state.get(weight, {})
-        return {
-            k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape == weight.shape
-        }
+        return {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape == weight.shape}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -227,7 +225,9 @@ def test_copies_and_pickles_are_plain_models(method):
             x, y = batch(step)
             assert torch.equal(twin(x), run.model(x))
             cross_entropy(twin(x), y).backward()
-            assert all(module.watch is None for module in twin.modules() if hasattr(module, "watch"))
+            assert all(
+                module.watch is None for module in twin.modules() if hasattr(module, "watch")
+            )
     run.sparsifier.detach()
     assert all(layer.watch is None for layer in run.layers().values())
 

@@ -284,7 +284,8 @@ def test_what_is_grown_at_random_is_as_likely_to_be_one_position_as_another():
     allowed = torch.tensor([[True, False, True], [True, True, False]])
     chance, places = np.random.default_rng(0), allowed.flatten().nonzero().flatten().tolist()
     found = Counter(
-        tuple(Marked(allowed).drawn(chance, 2).marked.flatten().nonzero().flatten().tolist()) for _ in range(3000)
+        tuple(Marked(allowed).drawn(chance, 2).marked.flatten().nonzero().flatten().tolist())
+        for _ in range(3000)
     )
     assert set(found) == set(itertools.combinations(places, 2))
     assert all(abs(count - 500) < 4 * (3000 * 1 / 6 * 5 / 6) ** 0.5 for count in found.values())
