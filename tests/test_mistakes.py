@@ -36,6 +36,12 @@ def twice():
     attached(lambda: ss.SET(0.5), model)
 
 
+def to_dense_attached():
+    model = ss.to_sparse(sparse_perceptron())
+    attached(lambda: ss.SET(0.9), model)
+    ss.to_dense(model)
+
+
 def objective(**changes):
     data = torch.randn(8, 6), torch.arange(8) % 3
     return ss.Objective(**{"model": perceptron(), "data": data, **changes})
@@ -82,6 +88,7 @@ MISTAKES = {
         lambda: attached(rigl, ss.to_sparse(sparse_perceptron())),
         "a sparsity of 0.902778 and not 0.5",
     ),
+    "to_dense under a sparsifier": (to_dense_attached, "detach it first"),
     "Top-KAST with nowhere to explore": (
         lambda: attached(
             lambda: ss.TopKAST(0.9, backward_sparsity=0.8), ss.to_sparse(sparse_perceptron())

@@ -165,9 +165,9 @@ def test_nothing_is_kept_between_the_steps_that_ask():
     sparsifier = ss.RigL(0.83, update_every=2, dense=["2"]).attach(model, optimizer)
     for step in range(4):
         loss_of(model, step).backward()
-        assert bool(sparsifier._terms._summed) == (step % 2 == 1)
+        assert bool(sparsifier._backward._terms._summed) == (step % 2 == 1)
         optimizer.step()
-        assert not sparsifier._terms._summed
+        assert not sparsifier._backward._terms._summed
 
 
 # ---------------------------------------------------------------------- moving

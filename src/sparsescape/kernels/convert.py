@@ -97,10 +97,16 @@ def to_dense(model: Model, optimizer: Optimizer | None = None) -> Model:
 
     Args:
         optimizer: is migrated; state of the positions that were not held is 0.
+
+    Raises:
+        InputError: a sparsifier is attached to a sparse layer, or the optimizer keeps state of all
+            parameters together. The model is then as it was.
     """
     check_migratable(optimizer, model)
     moved: dict[nn.Parameter, tuple[nn.Parameter, Sparse, Pattern]] = {}
     layers = [m for m in model.modules() if isinstance(m, Sparse)]
+    if any(layer.watch is not None for layer in layers):
+        raise InputError("A sparsifier is attached to truly sparse layers; detach it first.")
     for module in layers:
         values = module.weight
         if values not in moved:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
@@ -17,8 +15,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from ..errors import InputError
 from ..masks import Mask
 from ..points import named_parameters, named_weights, norms
-from ..positions import Positions, count_active
-from .gradients import DenseGradients
+from ..positions import Positions
+from .backward import Backward
+from .beginning import Beginning
+from .collapse import check_collapse
 from .holding import Held, Holding
 from .hooks import (
     check_attachable,
@@ -32,8 +32,7 @@ from .hooks import (
 from .masked import Masked, read
 from .nonzeros import Carried, Nonzeros, check_works, sparse_layers
 from .owners import Owners
-from .shards import copied, local, replicas, whole
-from .terms import Terms
+from .shards import copied, whole
 from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
@@ -45,13 +44,6 @@ NextMask = Mapping[str, Tensor] | Mapping[str, Tensor | Positions]
 
 _HOLDERS: Any = WeakTensorKeyDictionary()
 """Weight → the name of the sparsifier that is attached to it."""
-
-
-class LayerCollapse(UserWarning):
-    """A layer lost all its weights, or those of a slice that it divides by the norm of.
-
-    The message names it.
-    """
 
 
 @dataclass(eq=False, kw_only=True)
@@ -107,7 +99,6 @@ class Sparsifier:
         self._held: dict[str, Held] = {}
         self._nonzeros: dict[str, Nonzeros] = {}
         self._densities: dict[str, float] = {}
-        self._gradients, self._terms = DenseGradients(self._close_gradient), Terms()
 
     # ------------------------------------------------------------------ what a method says
 
@@ -170,15 +161,17 @@ class Sparsifier:
         self._held = {n: self._holder(n, layers.get(n, [])) for n in self._weights}
         self._nonzeros = {n: h for n, h in self._held.items() if isinstance(h, Nonzeros)}
         self._holding = Holding(self._owners, self._held, self._owners.fresh())
-        self._seen: dict[str, tuple[Any, int]] = {}
-        self._take_up_first(first)
+        self._backward = Backward(self._weights, self._held, self._owners, self._close_gradient)
+        self._beginning = Beginning(self._owners, self._held)
+        self._set_mask({name: first.positions(name) for name in first})
+        self._beginning.over()
         self.start()
         self._look_ahead()
         for name, weight in self._weights.items():
             _HOLDERS[weight] = type(self).__name__
-            self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
+            self._handles.append(hook_gradient(weight, self._backward.hook(name)))
         self._handles += [
-            hook_layers(held.layers, partial(self._watch, name))
+            hook_layers(held.layers, partial(self._backward.watch, name))
             for name, held in self._nonzeros.items()
         ]
         self._handles += hook_steps(self, self._owners.optimizers)
@@ -197,6 +190,9 @@ class Sparsifier:
     @property
     def mask(self) -> Mask:
         """The current mask.
+
+        Of a truly sparse layer it has the positions as indices, and nothing dense is made; its
+        ``mask[name]`` makes a bool tensor of the dense weight's shape, when that is asked for.
 
         Raises:
             InputError: it has not been attached yet.
@@ -248,10 +244,7 @@ class Sparsifier:
 
         Of a truly sparse layer it is made when this is called, in the shape of the dense weight.
         """
-        held = self._held[name]
-        if isinstance(held, Nonzeros):
-            return self._terms.of(name, held).nan_to_num_()
-        return self._gradients.of(name, self._weights[name]).nan_to_num()
+        return self._backward.over_all(name)
 
     def at_active(self, name: str, everywhere: Tensor) -> Tensor:
         """Of something over all positions of a weight, what is at the active ones."""
@@ -300,9 +293,8 @@ class Sparsifier:
             raise InputError("The mask in the state is for other weights than the attached ones.")
         self.step = int(state["step"])
         self._counts = [int(count) for count in state["counts"]]
-        self._gradients.clear()
-        self._terms.clear()
-        self._open_what_attach_closed()
+        self._backward.clear()
+        self._beginning.undo()
         self.memory = {}  # what will be remembered is of the positions that are taken up now
         for name, held in self._nonzeros.items():
             held.put(mask.positions(name))
@@ -321,29 +313,8 @@ class Sparsifier:
 
     # ------------------------------------------------------------------ around a step
 
-    def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
-        owner = self._owners.index(name)
-        gradients = self._terms if name in self._nonzeros else self._gradients
-
-        def hook(weight: Tensor) -> None:
-            grad: Any = weight.grad
-            if self._asks[owner]:
-                gradients.accumulated(name, weight)
-            elif grad is not None:  # none where an optimizer steps during the pass
-                self._close_gradient(name, local(grad))
-                self._seen[name] = (weakref.ref(grad), grad._version)
-
-        return hook
-
-    def _watch(self, name: str) -> Callable[[Any], None] | None:
-        """Asked by truly sparse layers in a forward pass: who wants their gradient."""
-        self._nonzeros[name].replicas = replicas()
-        if not self._asks[self._owners.index(name)]:
-            return None
-        return partial(self._terms.told, name)
-
     def stepped(self, index: int) -> None:
-        self._settle()
+        self._beginning.forget()
         self._counts[index] += 1
         if min(self._counts) > self.step:
             self.step += 1
@@ -355,7 +326,7 @@ class Sparsifier:
     def _look_ahead(self) -> None:
         """Ask the method what the next steps are: once, not at every weight of each."""
         following = [count + 1 for count in self._counts]
-        self._asks = list(map(self.wants_gradient, following))
+        self._backward.asks = list(map(self.wants_gradient, following))
         self._replaces = list(map(self.replaces_step, following))
 
     def _update(self) -> None:
@@ -364,46 +335,19 @@ class Sparsifier:
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
-        self._gradients.clear()
-        self._terms.clear()
+        self._backward.clear()
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
         if self._replaces[index] and not skipped(self._owners.optimizers[index]):
             self._withheld[index].take()
-        elif self._gradients_are_closed(index):
+        elif self._backward.are_closed(index):
             self._holding.still[index].begin()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
         if self._replaces[index]:
             self._withheld[index].give_back()
-
-    # ------------------------------------------------------------------ what attach did
-
-    def _take_up_first(self, mask: Mask) -> None:
-        masked = [name for name in self._held if name not in self._nonzeros]
-        closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held(masked)]
-        for held in self._nonzeros.values():
-            held.begin()
-        self._set_mask({name: mask.positions(name) for name in mask})
-        self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
-        for held in self._nonzeros.values():
-            held.begun()
-
-    @torch.no_grad()
-    def _open_what_attach_closed(self) -> None:
-        for tensor, before, version in self._closed:
-            if tensor._version == version:  # nobody has loaded anything into it since
-                tensor.copy_(before)
-        for held in self._nonzeros.values():
-            held.undo()
-        self._settle()
-
-    def _settle(self) -> None:
-        self._closed.clear()
-        for held in self._nonzeros.values():
-            held.settle()
 
     # ------------------------------------------------------------------ how the mask is held
 
@@ -429,36 +373,15 @@ class Sparsifier:
     def _set_mask(self, mask: NextMask) -> None:
         self._owners.forget_mixed_state()
         for name, held in self._held.items():
-            active = mask[name]
-            count = active.count if isinstance(active, Positions) else count_active(active)
+            norm = self._norms.get(name)
+            count = check_collapse(name, held, mask[name], norm, self.on_collapse)
             self.densities[name] = count / max(held.shape.numel(), 1)
-            if not count:
-                self._collapsed(name, "has lost all its weights.")
-            elif name in self._norms and not held.own(active).sum_to_size(self._norms[name]).all():
-                self._collapsed(name, "is normalized, and in a slice of it no weight is left: NaN.")
-            held.put(active)
+            held.put(mask[name])
         self._holding.forget()
         self._hold(*range(len(self._counts)))
 
-    def _collapsed(self, name: str, how: str) -> None:
-        message = f"The layer {name!r} {how}"
-        if self.on_collapse == "raise":
-            raise InputError(message)
-        warnings.warn(message, LayerCollapse, stacklevel=2)
-
     def _close_gradient(self, name: str, grad: Tensor) -> None:
         self._held[name].close(grad)
-
-    def _gradients_are_closed(self, index: int) -> bool:
-        """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
-        if self._asks[index]:
-            return False  # what was put aside is compared with what is there now
-        for name in self._owners.names(index):
-            grad: Any = self._weights[name].grad
-            seen, writes = self._seen.get(name, (None, 0))
-            if grad is not None and (seen is None or seen() is not grad or grad._version != writes):
-                self._close_gradient(name, local(grad))
-        return True
 
     def _hold(self, *indices: int) -> None:
         """Close the weights, and give the optimizer's state of them what is fresh."""

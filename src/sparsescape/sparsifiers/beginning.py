@@ -1,0 +1,51 @@
+"""The first mask, which can be undone until the first step: a state may be loaded over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .holding import Held
+from .nonzeros import Nonzeros
+from .owners import Owners
+
+
+class Beginning:
+    """Remembers what the first mask closes or moves away.
+
+    To be made before that mask is taken up; ``over`` says when it is there.
+    """
+
+    def __init__(self, owners: Owners, held: Mapping[str, Held]):
+        self._nonzeros = [h for h in held.values() if isinstance(h, Nonzeros)]
+        masked = [name for name, h in held.items() if not isinstance(h, Nonzeros)]
+        before = [(tensor, tensor.clone()) for tensor in owners.everything_held(masked)]
+        self._before: list[tuple[Tensor, Tensor]] = before
+        self._versions: list[int] = []
+        for one in self._nonzeros:
+            one.begin()
+
+    def over(self) -> None:
+        """The first mask is there."""
+        self._versions = [tensor._version for tensor, _ in self._before]
+        for one in self._nonzeros:
+            one.begun()
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """Put back what was there, where nobody has loaded anything into it since."""
+        for (tensor, before), version in zip(self._before, self._versions, strict=True):
+            if tensor._version == version:
+                tensor.copy_(before)
+        for one in self._nonzeros:
+            one.undo()
+        self.forget()
+
+    def forget(self) -> None:
+        """It is not to be undone any more."""
+        self._before, self._versions = [], []
+        for one in self._nonzeros:
+            one.settle()
+        self._nonzeros = []
