@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..studies.store import Store
 
 Distribution = Literal["uniform", "erk", "global"]
+Execution = Literal["auto", "masked", "sparse"]
 
 
 def compute(stages: list[Stage], store: Path, context: Context, workers: int) -> Store:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from .computing import Distribution, compute, tell
+from .computing import Distribution, Execution, compute, tell
 
 
 def study_difficulty(
@@ -19,6 +19,7 @@ def study_difficulty(
     curve_lr: float = 0.05,
     search: Literal["curves", "trials"] = "curves",
     points: int = 61,
+    execution: Execution = "auto",
     store: Path = Path("runs"),
     workers: int = 0,
     data_root: str | None = None,
@@ -36,6 +37,8 @@ def study_difficulty(
         curve_lr: learning rate of that search.
         search: trials also searches with several goals, optimizers and restarts (docs/search.md).
         points: points in [0, 1] at which paths are evaluated.
+        execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
+            faster, by a rule (docs/sparse.md).
         store: folder of finished stages and studies.
         workers: worker processes; 0 for as many as there are cores.
         data_root: folder of the data, for problems that need files.
@@ -54,6 +57,7 @@ def study_difficulty(
         curve_lr=curve_lr,
         search=search,
         points=points,
+        execution=execution,
     )
     planned = difficulty.plan(settings)
     stages = [stage for seed in planned for stage in seed.all()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..masks import Mask
+from ..objective import Objective
 from ..points import Point, load_point
 from ..problems.catalogue import load
 from ..problems.problem import Problem
@@ -34,6 +35,16 @@ class Job:
     def problem(self) -> Problem:
         context = self.context
         return _load(context.problem, context.data_root, self.settings["steps"])
+
+    def objective(self, split: str = "train") -> Objective:
+        """The problem's, over all of its data."""
+        problem = self.problem()
+        return problem.objective(problem.make_model(0), split, execution=self.execution)
+
+    @property
+    def execution(self) -> str:
+        """How what is inside a mask is run; no setting of most stages, which leave it to a rule."""
+        return str(self.settings.get("execution", "auto"))
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.out / "checkpoint.safetensors", every=self.context.checkpoint_every)
