@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ..errors import InputError
-from .computing import Distribution, compute, print_metrics
+from .computing import Distribution, compute_one, print_metrics
 
 
 def train(
@@ -47,7 +47,7 @@ def train(
         seed=seed,
         steps=steps,
     )
-    kept = compute([stage], store, Context(problem, data_root, checkpoint_every), workers=1)
+    kept = compute_one(stage, store, Context(problem, data_root, checkpoint_every))
     print_metrics(kept, stage.key)
 
 
@@ -94,7 +94,7 @@ def path(
         one = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
         stage = single.path(*ends, space=space, points=points, search=one)
     context = Context(single.locator(stage, problem), data_root)
-    kept = compute([stage], store, context, workers=1)
+    kept = compute_one(stage, store, context)
     for attempt in kept.metrics(stage.inputs["curve"].key).get("attempts", ()):
         what = f"{attempt['goal']} at degree {attempt['degree']}"
         print(f"{what:20} climb {attempt['climb']} with {attempt['passes']} passes")
@@ -131,7 +131,7 @@ def diagnose(
     better = None if reference is None else kept.stage(reference)
     stage = single.diagnosis(kept.stage(run), better, curve_steps=curve_steps, seed=seed)
     context = Context(single.locator(stage, problem), data_root)
-    compute([stage], store, context, workers=1)
+    compute_one(stage, store, context)
     print_diagnosis(kept.metrics(stage.key))
     print(f"\n{'run':15} {stage.key}")
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +37,12 @@ class Store:
         root: the folder; made when something is written.
 
     Raises:
-        InputError: the root is a file, or cannot be written to.
+        InputError: the root is a URL or a file, or cannot be written to.
     """
 
     def __init__(self, root: str | Path = "runs"):
+        if re.match(r"\w{2,}:/", str(root)):
+            raise InputError(f"The store is a folder, not {str(root)!r}: mount what lies elsewhere.")
         self.root = Path(root).absolute()
         nearest = next(p for p in (self.root, *self.root.parents) if p.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -76,6 +79,23 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path):
             yield
+
+    def is_held(self, key: str) -> bool:
+        """Whether another process holds the lock, on whichever machine that has the folder."""
+        from filelock import FileLock, Timeout
+
+        path = self.root / "locks" / f"{key}.lock"
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def forget_lock(self, key: str) -> None:
+        """Remove what a lock leaves behind that nobody will hold again."""
+        (self.root / "locks" / f"{key}.lock").unlink(missing_ok=True)
 
     def stage(self, key: str) -> Stage:
         """A finished stage as it was planned, its inputs included.

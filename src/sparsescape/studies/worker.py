@@ -1,8 +1,9 @@
-"""A worker process: takes stages from its standard input, one JSON line each, and does them.
+"""What a worker does with a stage, and the worker process of this machine.
 
-It answers in JSON lines on what was its standard output when it started; anything that a user's
-code prints goes to standard error. It ends when its input does, so it never outlives the process
-that started it, however that one ended.
+:func:`perform` does one stage, wherever it runs. The process takes stages from its standard input,
+one JSON line each, and answers in JSON lines on what was its standard output when it started;
+anything that a user's code prints goes to standard error. It ends when its input does, so it never
+outlives the process that started it, however that one ended.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import InputError
 from .store import Store, write_json
+
+Tell = Callable[[dict[str, Any]], None]
 
 _PROGRESS_EVERY = 0.1  # seconds
 
@@ -33,7 +36,7 @@ def main(threads: int) -> None:
 
     torch.set_num_threads(threads)
     for request in requests:
-        _answer(answers, _done(request, answers))
+        _answer(answers, perform(request, lambda event: _answer(answers, event)))
 
 
 def _requests() -> Iterator[dict[str, Any]]:
@@ -49,13 +52,23 @@ def _requests() -> Iterator[dict[str, Any]]:
     return iter(lambda: json.loads(lines.get()), None)
 
 
-def _done(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
-    """Do one stage, unless another process did it meanwhile; what to answer."""
-    key, store = request["key"], Store(request["store"])
+def perform(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Do one stage, unless another process did it meanwhile.
+
+    Args:
+        request: key and description of the stage, the store's folder and the context.
+        tell: called with ``{"event": "begun" | "step", "key": …}`` on the way.
+
+    Returns:
+        How it ended: ``{"event": "done" | "refused" | "failed", "key": …}``.
+    """
+    key = request["key"]
     try:
+        store = Store(request["store"])
+        tell({"event": "begun", "key": key})
         with store.lock(key):
             if not store.has(key):
-                _do(request, store, answers)
+                _do(request, store, tell)
     except InputError as error:
         return {"event": "refused", "key": key, "message": str(error)}
     except Exception as error:  # the study goes on without it and says so
@@ -64,7 +77,7 @@ def _done(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
     return {"event": "done", "key": key}
 
 
-def _do(request: dict[str, Any], store: Store, answers: IO[str]) -> None:
+def _do(request: dict[str, Any], store: Store, tell: Tell) -> None:
     from .executor import Context
     from .job import Job
     from .stages import KINDS
@@ -77,7 +90,7 @@ def _do(request: dict[str, Any], store: Store, answers: IO[str]) -> None:
         inputs={role: store.path(k) for role, k in description["inputs"].items()},
         out=out,
         context=Context(**request["context"]),
-        observer=lambda steps: _Progress(answers, key, steps),
+        observer=lambda steps: _Progress(tell, key, steps),
     )
     metrics = KINDS[description["kind"]](job)
     job.checkpoint().discard()
@@ -93,15 +106,15 @@ def _do(request: dict[str, Any], store: Store, answers: IO[str]) -> None:
 class _Progress:
     """Passes the step and the loss on, a few times a second."""
 
-    def __init__(self, answers: IO[str], key: str, steps: int):
-        self.answers, self.key, self.steps, self.last = answers, key, steps, 0.0
+    def __init__(self, tell: Tell, key: str, steps: int):
+        self.tell, self.key, self.steps, self.last = tell, key, steps, 0.0
 
     def __call__(self, step: int, loss: float) -> None:
         now = time.monotonic()
         if now - self.last >= _PROGRESS_EVERY:
             self.last = now
             event = {"event": "step", "key": self.key, "step": step, "steps": self.steps}
-            _answer(self.answers, {**event, "loss": repr(loss)})
+            self.tell({**event, "loss": repr(loss)})
 
 
 def _answer(answers: IO[str], answer: dict[str, Any]) -> None:
