@@ -42,7 +42,9 @@ class Store:
 
     def __init__(self, root: str | Path = "runs"):
         if re.match(r"\w{2,}:/", str(root)):
-            raise InputError(f"The store is a folder, not {str(root)!r}: mount what lies elsewhere.")
+            raise InputError(
+                f"The store is a folder, not {str(root)!r}: mount what lies elsewhere."
+            )
         self.root = Path(root).absolute()
         nearest = next(p for p in (self.root, *self.root.parents) if p.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
