@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -44,6 +44,8 @@ class Computing:
     """Ray: GPUs of each stage."""
     memory: float = 0.0
     """Ray: GiB of memory that a node must have left for a stage to start there."""
+    plan: bool = False
+    """Run nothing but a short calibration: print the stages and what they will take."""
 
     def __post_init__(self) -> None:
         if self.executor == "local" and self.address is not None:
@@ -59,20 +61,42 @@ class Computing:
         return LocalExecutor(self.workers)
 
 
-def conduct(study: Callable[[Do], Conduct], problem: str, how: Computing) -> None:
-    """Do a study, stage by stage, and tell of it."""
+def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) -> None:
+    """Do a study, stage by stage, and tell of it; or foresee what it takes."""
     from ..studies.executor import Context
     from ..studies.store import Store
 
-    kept, executor = Store(how.store), how.make_executor()
-    context = Context(problem, how.data_root, how.checkpoint_every)
+    kept, executor = Store(computing.store), computing.make_executor()
+    context = Context(problem, computing.data_root, computing.checkpoint_every)
 
     def do(stages: Sequence[Stage]) -> Store:
         compute(stages, kept, context, executor)
         return kept
 
-    stages, results = study(do)
-    tell(results(), stages, kept)
+    if computing.plan:
+        foresee(study, kept, context, executor)
+    else:
+        stages, results = study(do)
+        tell(results(), stages, kept)
+
+
+def foresee(
+    study: Callable[[Do], Conduct], store: Store, context: Context, executor: Executor
+) -> None:
+    """Print what a study will take, from short runs of its stages."""
+    from ..report.forecast import print_forecast
+    from ..studies.forecast import Forecaster, temporary
+
+    rehearsed = replace(context, rehearse=True)
+
+    def run(stages: Sequence[Stage], short: Store) -> None:
+        compute(stages, short, rehearsed, executor)
+
+    with temporary(store) as folder:
+        forecaster = Forecaster(store, context, executor, run, Path(folder))
+        study(forecaster.do)
+        found = forecaster.forecast()
+    print_forecast(found)
 
 
 def compute(stages: Sequence[Stage], store: Store, context: Context, executor: Executor) -> None:

@@ -73,6 +73,16 @@ class RayExecutor:
             finally:
                 pool.close()
 
+    def slots(self) -> int:
+        """How many stages the cluster has room for now; 1 where no node has room for any."""
+        with _connected(self.address):
+            import ray
+
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            wanted = self.resources.items()
+            fits = [min(int(n.get(name, 0) / amount) for name, amount in wanted) for n in nodes]
+            return max(1, sum(fits))
+
     @property
     def resources(self) -> dict[str, float]:
         """What a stage is given, under Ray's names."""
@@ -211,7 +221,8 @@ class _Pool:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._ray, self._ground = ray, ground
+        self._ray: Any = ray
+        self._ground = ground
         self._warn_if_no_node_has(executor.resources)
         self._threads = max(1, int(executor.cpus))
         self._task = ray.remote(

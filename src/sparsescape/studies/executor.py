@@ -35,6 +35,8 @@ class Context:
     data_root: str | None = None
     checkpoint_every: float = 30.0
     """Seconds between two checkpoints of a stage."""
+    rehearse: bool = False
+    """Whether a worker does its first stage of each kind twice, and times the second."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,16 @@ class LocalExecutor:
         pending = {s.key: s for s in with_inputs(stages) if not store.has(s.key)}
         if not pending:
             return
-        cores = _cores()
-        count = min(self.workers or cores, len(pending))
-        pool = _Pool(count, threads=max(1, cores // count))
+        count = min(self.slots(), len(pending))
+        pool = _Pool(count, threads=max(1, _cores() // count))
         try:
             Schedule(pending, store, context, watch).run(pool)
         finally:
             pool.close()
+
+    def slots(self) -> int:
+        """How many stages it does side by side."""
+        return self.workers or _cores()
 
 
 class Executor(Protocol):
@@ -79,6 +84,9 @@ class Executor(Protocol):
     def run(
         self, stages: Iterable[Stage], store: Store, context: Context, watch: Watcher
     ) -> None: ...
+
+    def slots(self) -> int:
+        """How many stages it does side by side."""
 
 
 class Pool(Protocol):

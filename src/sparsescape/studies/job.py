@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..masks import Mask
 from ..points import Point, load_point
-from ..problems.catalogue import load
+from ..problems.catalogue import load, scaled
 from ..problems.problem import Problem
 from ..training.checkpoints import Checkpoint
 from ..training.trainer import Observer
@@ -32,8 +32,9 @@ class Job:
     """From the number of steps to come to what is told of each step and its loss."""
 
     def problem(self) -> Problem:
-        context = self.context
-        return _load(context.problem, context.data_root, self.settings["steps"])
+        made = _load(self.context.problem, self.context.data_root)
+        steps = self.settings["steps"]
+        return made if steps is None else replace(made, recipe=scaled(made.recipe, steps))
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.out / "checkpoint.safetensors", every=self.context.checkpoint_every)
@@ -53,6 +54,6 @@ class Job:
 
 
 @lru_cache(maxsize=1)
-def _load(problem: str, data_root: str | None, steps: int | None) -> Problem:
-    """A worker does many stages of one problem: its data are read once."""
-    return load(problem, data_root=data_root, steps=steps)
+def _load(problem: str, data_root: str | None) -> Problem:
+    """A worker does many stages of one problem, of several lengths: its data are read once."""
+    return load(problem, data_root=data_root)

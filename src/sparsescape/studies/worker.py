@@ -12,16 +12,21 @@ import json
 import os
 import platform
 import queue
+import shutil
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .store import Store, write_json
+
+if TYPE_CHECKING:
+    from .job import Job  # which imports torch: the thread that reads requests comes first
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -85,6 +90,7 @@ def _do(request: dict[str, Any], store: Store, tell: Tell) -> None:
     key, description = request["key"], request["description"]
     out = store.partial(key)
     began, clock = time.time(), time.perf_counter()
+    work = KINDS[description["kind"]]
     job = Job(
         settings=description["settings"],
         inputs={role: store.path(k) for role, k in description["inputs"].items()},
@@ -92,15 +98,46 @@ def _do(request: dict[str, Any], store: Store, tell: Tell) -> None:
         context=Context(**request["context"]),
         observer=lambda steps: _Progress(tell, key, steps),
     )
-    metrics = KINDS[description["kind"]](job)
+    job.problem()  # which a worker reads once, for all its stages
+    loading = time.perf_counter() - clock
+    rehearsal = _rehearse(description["kind"], job)
+    clock = time.perf_counter()
+    metrics = work(job)
     job.checkpoint().discard()
     write_json(out / "stage.json", description)
     write_json(out / "metrics.json", metrics)
     write_json(
         out / "provenance.json",
-        {**_machine(), "began": began, "seconds": time.perf_counter() - clock},
+        {
+            **_machine(),
+            "began": began,
+            "loading": loading,
+            **rehearsal,
+            "seconds": time.perf_counter() - clock,
+            "memory": _peak_memory(),
+        },
     )
     store.finish(key)
+
+
+_rehearsed: set[str] = set()
+
+
+def _rehearse(kind: str, job: Job) -> dict[str, float]:
+    """Where the context asks for it, what the first stage of a kind takes that no other does:
+    importing, compiling, filling caches."""
+    from .stages import KINDS
+
+    if not job.context.rehearse or kind in _rehearsed:
+        return {}
+    _rehearsed.add(kind)
+    out = job.out / "rehearsal"
+    out.mkdir(exist_ok=True)
+    clock = time.perf_counter()
+    KINDS[kind](replace(job, out=out))
+    seconds = time.perf_counter() - clock
+    shutil.rmtree(out)
+    return {"rehearsal": seconds}
 
 
 class _Progress:
@@ -134,6 +171,20 @@ def _machine() -> dict[str, Any]:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _peak_memory() -> int:
+    """The most bytes that this process has held so far, on a GPU where it used one."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_reserved()
+    try:
+        import resource  # which Windows lacks
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _processor() -> str:
