@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ..errors import InputError
-from .computing import Distribution, compute_one, print_metrics
+from .computing import Distribution, compute_one, how_parallel, print_metrics
 
 
 def train(
@@ -22,6 +22,7 @@ def train(
     store: Path = Path("runs"),
     data_root: str | None = None,
     checkpoint_every: float = 30.0,
+    parallel: Literal["ddp", "fsdp"] | None = None,
 ) -> None:
     """Train one problem with one method; prints the run's name and what it reached.
 
@@ -35,10 +36,12 @@ def train(
         store: folder of finished stages and studies.
         data_root: folder of the data, for problems that need files.
         checkpoint_every: seconds between two checkpoints.
+        parallel: under torchrun: the whole model on each rank (ddp), or a shard of it (fsdp).
     """
     from ..studies import single
     from ..studies.executor import Context
 
+    together = how_parallel(parallel)
     stage = single.training(
         problem,
         method=method,
@@ -46,8 +49,10 @@ def train(
         distribution=distribution,
         seed=seed,
         steps=steps,
+        parallel=together,
     )
-    kept = compute_one(stage, store, Context(problem, data_root, checkpoint_every))
+    context = Context(problem, data_root, checkpoint_every)
+    kept = compute_one(stage, store, context, together)
     print_metrics(kept, stage.key)
 
 

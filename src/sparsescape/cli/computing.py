@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,18 +108,44 @@ def compute(stages: Sequence[Stage], store: Store, context: Context, executor: E
     from ..studies.graph import with_inputs
 
     missing = {s.key: s.label for s in with_inputs(stages) if not store.has(s.key)}
-    with LiveProgress(Console(stderr=True), missing) as live:
+    with LiveProgress(Console(stderr=True, quiet=not is_first()), missing) as live:
         executor.run(stages, store, context, live)
 
 
-def compute_one(stage: Stage, store: Path, context: Context) -> Store:
-    """Do one stage, and what it needs, in a worker process that has all of the machine."""
+def compute_one(
+    stage: Stage, store: Path, context: Context, parallel: Literal["ddp", "fsdp"] | None = None
+) -> Store:
+    """Do one stage, and what it needs: in a worker process that has all of the machine, or in
+    these processes, if they are several that train together."""
     from ..studies.executor import LocalExecutor
     from ..studies.store import Store
 
     kept = Store(store)
-    compute([stage], kept, context, LocalExecutor(workers=1))
+    if parallel is None:
+        compute([stage], kept, context, LocalExecutor(workers=1))
+    else:
+        from ..studies.together import RanksExecutor
+
+        compute([stage], kept, context, RanksExecutor(parallel))
     return kept
+
+
+def is_first() -> bool:
+    """Whether this process is the one of those started together that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def how_parallel(asked: Literal["ddp", "fsdp"] | None) -> Literal["ddp", "fsdp"] | None:
+    """How the processes that torchrun started train together; None of one process.
+
+    Raises:
+        InputError: it was asked for, but this is one process.
+    """
+    if {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        return asked or "ddp"
+    if asked is not None:
+        raise InputError(f"--parallel {asked} is for processes that torchrun starts.")
+    return None
 
 
 def tell(results: dict[str, Any], stages: Sequence[Stage], kept: Store) -> None:
@@ -131,6 +158,8 @@ def tell(results: dict[str, Any], stages: Sequence[Stage], kept: Store) -> None:
 
 
 def print_metrics(store: Store, key: str) -> None:
+    if not is_first():
+        return
     metrics = store.metrics(key)
     for name, value in metrics.items():
         if not isinstance(value, list):

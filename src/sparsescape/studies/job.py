@@ -12,7 +12,8 @@ from ..masks import Mask
 from ..points import Point, load_point
 from ..problems.catalogue import load, scaled
 from ..problems.problem import Problem
-from ..training.checkpoints import Checkpoint
+from ..training.checkpoints import Checkpoint, ShardedCheckpoint
+from ..training.ranks import ALONE, Alone
 from ..training.trainer import Observer
 from .executor import Context
 from .store import read_json
@@ -30,6 +31,8 @@ class Job:
     context: Context
     observer: Callable[[int], Observer]
     """From the number of steps to come to what is told of each step and its loss."""
+    ranks: Alone = ALONE
+    """The processes that do it together."""
 
     def problem(self) -> Problem:
         made = _load(self.context.problem, self.context.data_root)
@@ -38,6 +41,10 @@ class Job:
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.out / "checkpoint.safetensors", every=self.context.checkpoint_every)
+
+    def shared_checkpoint(self) -> Checkpoint | ShardedCheckpoint:
+        """That of all ranks together."""
+        return self.ranks.checkpoint(self.out, self.context.checkpoint_every)
 
     def point(self, role: str, which: str = "point") -> Point:
         return load_point(self.inputs[role] / f"{which}.safetensors")

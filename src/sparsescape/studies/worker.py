@@ -26,7 +26,9 @@ from ..errors import InputError
 from .store import Store, write_json
 
 if TYPE_CHECKING:
-    from .job import Job  # which imports torch: the thread that reads requests comes first
+    # These import torch: the thread that reads requests comes first.
+    from ..training.ranks import Alone
+    from .job import Job
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -83,41 +85,43 @@ def perform(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
 
 
 def _do(request: dict[str, Any], store: Store, tell: Tell) -> None:
+    from ..training.ranks import ALONE
+
+    do(request, store, tell, ALONE)
+
+
+def do(request: dict[str, Any], store: Store, tell: Tell, ranks: Alone) -> None:
+    """Do a stage that nobody else is doing; of several ranks, all call it."""
     from .executor import Context
     from .job import Job
     from .stages import KINDS
 
     key, description = request["key"], request["description"]
-    out = store.partial(key)
     began, clock = time.time(), time.perf_counter()
     work = KINDS[description["kind"]]
-    job = Job(
-        settings=description["settings"],
-        inputs={role: store.path(k) for role, k in description["inputs"].items()},
-        out=out,
-        context=Context(**request["context"]),
-        observer=lambda steps: _Progress(tell, key, steps),
-    )
-    job.problem()  # which a worker reads once, for all its stages
-    loading = time.perf_counter() - clock
-    rehearsal = _rehearse(description["kind"], job)
-    clock = time.perf_counter()
-    metrics = work(job)
-    job.checkpoint().discard()
-    write_json(out / "stage.json", description)
-    write_json(out / "metrics.json", metrics)
-    write_json(
-        out / "provenance.json",
-        {
-            **_machine(),
-            "began": began,
-            "loading": loading,
-            **rehearsal,
-            "seconds": time.perf_counter() - clock,
-            "memory": _peak_memory(),
-        },
-    )
-    store.finish(key)
+    with ranks.folder(store.partial(key)) as out:
+        job = Job(
+            settings=description["settings"],
+            inputs={role: store.path(k) for role, k in description["inputs"].items()},
+            out=out,
+            context=Context(**request["context"]),
+            observer=lambda steps: _Progress(tell, key, steps),
+            ranks=ranks,
+        )
+        job.problem()  # which a worker reads once, for all its stages
+        loading = time.perf_counter() - clock
+        rehearsal = _rehearse(description["kind"], job)
+        clock = time.perf_counter()
+        metrics = work(job)
+        job.shared_checkpoint().discard()
+        write_json(out / "stage.json", description)
+        write_json(out / "metrics.json", metrics)
+        times = {"began": began, "loading": loading, **rehearsal}
+        times["seconds"] = time.perf_counter() - clock
+        write_json(out / "provenance.json", {**_machine(), **times, "memory": _peak_memory()})
+        if ranks.rank == 0:
+            store.finish(key)
+    ranks.wait()
 
 
 _rehearsed: set[str] = set()
