@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,6 +110,8 @@ class Ranks(Alone):
         spread = copy.deepcopy(model).to(self.device)
         if self.parallel == "fsdp":
             return self._shard(spread)
+        # Of a tensor with one channel DDP and autograd may write the same strides in two ways.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         ids = [self.device.index] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(spread, device_ids=ids)
 
@@ -199,16 +202,17 @@ class Ranks(Alone):
 @contextmanager
 def joined(parallel: Parallel) -> Iterator[Ranks]:
     """The ranks that were launched together, for as long as the block takes."""
-    from torch.distributed.device_mesh import init_device_mesh
-
+    here = not torch.distributed.is_initialized()
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if here:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        mesh = init_device_mesh(device.type, (size,))
+        mesh = torch.distributed.init_device_mesh(device.type, (size,))
         yield Ranks(parallel, mesh, device, rank, size)
     finally:
-        torch.distributed.destroy_process_group()
+        if here:
+            torch.distributed.destroy_process_group()
