@@ -4,8 +4,8 @@
     python benchmarks/forecast.py mnist-lenet300 --data-root data --steps 3000
 
 Each problem is foretold, done, and foretold again, one after the other on the same machine: the
-time of all stages together, and the time from beginning to end. Prints both forecasts over what it
-took; 1 is exact.
+CPU time of all stages together, and the time from beginning to end, which on a machine that others
+use too is theirs as well. Prints both forecasts over what it took; 1 is exact.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--sparsity", type=float, default=0.98)
     given = parser.parse_args()
-    print("problem          of stages: foretold / took      to the end: foretold / took")
+    print("problem          CPU time: foretold / took        to the end: foretold / took")
     for problem in given.problems:
         context = Context(problem, given.data_root)
         stages = planned(problem, given.seeds, given.steps, given.sparsity)
@@ -39,9 +39,10 @@ def main() -> None:
             before = foretold(stages, context, Path(folder, "before"))
             took, whole = done(stages, context, Path(folder, "study"))
             after = foretold(stages, context, Path(folder, "after"))
+        cpu = [3600 * found.cpu_hours for found in (before, after)]
         print(
-            f"{problem:16} {before.seconds:6.0f} s, {after.seconds:.0f} s / {took:.0f} s"
-            f" = {before.seconds / took:.2f}, {after.seconds / took:.2f}"
+            f"{problem:16} {cpu[0]:6.0f} s, {cpu[1]:.0f} s / {took:.0f} s"
+            f" = {cpu[0] / took:.2f}, {cpu[1] / took:.2f}"
             f"   {before.wall:6.0f} s, {after.wall:.0f} s / {whole:.0f} s"
             f" = {before.wall / whole:.2f}, {after.wall / whole:.2f}"
             f"   (calibrations: {before.calibration:.0f} s, {after.calibration:.0f} s)",
@@ -70,12 +71,12 @@ def foretold(stages: list[Stage], context: Context, root: Path) -> Forecast:
 
 
 def done(stages: list[Stage], context: Context, root: Path) -> tuple[float, float]:
-    """Seconds of all stages together, and from beginning to end."""
+    """CPU seconds of all stages together, and seconds from beginning to end."""
     store, began = Store(root), time.perf_counter()
     LocalExecutor().run(stages, store, context, lambda event: None)
     whole = time.perf_counter() - began
     keys = [stage.key for stage in with_inputs(stages)]
-    return sum(read_json(store.path(k) / "provenance.json")["seconds"] for k in keys), whole
+    return sum(read_json(store.path(k) / "provenance.json")["cpu_seconds"] for k in keys), whole
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What a study will take: ``sparsescape study NAME --plan``.
 
 Of the stages that are alike but for their seed one is run at two short sizes or more, by the
-executor that would run the study, side by side as there. A stage's time is then taken to be a + b·n
-for its size n (:mod:`sparsescape.studies.sizes`), and its FLOPs to grow with n. A study that plans
-its later stages by the results of the earlier ones is given those of the short runs, scaled.
+executor that would run the study, side by side as there. A stage's CPU time is then taken to be
+a + b·n for its size n (:mod:`sparsescape.studies.sizes`), and its FLOPs to grow with n; CPU time,
+since what else runs on the machine hardly changes it. How long that takes by the clock is as in all
+short runs together. A study that plans its later stages by the results of the earlier ones is given
+those of the short runs, scaled.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ class Expected:
 
     kind: str
     seconds: float
+    cpu_seconds: float
     flops: float
-    threads: int = 1
     done: bool = False
     """Whether it is in the store already."""
 
@@ -77,7 +79,7 @@ class Forecast:
 
     @property
     def cpu_hours(self) -> float:
-        return sum(stage.seconds * stage.threads for stage in self.stages) / 3600
+        return sum(stage.cpu_seconds for stage in self.stages) / 3600
 
     @property
     def gpu_hours(self) -> float:
@@ -121,7 +123,7 @@ class Forecaster:
         missing = [s for s in asked if not self.store.has(s.key)]
         for stage in there:
             shutil.copytree(self.store.path(stage.key), self.predicted.path(stage.key))
-            self.expected[stage.key] = Expected(stage.kind, 0.0, 0.0, done=True)
+            self.expected[stage.key] = Expected(stage.kind, 0.0, 0.0, 0.0, done=True)
         self._calibrate(missing)
         for stage in missing:
             self.expected[stage.key] = self._foresee(stage)
@@ -164,6 +166,10 @@ class Forecaster:
                 size = min(_GROWTH * self._size(name), self.shorter.size(stage))
                 self._runs[name].append(self.shorter(stage, size))
             self._run([self._runs[name][-1] for name in growing])
+        again = {n: self.shorter(s, self._size(n), seed=1) for n, s in first.items()}
+        self._run(list(again.values()))  # a while later, on a machine that others use too
+        for name, run in again.items():
+            self._runs[name].append(run)
 
     def _size(self, name: str) -> int:
         """Of the longest run so far."""
@@ -193,19 +199,23 @@ class Forecaster:
         return sum(longer.get(kind, 0.0) for kind in {stage.kind for stage in stages})
 
     def _provenance(self, key: str) -> dict[str, Any]:
-        return read_json(self.short.path(key) / "provenance.json")
+        return self.short.provenance(key)
 
     # ------------------------------------------------------------------ what follows from them
 
     def _foresee(self, stage: Stage) -> Expected:
         runs = self._runs[alike(stage)]
         sizes = [self.shorter.size(run) for run in runs]
-        times = [self._provenance(run.key)["seconds"] for run in runs]
-        seconds = at_size(self.shorter.size(stage), sizes, times)
+        times = [self._provenance(run.key)["cpu_seconds"] for run in runs]
+        cpu = at_size(self.shorter.size(stage), sizes, times)
         growth = self.shorter.size(stage) / sizes[-1]
         flops = self._pretend(stage, runs[-1], growth)
-        threads = self._provenance(runs[-1].key)["threads"]
-        return Expected(stage.kind, seconds, flops, threads)
+        return Expected(stage.kind, cpu * self._by_the_clock(), cpu, flops)
+
+    def _by_the_clock(self) -> float:
+        """Seconds that a second of CPU time took, over all short runs."""
+        found = [self._provenance(run.key) for runs in self._runs.values() for run in runs]
+        return sum(f["seconds"] for f in found) / sum(f["cpu_seconds"] for f in found)
 
     def _pretend(self, stage: Stage, run: Stage, growth: float) -> float:
         """Leave what the short run came to as what the stage does; returns the stage's FLOPs."""
@@ -255,17 +265,20 @@ class Forecaster:
 
 
 def at_size(size: int, sizes: Sequence[int], times: Sequence[float]) -> float:
-    """a + b·size, by the times at the smallest and at the largest of the sizes.
+    """a + b·size, by the mean times at the smallest and at the largest of the sizes.
 
-    >>> at_size(100, [10, 40], [2.0, 5.0])
+    >>> at_size(100, [10, 40, 40], [2.0, 4.0, 6.0])
     11.0
-    >>> at_size(7, [7], [2.0])
-    2.0
+    >>> at_size(7, [7, 7], [2.0, 4.0])
+    3.0
     """
-    if len(sizes) == 1 or sizes[-1] == size:
-        return times[-1]
-    slope = max(0.0, (times[-1] - times[0]) / (sizes[-1] - sizes[0]))
-    return times[-1] + slope * (size - sizes[-1])
+    small, large = min(sizes), max(sizes)
+    mean = {
+        n: statistics.fmean(t for m, t in zip(sizes, times, strict=True) if m == n)
+        for n in (small, large)
+    }
+    slope = max(0.0, (mean[large] - mean[small]) / max(large - small, 1))
+    return mean[large] + slope * (size - large)
 
 
 def makespan(times: Mapping[str, float], needs: Mapping[str, set[str]], slots: int) -> float:

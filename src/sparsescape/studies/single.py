@@ -145,7 +145,7 @@ def summaries(store: Store) -> list[tuple[str, str]]:
 
 
 def _summary(store: Store, key: str) -> str:
-    settings = read_json(store.path(key) / "stage.json")["settings"]
+    settings = store.description(key)["settings"]
     problem = settings["problem"].get("name") or settings["problem"]["file"]
     loss = store.metrics(key).get("train_loss")
     reached = "diverged" if loss is None else f"training loss {loss:.4f}"

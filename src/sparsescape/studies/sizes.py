@@ -59,7 +59,7 @@ def fewer(t: Sequence[float], count: int) -> list[float]:
     """So many of the places on a path, evenly, 0 and 1 among them.
 
     >>> fewer([-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5], 4)
-    [0.0, 0.5, 1.0, 1.5]
+    [0.0, 0.25, 0.75, 1.0]
     """
     others = [s for s in t if s not in (0, 1)]
     kept = min(max(count - 2, 0), len(others))
@@ -77,11 +77,11 @@ def alike(stage: Stage) -> str:
 
 
 class Shorter:
-    """Stages made shorter, with inputs that are as short as can be, all of the first seed."""
+    """Stages made shorter, with inputs that are as short as can be, all of the same seed."""
 
     def __init__(self, recipe: Recipe):
         self.sizes = sizes(recipe)
-        self._made: dict[tuple[str, int], Stage] = {}
+        self._made: dict[tuple[str, int, int], Stage] = {}
 
     def size(self, stage: Stage) -> int:
         """How long a stage is; 1 of a kind that has no size."""
@@ -93,16 +93,16 @@ class Shorter:
         sized = self.sizes.get(stage.kind)
         return min(sized.least, self.size(stage)) if sized else 1
 
-    def __call__(self, stage: Stage, size: int) -> Stage:
-        """The stage of another size."""
-        made = self._made.get((stage.key, size))
+    def __call__(self, stage: Stage, size: int, seed: int = 0) -> Stage:
+        """The stage of another size, for another seed."""
+        made = self._made.get((stage.key, size, seed))
         if made is None:
             settings = dict(stage.settings)
             if "seed" in settings:
-                settings["seed"] = 0
+                settings["seed"] = seed
             if stage.kind in self.sizes:
                 settings = self.sizes[stage.kind].less(settings, size)
-            inputs = {role: self(s, self.least(s)) for role, s in stage.inputs.items()}
+            inputs = {role: self(s, self.least(s), seed) for role, s in stage.inputs.items()}
             made = Stage(stage.kind, settings, inputs, label=f"{stage.label}, {size}")
-            self._made[stage.key, size] = made
+            self._made[stage.key, size, seed] = made
         return made

@@ -111,13 +111,14 @@ def do(request: dict[str, Any], store: Store, tell: Tell, ranks: Alone) -> None:
         job.problem()  # which a worker reads once, for all its stages
         loading = time.perf_counter() - clock
         rehearsal = _rehearse(description["kind"], job)
-        clock = time.perf_counter()
+        clock, cpu = time.perf_counter(), time.process_time()
         metrics = work(job)
         job.shared_checkpoint().discard()
         write_json(out / "stage.json", description)
         write_json(out / "metrics.json", metrics)
         times = {"began": began, "loading": loading, **rehearsal}
         times["seconds"] = time.perf_counter() - clock
+        times["cpu_seconds"] = time.process_time() - cpu
         write_json(out / "provenance.json", {**_machine(), **times, "memory": _peak_memory()})
         if ranks.rank == 0:
             store.finish(key)
