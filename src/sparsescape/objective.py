@@ -139,11 +139,11 @@ class Objective:
         return tally.evaluation(self.penalty(point))
 
     @torch.no_grad()
-    def outputs(self, point: PointLike) -> Iterator[Batch]:
+    def outputs(self, point: PointLike, batches: Iterable[Batch] | None = None) -> Iterator[Batch]:
         """What the network says at the point, and what it should say: outputs and targets, batch
-        by batch."""
+        by batch; of some of the :meth:`batches` only, where they are given."""
         state = self._with_statistics(self._channels_last(self.check(point)))
-        for inputs, targets in self.batches():
+        for inputs, targets in self.batches() if batches is None else batches:
             yield functional_call(self._model, state, (inputs,)), targets
 
     def halves(self) -> tuple[Half, Half] | None:

@@ -27,7 +27,7 @@ from .hooks import (
     skipped,
 )
 from .owners import Owners, same
-from .shards import copied, local, put_together, share, whole
+from .shards import copied, local, put_together, share, whole, writes
 from .stillness import Part, Stillness
 from .withheld import Withheld
 
@@ -149,9 +149,9 @@ class Sparsifier:
         self._still = [Stillness() for _ in optimizers]
         self._parts_of: list[tuple[list[Tensor], list[Part]] | None] = [None for _ in optimizers]
         self._seen: dict[str, tuple[Any, int]] = {}
-        closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
+        closed = [(t, local(t).detach().clone()) for t in self._owners.everything_held()]
         self._set_mask(first)
-        self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
+        self._closed = [(tensor, before, writes(tensor)) for tensor, before in closed]
         self.start()
         self._look_ahead()
         for name, weight in self._weights.items():
@@ -277,9 +277,9 @@ class Sparsifier:
 
     @torch.no_grad()
     def _open_what_attach_closed(self) -> None:
-        for tensor, before, version in self._closed:
-            if tensor._version == version:  # nobody has loaded anything into it since
-                tensor.copy_(before)
+        for tensor, before, written in self._closed:
+            if writes(tensor) == written:  # nobody has loaded anything into it since
+                local(tensor).copy_(before)
         self._closed.clear()
 
     def stepped(self, index: int) -> None:
