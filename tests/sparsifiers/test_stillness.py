@@ -187,6 +187,24 @@ def test_clipped_and_scaled_gradients_stay_closed_and_trusted(monkeypatch):
     run.assert_held()
 
 
+def test_strides_of_single_channels_say_nothing(monkeypatch):
+    """Torch gives the gradient of a weight of one input channel, and with it the momentum that is
+    cloned from it, other strides for the same memory."""
+    run = Run()
+    run.model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(64, 4))
+    images = torch.randn(8, 1, 6, 6).as_strided((8, 1, 6, 6), (36, 1, 6, 1))
+    run.backward = lambda: (
+        run.optimizer.zero_grad(),
+        run.model(images).square().mean().backward(),
+    )
+    run.optimizer = torch.optim.SGD(run.model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    run.sparsifier = ss.Static(sparsity=0.5).attach(run.model, run.optimizer)
+    run.train()
+    weight = run.model[0].weight
+    assert run.optimizer.state[weight]["momentum_buffer"].stride() != weight.stride()
+    assert run.step_counting_holds(monkeypatch) == 0
+
+
 def test_it_makes_no_difference_to_the_bits(monkeypatch):
     trusting = Run().train(40)
     monkeypatch.setattr("sparsescape.sparsifiers.stillness.TRIALS", 10**9)

@@ -125,10 +125,9 @@ def candidates(
     """The layers that can be sparse and are sparse enough, with the positions to hold."""
     if not 0 <= min_sparsity <= 1:
         raise InputError(f"The least sparsity is a number from 0 to 1, not {min_sparsity}.")
-    layers = dict(_layers(model))
     if mask is not None:
         mask.check(_as_dense(model))
-    weights = {f"{plain_name(name)}.weight".lstrip("."): m for name, m in layers.items()}
+    weights = layers_by_weight(model)
     closed = matching(weights, dense)
     chosen = {name: module for name, module in weights.items() if name not in closed}
     patterns: dict[Any, Pattern] = {}
@@ -164,6 +163,11 @@ def _become_dense(module: Sparse, weight: nn.Parameter) -> None:
     plain: Any = module
     plain.__class__ = _PLAIN[type(module)]
     plain.weight = weight
+
+
+def layers_by_weight(model: nn.Module) -> dict[str, Any]:
+    """The layers that can be sparse, by the names of their weights."""
+    return {f"{plain_name(name)}.weight".lstrip("."): m for name, m in _layers(model)}
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:

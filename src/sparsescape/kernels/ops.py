@@ -205,4 +205,4 @@ def _tell(ctx: Any, x: Tensor, g: Tensor) -> None:
 
 def _summed(g: Tensor) -> Tensor:
     """Over all dimensions but the second; of a row in memory at a time."""
-    return g.movedim(0, -1).flatten(1).sum(1)
+    return g.sum([0, *range(2, g.ndim)])

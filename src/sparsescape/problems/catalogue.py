@@ -92,6 +92,18 @@ def describe(problem: str) -> dict[str, Any]:
     return {"name": problem, "recipe": dataclasses.asdict(CATALOGUE[problem].recipe)}
 
 
+def absolute(problem: str) -> str:
+    """The problem as it is named from any folder: the path of its file, if it has one, whole.
+
+    >>> absolute("digits-conv")
+    'digits-conv'
+    """
+    if not _is_file(problem):
+        return problem
+    path, function = _split(problem)
+    return f"{path.absolute()}:{function}"
+
+
 def load(problem: str, *, data_root: str | None = None, steps: int | None = None) -> Problem:
     """The problem itself.
 

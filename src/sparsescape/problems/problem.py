@@ -67,9 +67,12 @@ class Problem:
         with global_seed(seed, "small dense"):
             return self.scaled(low)
 
-    def objective(self, model: nn.Module, split: str = "train") -> Objective:
+    def objective(
+        self, model: nn.Module, split: str = "train", *, execution: str = "auto"
+    ) -> Objective:
         """The mean loss over the whole training or test set."""
-        return Objective(model, self.train if split == "train" else self.test, self.loss)
+        data = self.train if split == "train" else self.test
+        return Objective(model, data, self.loss, execution=execution)
 
     def check(self) -> None:
         """Try everything once, on a few examples.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from .holding import Held
 from .nonzeros import Nonzeros
 from .owners import Owners
+from .shards import local, writes
 
 
 class Beginning:
@@ -21,31 +21,31 @@ class Beginning:
     def __init__(self, owners: Owners, held: Mapping[str, Held]):
         self._nonzeros = [h for h in held.values() if isinstance(h, Nonzeros)]
         masked = [name for name, h in held.items() if not isinstance(h, Nonzeros)]
-        before = [(tensor, tensor.clone()) for tensor in owners.everything_held(masked)]
-        self._before: list[tuple[Tensor, Tensor]] = before
-        self._versions: list[int] = []
+        held_now = owners.everything_held(masked)
+        self._before = [(tensor, local(tensor).detach().clone()) for tensor in held_now]
+        self._written: list[tuple[int, int]] = []
         for one in self._nonzeros:
             one.begin()
 
     def over(self) -> None:
         """The first mask is there."""
-        self._versions = [tensor._version for tensor, _ in self._before]
+        self._written = [writes(tensor) for tensor, _ in self._before]
         for one in self._nonzeros:
             one.begun()
 
     @torch.no_grad()
     def undo(self) -> None:
         """Put back what was there, where nobody has loaded anything into it since."""
-        for (tensor, before), version in zip(self._before, self._versions, strict=True):
-            if tensor._version == version:
-                tensor.copy_(before)
+        for (tensor, before), written in zip(self._before, self._written, strict=True):
+            if writes(tensor) == written:
+                local(tensor).copy_(before)
         for one in self._nonzeros:
             one.undo()
         self.forget()
 
     def forget(self) -> None:
         """It is not to be undone any more."""
-        self._before, self._versions = [], []
+        self._before, self._written = [], []
         for one in self._nonzeros:
             one.settle()
         self._nonzeros = []

@@ -22,6 +22,11 @@ def local(tensor: Any) -> Tensor:
     return tensor.to_local() if is_sharded(tensor) else tensor
 
 
+def writes(tensor: Any) -> tuple[int, int]:
+    """Counts what is written into a tensor: into a sharded one as such, and into its part here."""
+    return tensor._version, local(tensor)._version
+
+
 def whole(tensor: Any) -> Tensor:
     """The tensor with the shards of all ranks put together. All ranks must call it."""
     tensor = tensor.detach()

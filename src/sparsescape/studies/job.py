@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..masks import Mask
+from ..objective import Objective
 from ..points import Point, load_point
-from ..problems.catalogue import load
+from ..problems.catalogue import load, scaled
 from ..problems.problem import Problem
-from ..training.checkpoints import Checkpoint
+from ..training.checkpoints import Checkpoint, ShardedCheckpoint
+from ..training.ranks import ALONE, Alone
 from ..training.trainer import Observer
 from .executor import Context
 from .store import read_json
@@ -30,13 +32,30 @@ class Job:
     context: Context
     observer: Callable[[int], Observer]
     """From the number of steps to come to what is told of each step and its loss."""
+    ranks: Alone = ALONE
+    """The processes that do it together."""
 
     def problem(self) -> Problem:
-        context = self.context
-        return _load(context.problem, context.data_root, self.settings["steps"])
+        made = _load(self.context.problem, self.context.data_root)
+        steps = self.settings["steps"]
+        return made if steps is None else replace(made, recipe=scaled(made.recipe, steps))
+
+    def objective(self, split: str = "train") -> Objective:
+        """The problem's, over all of its data."""
+        problem = self.problem()
+        return problem.objective(problem.make_model(0), split, execution=self.execution)
+
+    @property
+    def execution(self) -> str:
+        """How what is inside a mask is run; no setting of most stages, which leave it to a rule."""
+        return str(self.settings.get("execution", "auto"))
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.out / "checkpoint.safetensors", every=self.context.checkpoint_every)
+
+    def shared_checkpoint(self) -> Checkpoint | ShardedCheckpoint:
+        """That of all ranks together."""
+        return self.ranks.checkpoint(self.out, self.context.checkpoint_every)
 
     def point(self, role: str, which: str = "point") -> Point:
         return load_point(self.inputs[role] / f"{which}.safetensors")
@@ -53,6 +72,6 @@ class Job:
 
 
 @lru_cache(maxsize=1)
-def _load(problem: str, data_root: str | None, steps: int | None) -> Problem:
-    """A worker does many stages of one problem: its data are read once."""
-    return load(problem, data_root=data_root, steps=steps)
+def _load(problem: str, data_root: str | None) -> Problem:
+    """A worker does many stages of one problem, of several lengths: its data are read once."""
+    return load(problem, data_root=data_root)
