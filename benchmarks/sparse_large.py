@@ -6,8 +6,8 @@
 A square layer learns a linear map between vectors that depend on 30 hidden numbers, so that what is
 left of the weights can fit some of it and better positions more. Printed are the loss over the
 steps, and the operating system's count of the most memory that it took beyond the process before
-it, against a dense layer's weight, gradient and momentum. ``rigl`` makes the dense gradient at each
-of its updates.
+it, against a dense layer's weight, gradient and both moments of Adam. ``rigl`` makes the dense
+gradient at each of its updates.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def train(method: str, width: int, sparsity: float, steps: int, batch: int = 64)
     source = torch.Generator().manual_seed(0)
     hidden_to_x, hidden_to_y = (torch.randn(HIDDEN, width, generator=source) for _ in range(2))
     layer = ss.SparseLinear.random(width, width, False, sparsity=sparsity)
-    optimizer = torch.optim.SGD(layer.parameters(), 5e-4 * width, momentum=0.9)
+    optimizer = torch.optim.Adam(layer.parameters(), 3e-2)
     METHODS[method](sparsity).attach(layer, optimizer)
     losses = []
     for _ in range(steps):
@@ -71,7 +71,7 @@ def main() -> None:
         print(f"step {step:>5}  loss {losses[step]:.4f}")
     print(f"step {options.steps:>5}  loss {losses[-1]:.4f}")
     print(f"{size:.3g} weights at {options.sparsity:.1%}: {seconds / options.steps:.4f} s a step")
-    dense = 3 * 4 * size
+    dense = 4 * 4 * size
     print(f"{used / 1e6:.0f} MB at most, {used / dense:.1%} of the dense {dense / 1e9:.1f} GB")
 
 
