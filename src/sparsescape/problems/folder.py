@@ -43,6 +43,11 @@ def class_folders(split: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(split) if entry.is_dir())
 
 
+def has_splits(folder: Path, *splits: str) -> bool:
+    """Whether the folder has a folder of each of these names."""
+    return all((folder / split).is_dir() for split in splits)
+
+
 def images_in(folder: Path) -> list[Path]:
     """All images below a folder, in alphabetical order."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGES)
@@ -110,6 +115,7 @@ def _save(pixels: Tensor, path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as fresh:
             pass
         save_file({"pixels": pixels}, fresh.name)
+        os.chmod(fresh.name, 0o644)  # the folder's readers are its readers too
         os.replace(fresh.name, path)
     except OSError:
         return
