@@ -22,11 +22,13 @@ def train(
     store: Path = Path("runs"),
     data_root: str | None = None,
     checkpoint_every: float = 30.0,
+    device: str = "auto",
 ) -> None:
     """Train one problem with one method; prints the run's name and what it reached.
 
     Args:
-        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        problem: a name (see: sparsescape list problems), my_file.py:make_problem, or
+            hf:MODEL:DATASET (docs/problems.md).
         method: a name (see: sparsescape list methods).
         sparsity: share of the weights that are closed at the end, from 0 to below 1.
         distribution: of what is kept over the layers: uniform, erk or global.
@@ -35,6 +37,7 @@ def train(
         store: folder of finished stages and studies.
         data_root: folder of the data, for problems that need files.
         checkpoint_every: seconds between two checkpoints.
+        device: cpu, cuda and so on; auto takes a GPU, if there is one, for large problems.
     """
     from ..studies import single
     from ..studies.executor import Context
@@ -47,7 +50,7 @@ def train(
         seed=seed,
         steps=steps,
     )
-    kept = compute([stage], store, Context(problem, data_root, checkpoint_every), workers=1)
+    kept = compute([stage], store, Context(problem, data_root, checkpoint_every, device), workers=1)
     print_metrics(kept, stage.key)
 
 

@@ -32,6 +32,8 @@ class Context:
     data_root: str | None = None
     checkpoint_every: float = 30.0
     """Seconds between two checkpoints of a stage."""
+    device: str = "auto"
+    """As :func:`sparsescape.problems.catalogue.load` takes it."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class Job:
 
     def problem(self) -> Problem:
         context = self.context
-        return _load(context.problem, context.data_root, self.settings["steps"])
+        steps = self.settings["steps"]
+        return _load(context.problem, context.data_root, steps, context.device)
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.out / "checkpoint.safetensors", every=self.context.checkpoint_every)
@@ -53,6 +54,6 @@ class Job:
 
 
 @lru_cache(maxsize=1)
-def _load(problem: str, data_root: str | None, steps: int | None) -> Problem:
+def _load(problem: str, data_root: str | None, steps: int | None, device: str) -> Problem:
     """A worker does many stages of one problem: its data are read once."""
-    return load(problem, data_root=data_root, steps=steps)
+    return load(problem, data_root=data_root, steps=steps, device=device)
