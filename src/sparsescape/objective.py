@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .architecture import convolutions, split_first_layer
 from .data import Batch, Examples, Tensors, check_data
@@ -220,7 +221,9 @@ class Objective:
 
         def losses() -> Iterator[tuple[Tensor, int]]:
             for inputs, targets in self.batches():
-                outputs = functional_call(self._model, state, (inputs,))
+                # The only implementation of attention that has second derivatives.
+                with sdpa_kernel(SDPBackend.MATH):
+                    outputs = functional_call(self._model, state, (inputs,))
                 yield self.loss(outputs, targets), len(targets)
 
         return free, losses
