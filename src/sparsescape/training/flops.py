@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,9 +85,31 @@ def _total(model: nn.Module, work: Callable[[nn.Module], object]) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     model = copy.deepcopy(model)
-    with torch.random.fork_rng(devices=()), FlopCounterMode(display=False) as counter:
+    mapping = {torch.ops.aten.convolution_backward: _convolution_backward}
+    counter = FlopCounterMode(display=False, custom_mapping=mapping)
+    with torch.random.fork_rng(devices=()), counter:
         work(model)
     return counter.get_total_flops()
+
+
+def _convolution_backward(
+    outer: Sequence[int],
+    inputs: Sequence[int],
+    weight: Sequence[int],
+    bias: object,
+    stride: object,
+    padding: object,
+    dilation: object,
+    transposed: bool,
+    output_padding: object,
+    groups: int,
+    wanted: Sequence[bool],
+    **_: object,
+) -> int:
+    """The products for the gradients of the inputs and of the weight: each as large as the forward
+    one. Torch's own count takes a convolution in groups, as depthwise ones are, for a full one."""
+    positions = math.prod(inputs if transposed else outer)
+    return 2 * positions * math.prod(weight[1:]) * sum(wanted[:2])
 
 
 def _forward(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, bool]]:
