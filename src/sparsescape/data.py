@@ -146,7 +146,8 @@ class _Ahead:
 
     def __init__(self, make: Callable[[int], Batch], workers: int, stop: int):
         self._make, self._workers, self._stop = make, workers, stop
-        self._next, self._made = -1, iter(())  # type: ignore[var-annotated]
+        self._next = -1
+        self._made: Iterator[Batch] = iter(())
 
     def __call__(self, number: int) -> Batch:
         if number != self._next:

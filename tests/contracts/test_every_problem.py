@@ -93,7 +93,7 @@ def test_inputs_are_finite_and_targets_are_classes(problem):
         for inputs, targets in examples:
             assert inputs.isfinite().all()
             assert targets.dtype == torch.int64
-            assert 0 <= targets.min()
+            assert targets.min() >= 0
             assert targets.max() < classes
 
 

@@ -57,9 +57,9 @@ def test_a_folder_itself_will_do(root):
 def test_splits_of_other_classes_are_refused(root, tmp_path):
     shutil.copytree(root / "imagenet", tmp_path / "imagenet")
     shutil.rmtree(tmp_path / "imagenet" / "val" / "n02")
-    with pytest.raises(InputError, match="The classes in .* differ"):
+    with pytest.raises(InputError, match=r"The classes in .* differ"):
         imagenet(str(tmp_path))
-    with pytest.raises(InputError, match="There is no|no image"):
+    with pytest.raises(InputError, match=r"There is no|no image"):
         tiny_imagenet(str(tmp_path / "imagenet"))
 
 

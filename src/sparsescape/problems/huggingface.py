@@ -71,7 +71,9 @@ def _loaded(dataset: list[str]) -> dict[str, Any]:
         raise InputError(f"The data set {name!r} cannot be loaded: {message}") from error
     test = next((split for split in ("validation", "test") if split in found), None)
     if "train" not in found or test is None:
-        raise InputError(f"The data set {name!r} has no split train, or neither validation nor test.")
+        raise InputError(
+            f"The data set {name!r} has no split train, or neither validation nor test."
+        )
     return {"train": found["train"], "test": found[test]}
 
 
@@ -142,9 +144,7 @@ class Classifier(nn.Module):
 # ---------------------------------------------------------------------------- language models
 
 
-def _language_model(
-    name: str, tokenizer: Any, data: Mapping[str, Any], recipe: Recipe
-) -> Problem:
+def _language_model(name: str, tokenizer: Any, data: Mapping[str, Any], recipe: Recipe) -> Problem:
     config = _from_hub("configuration", name)
     context = getattr(config, "max_position_embeddings", _LENGTH)
     splits: dict[str, Batch | Examples] = {

@@ -17,6 +17,7 @@ from .folder import data_root
 from .problem import Problem, units
 from .recipe import Recipe
 
+
 def lenet300(recipe: Recipe, root: str | None = None) -> Problem:
     """The perceptron 784-300-100-10 (LeCun et al. 1998, section III.C.4)."""
     train, test = mnist(root)

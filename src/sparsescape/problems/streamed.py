@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,5 +81,3 @@ def mixed(inputs: Tensor, targets: Tensor, classes: int, p: float, draw: Draw) -
         share = torch.distributions.Beta(p, p).sample().item()
     hot = torch.nn.functional.one_hot(targets, classes).to(inputs.dtype)
     return inputs.lerp(inputs.flip(0), 1 - share), hot.lerp(hot.flip(0), 1 - share)
-
-
