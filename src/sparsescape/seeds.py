@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 
@@ -26,6 +27,23 @@ def derived_seed(seed: int, *purpose: object) -> int:
 def generator(seed: int, *purpose: object) -> torch.Generator:
     """A CPU generator for one purpose."""
     return torch.Generator().manual_seed(derived_seed(seed, *purpose))
+
+
+class Draw(NamedTuple):
+    """What the random choices of one step of a run come from: a seed and the step.
+
+    >>> torch.rand(1, generator=Draw(0, 7).generator("flip")) == torch.rand(
+    ...     1, generator=Draw(0, 7).generator("flip")
+    ... )
+    tensor([True])
+    """
+
+    seed: int
+    step: int
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A CPU generator for one purpose at this step."""
+        return generator(self.seed, purpose, self.step)
 
 
 @contextmanager

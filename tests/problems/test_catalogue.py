@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import sparsescape as ss
-from sparsescape.problems.catalogue import describe, load, scaled
+from sparsescape.problems.catalogue import describe, load
+from sparsescape.problems.recipe import scaled
 
 FILE = """
 import torch

@@ -234,7 +234,7 @@ class Forecaster:
         if run.kind in ("fit", "find"):
             return metrics["examples"] * self._both
         if run.kind == "along":
-            examples = len(self.problem.train[1]) + len(self.problem.test[1])
+            examples = self.problem.count("train") + self.problem.count("test")
             return len(metrics["t"]) * examples * self._forward
         return 0.0
 

@@ -11,8 +11,9 @@ from typing import Any
 from ..masks import Mask
 from ..objective import Objective
 from ..points import Point, load_point
-from ..problems.catalogue import load, scaled
+from ..problems.catalogue import load
 from ..problems.problem import Problem
+from ..problems.recipe import scaled
 from ..training.checkpoints import Checkpoint, ShardedCheckpoint
 from ..training.ranks import ALONE, Alone
 from ..training.trainer import Observer
@@ -36,7 +37,8 @@ class Job:
     """The processes that do it together."""
 
     def problem(self) -> Problem:
-        made = _load(self.context.problem, self.context.data_root)
+        context = self.context
+        made = _load(context.problem, context.data_root, context.device)
         steps = self.settings["steps"]
         return made if steps is None else replace(made, recipe=scaled(made.recipe, steps))
 
@@ -72,6 +74,6 @@ class Job:
 
 
 @lru_cache(maxsize=1)
-def _load(problem: str, data_root: str | None) -> Problem:
+def _load(problem: str, data_root: str | None, device: str) -> Problem:
     """A worker does many stages of one problem, of several lengths: its data are read once."""
-    return load(problem, data_root=data_root)
+    return load(problem, data_root=data_root, device=device)
