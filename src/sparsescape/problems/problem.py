@@ -31,6 +31,7 @@ class Problem:
         loss: ``loss(outputs, targets)``, the mean over a batch.
         recipe: how it is trained.
         dense: patterns of weights that are never made sparse.
+        device: where its models and data are, if they were moved (:meth:`to`).
         scaled: the model with every hidden width multiplied by a factor, for the small dense
             baseline; None where there is none.
 
@@ -48,6 +49,7 @@ class Problem:
     recipe: Recipe = field(default_factory=Recipe)
     dense: tuple[str, ...] = ()
     scaled: Callable[[float], nn.Module] | None = None
+    device: str | torch.device | None = None
 
     def __post_init__(self) -> None:
         smoothing = self.recipe.label_smoothing
@@ -66,6 +68,7 @@ class Problem:
             train=as_examples(self.train).to(device),
             test=as_examples(self.test).to(device),
             scaled=scaled and (lambda width: scaled(width).to(device)),
+            device=device,
         )
 
     def make_model(self, seed: int, purpose: str = "initialization") -> nn.Module:

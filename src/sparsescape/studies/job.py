@@ -60,7 +60,10 @@ class Job:
         return self.ranks.checkpoint(self.out, self.context.checkpoint_every)
 
     def point(self, role: str, which: str = "point") -> Point:
-        return load_point(self.inputs[role] / f"{which}.safetensors")
+        """Where an input ended, or another of its points, on the problem's device."""
+        point = load_point(self.inputs[role] / f"{which}.safetensors")
+        device = self.problem().device
+        return point if device is None else {n: t.to(device) for n, t in point.items()}
 
     def mask(self, role: str = "mask") -> Mask:
         return Mask.load(self.inputs[role] / "mask.safetensors")
