@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import drivers
+from .everywhere import conv_everywhere, linear_everywhere
 from .geometry import Axis, backward_regions, forward_regions
 from .pattern import Pattern
 
@@ -67,6 +68,10 @@ class CompiledLinear:
             _rows(x), _array(out), _array(gradient),
         )  # fmt: skip
         return out.t(), gradient
+
+    def everywhere(self, x: Tensor, g: Tensor) -> Tensor:
+        """The product of :meth:`products` for every position, held or not."""
+        return linear_everywhere(self.pattern, x, g)
 
 
 @dataclass
@@ -126,6 +131,10 @@ class CompiledConv:
             _planes(g), _planes(x), _array(out), _array(gradient),
         )  # fmt: skip
         return out.permute(3, 0, 1, 2), gradient
+
+    def everywhere(self, x: Tensor, g: Tensor) -> Tensor:
+        """The gradient of every position, held or not."""
+        return conv_everywhere(self.pattern, self.height, self.width, x, g)
 
     @property
     def _inputs(self) -> int:

@@ -97,10 +97,16 @@ def to_dense(model: Model, optimizer: Optimizer | None = None) -> Model:
 
     Args:
         optimizer: is migrated; state of the positions that were not held is 0.
+
+    Raises:
+        InputError: a sparsifier is attached to a sparse layer, or the optimizer keeps state of all
+            parameters together. The model is then as it was.
     """
     check_migratable(optimizer, model)
     moved: dict[nn.Parameter, tuple[nn.Parameter, Sparse, Pattern]] = {}
     layers = [m for m in model.modules() if isinstance(m, Sparse)]
+    if any(layer.watch is not None for layer in layers):
+        raise InputError("A sparsifier is attached to truly sparse layers; detach it first.")
     for module in layers:
         values = module.weight
         if values not in moved:
@@ -152,9 +158,8 @@ def become_sparse(module: nn.Module, pattern: Pattern, values: nn.Parameter) -> 
 
 
 def _become_dense(module: Sparse, weight: nn.Parameter) -> None:
-    for name in ("indptr", "indices"):
-        del module._buffers[name]
-    module.__dict__.pop("_pattern", None)
+    for name in ("indptr", "indices", "_pattern", "watch"):
+        module.__dict__.pop(name, None)
     plain: Any = module
     plain.__class__ = _PLAIN[type(module)]
     plain.weight = weight
