@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from .. import init
+from ..kernels.convert import to_dense
+from ..kernels.execution import runs_sparse, sparse_inside
 from ..masks import Mask, keep_count
 from ..points import named_weights, save_point
 from ..problems.problem import Problem
@@ -19,6 +21,7 @@ from ..sparsifiers.catalogue import Plan, make_method
 from ..sparsifiers.views import View
 from ..training.batches import Batches
 from ..training.flops import step_flops
+from ..training.ranks import ALONE
 from ..training.recipes import clipping, forward_pass, learning_rate, make_optimizer
 from ..training.trainer import Outcome, Run
 from .further import Trajectory, as_set, from_point, options, with_snapshots
@@ -68,10 +71,15 @@ def train(job: Job) -> Metrics:
     plan = _plan(problem, settings, mask)
     sparsifier = make_method(settings["method"], plan, **options(job))
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
-    outcome = _train(job, problem, model, sparsifier, trajectory)
+    held = _run_sparse(job, model, mask)
+    outcome = _train(job, problem, model, sparsifier, trajectory, held)
+    final = sparsifier.mask if sparsifier is not None else None
+    if held and sparsifier is not None:
+        sparsifier.detach()
+        to_dense(model)
     save_point(model, job.out / "point.safetensors")
     nonzero = Mask.of(model)
-    final = sparsifier.mask if sparsifier is not None else nonzero
+    final = nonzero if final is None else final
     final.save(job.out / "mask.safetensors")
     reached = _evaluated(job, problem, model)
     diverged = outcome.diverged or not math.isfinite(reached["train_loss"])
@@ -86,8 +94,25 @@ def train(job: Job) -> Metrics:
         "flops": outcome.cost + before.get("flops_before", 0.0),
         "steps": outcome.steps + before.get("steps_before", 0),
         "diverged": diverged,
+        "run_sparse": list(held),
         **trajectory.metrics(initial.loss),
     }
+
+
+def _run_sparse(job: Job, model: nn.Module, mask: Mask | None) -> Mask:
+    """The part of a fixed mask whose layers are trained truly sparse.
+
+    None where somebody looks at the dense weights on the way (records of the run, other ranks), or
+    where the recipe tells weights by their dimensions or computes in fewer bits.
+    """
+    recipe = job.problem().recipe
+    plain = recipe.optimizer == "sgd" and recipe.precision == "float32"
+    looks = any(job.settings.get(name) for name in ("trajectory", "snapshots"))
+    if mask is None or job.settings["method"] != "static":
+        return Mask({})
+    if looks or not plain or job.ranks is not ALONE:
+        return Mask({})
+    return runs_sparse(job.problem().objective(model, execution=job.execution), mask)
 
 
 def _model(job: Job, problem: Problem, mask: Mask | None) -> nn.Module:
@@ -122,8 +147,12 @@ def _train(
     model: nn.Module,
     sparsifier: Sparsifier | None,
     trajectory: Trajectory,
+    held: Mask,
 ) -> Outcome:
     recipe, ranks = problem.recipe, job.ranks
+    example = Batches(problem.train, batch_size=8, seed=0)(0)
+    flops = step_flops(model, example, problem.loss)
+    sparse_inside(model, held)
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
     trained = ranks.spread(model)
     optimizer = make_optimizer(trained, recipe)
@@ -137,9 +166,6 @@ def _train(
         (inputs, targets), share = ranks.part(batches(step))
         ranks.draw(job.settings["seed"], step)
         return share * problem.loss(forward(inputs), targets)
-
-    example = Batches(problem.train, batch_size=8, seed=0)(0)
-    flops = step_flops(model, example, problem.loss)
 
     def cost() -> float:
         if sparsifier is None:
