@@ -1,4 +1,5 @@
 from . import distributions, init, schedules, scores
+from .data import Examples
 from .errors import InputError
 from .kernels import export
 from .kernels.checkpoint import load_sparse, save_sparse
@@ -28,7 +29,8 @@ from .masks import Mask
 from .objective import Objective
 from .problems.problem import Problem, Recipe
 from .sparsifiers import structures
-from .sparsifiers.base import LayerCollapse, Sparsifier
+from .sparsifiers.base import Sparsifier
+from .sparsifiers.collapse import LayerCollapse
 from .sparsifiers.dropgrow import DropGrow
 from .sparsifiers.dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
 from .sparsifiers.escape import Escape
@@ -63,6 +65,7 @@ __all__ = [
     "Diagnosis",
     "DropGrow",
     "Escape",
+    "Examples",
     "ExtraDimensions",
     "FoundPath",
     "Goal",

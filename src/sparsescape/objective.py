@@ -12,17 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .architecture import convolutions, split_first_layer
-from .errors import InputError
+from .data import Batch, Examples, Tensors, check_data
+from .errors import InputError, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
 from .points import Point, PointLike, as_point, is_statistic, named_parameters, plain_name
 
-Batch: TypeAlias = tuple[Tensor, Tensor]
 Half: TypeAlias = Callable[[PointLike, Tensor], Tensor]
 BatchNormMode: TypeAlias = Literal["recompute", "stored", "batch"]
+
+EXECUTIONS = ("auto", "masked", "sparse")
+"""How a network inside a mask can be run."""
 
 _BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
@@ -46,6 +50,11 @@ class Objective:
         batch_size: at most so many examples per forward pass where data are tensors. It changes
             time and memory, not the loss; BatchNorm's statistics, unless stored, are those of
             batches of this size.
+        execution: how searches and profiles inside a mask run the network: ``"masked"``,
+            ``"sparse"``, or ``"auto"``: sparse where that is faster
+            (:mod:`sparsescape.kernels.execution`). Up to rounding the loss is the same.
+        statistics: the data that BatchNorm's statistics are recomputed from, where that is not
+            ``data`` itself: a network is tested with the statistics of its *training* set.
 
     Raises:
         InputError: the data set is empty, or inputs and targets differ in number.
@@ -66,7 +75,11 @@ class Objective:
         weight_decay: float = 0.0,
         batch_norm: BatchNormMode = "recompute",
         batch_size: int = 512,
+        execution: str = "auto",
+        statistics: Batch | Iterable[Batch] | None = None,
     ):
+        if execution not in EXECUTIONS:
+            raise unknown("execution", execution, EXECUTIONS)
         if batch_norm not in ("recompute", "stored", "batch"):
             raise InputError(f"batch_norm is recompute, stored or batch, not {batch_norm!r}.")
         if not isinstance(model, nn.Module):
@@ -80,10 +93,12 @@ class Objective:
             raise InputError(f"Data are (inputs, targets), or batches of such pairs, not {kind}.")
         self.data = data
         self._pair = check_data(data) if _is_pair(data) else None
+        self._statistics = data if statistics is None else statistics
         self.loss = loss
         self.weight_decay = weight_decay
         self.batch_norm = batch_norm
         self.batch_size = batch_size
+        self.execution = execution
         self._model = copy.deepcopy(getattr(model, "_orig_mod", model)).eval()
         self._model.requires_grad_(False).zero_grad(set_to_none=True)
         self._names = {plain_name(n): n for n, _ in self._model.named_parameters()}
@@ -93,6 +108,27 @@ class Objective:
         if batch_norm == "batch":
             self._set_norms(training=True)
         self._parts = split_first_layer(self._model)
+
+    @property
+    def model(self) -> nn.Module:
+        """Its own copy of the model: to be looked at, not to be changed."""
+        return self._model
+
+    def rebuilt(
+        self, change: Callable[[nn.Module], nn.Module], data: Batch | None = None
+    ) -> Objective:
+        """The same objective of another network, made from a copy of this one's; and of other data,
+        where they are given."""
+        return Objective(
+            change(copy.deepcopy(self._model)),
+            self.data if data is None else data,
+            self.loss,
+            weight_decay=self.weight_decay,
+            batch_norm=self.batch_norm,
+            batch_size=self.batch_size,
+            execution=self.execution,
+            statistics=self._statistics if data is None else None,
+        )
 
     # ------------------------------------------------------------------ values
 
@@ -216,7 +252,9 @@ class Objective:
 
         def losses() -> Iterator[tuple[Tensor, int]]:
             for inputs, targets in self.batches():
-                outputs = functional_call(self._model, state, (inputs,))
+                # The only implementation of attention that has second derivatives.
+                with sdpa_kernel(SDPBackend.MATH):
+                    outputs = functional_call(self._model, state, (inputs,))
                 yield self.loss(outputs, targets), len(targets)
 
         return free, losses
@@ -229,9 +267,12 @@ class Objective:
         Raises:
             InputError: there is none.
         """
-        if self._pair is None:
-            return _quietly(cast("Iterable[Batch]", self.data))
-        inputs, targets = self._pair
+        return self._in_batches(self.data)
+
+    def _in_batches(self, data: Batch | Iterable[Batch]) -> Iterator[Batch]:
+        if not _is_pair(data):
+            return _quietly(cast("Iterable[Batch]", data))
+        inputs, targets = data
         # Evenly, so that no batch of one is left over, which BatchNorm could not take.
         count = math.ceil(len(inputs) / self.batch_size)
         return zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True)
@@ -242,6 +283,12 @@ class Objective:
             return self._pair
         inputs, targets = zip(*self.batches(), strict=True)
         return torch.cat(inputs), torch.cat(targets)
+
+    def examples(self) -> Examples:
+        """The data, to be drawn from in any order; those of a data loader are gathered."""
+        if isinstance(self.data, Examples):
+            return self.data.plain
+        return Tensors(*self.tensors())
 
     def check(self, point: PointLike) -> Point:
         """The point, if it fits the model; :class:`InputError` otherwise."""
@@ -296,14 +343,14 @@ class Objective:
 
     @torch.no_grad()
     def _recompute(self, state: dict[str, Tensor]) -> None:
-        """Replace the statistics in ``state`` by their mean over all examples of the data."""
+        """Replace the statistics in ``state`` by their mean over all examples they are of."""
         for name, tensor in state.items():
             if is_statistic(name):
                 tensor.fill_(1 if name.endswith("running_var") else 0)
         momenta = [norm.momentum for norm in self._norms]
         self._set_norms(training=True)
         seen = 0
-        for inputs, _ in self.batches():
+        for inputs, _ in self._in_batches(self._statistics):
             seen += len(inputs)
             for norm in self._norms:
                 norm.momentum = len(inputs) / seen  # a running mean over examples, not batches
@@ -321,20 +368,6 @@ class Objective:
             return 0.0
         squares = [state[self._names[n]].square().sum() for n in self._parameters]
         return self.weight_decay / 2 * torch.stack(squares).sum()
-
-
-def check_data(data: Batch) -> Batch:
-    """The pair of inputs and targets, if there are some and as many of each.
-
-    Raises:
-        InputError: there is none, or they differ in number.
-    """
-    inputs, targets = data
-    if len(inputs) != len(targets):
-        raise InputError(f"There are {len(inputs)} inputs but {len(targets)} targets.")
-    if len(inputs) == 0:
-        raise InputError("The data set is empty.")
-    return inputs, targets
 
 
 def _with_channels_last(weight: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ def test_what_neither_counter_nor_witness_sees_is_closed_before_long():
     run = Run(sparsity=0.2).train()
     for place in run.closed.nonzero():
         run.weight.data[tuple(place)] = 1.0
-        if run.sparsifier._still[0].witnesses_agree():
+        if run.sparsifier._holding.still[0].witnesses_agree():
             break
         run.weight.data[tuple(place)] = 0.0
     else:
@@ -185,6 +185,24 @@ def test_clipped_and_scaled_gradients_stay_closed_and_trusted(monkeypatch):
     )
     assert holds == 0
     run.assert_held()
+
+
+def test_strides_of_single_channels_say_nothing(monkeypatch):
+    """Torch gives the gradient of a weight of one input channel, and with it the momentum that is
+    cloned from it, other strides for the same memory."""
+    run = Run()
+    run.model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(64, 4))
+    images = torch.randn(8, 1, 6, 6).as_strided((8, 1, 6, 6), (36, 1, 6, 1))
+    run.backward = lambda: (
+        run.optimizer.zero_grad(),
+        run.model(images).square().mean().backward(),
+    )
+    run.optimizer = torch.optim.SGD(run.model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    run.sparsifier = ss.Static(sparsity=0.5).attach(run.model, run.optimizer)
+    run.train()
+    weight = run.model[0].weight
+    assert run.optimizer.state[weight]["momentum_buffer"].stride() != weight.stride()
+    assert run.step_counting_holds(monkeypatch) == 0
 
 
 def test_it_makes_no_difference_to_the_bits(monkeypatch):
@@ -230,5 +248,5 @@ def test_two_optimizers_are_held_each_by_itself(monkeypatch):
         one.step()
         two.step()
         sparsifier.mask.check_contains(model)
-    assert not sparsifier._still[0]._moves_closed
-    assert sparsifier._still[1]._moves_closed
+    assert not sparsifier._holding.still[0]._moves_closed
+    assert sparsifier._holding.still[1]._moves_closed

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes
 
-from .computing import Computing, Conduct, Distribution, Do, conduct
+from .computing import Computing, Conduct, Distribution, Do, Execution, conduct
 
 
 def study_difficulty(
@@ -20,6 +20,7 @@ def study_difficulty(
     curve_lr: float = 0.05,
     search: Literal["curves", "trials"] = "curves",
     points: int = 61,
+    execution: Execution = "auto",
     computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
 ) -> None:
     """Why does training not find the sparse network that pruning finds? (Evci et al. 2019)
@@ -34,6 +35,8 @@ def study_difficulty(
         curve_lr: learning rate of that search.
         search: trials also searches with several goals, optimizers and restarts (docs/search.md).
         points: points in [0, 1] at which paths are evaluated.
+        execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
+            faster, by a rule (docs/sparse.md).
         computing: where stages are done, and what is kept of them.
     """
     from ..studies import difficulty
@@ -48,6 +51,7 @@ def study_difficulty(
         curve_lr=curve_lr,
         search=search,
         points=points,
+        execution=execution,
     )
 
     def study(do: Do) -> Conduct:

@@ -92,9 +92,8 @@ class Owners:
         own, *others = [keeper.state for keeper in self._keepers[index]]
         return [own, *(state for state in others if state is not own)]
 
-    def everything_held(self) -> list[Tensor]:
-        """All weights and their state, sharded or not."""
-        names = list(self._weights)
+    def everything_held(self, names: list[str]) -> list[Tensor]:
+        """Those weights and their state, sharded or not."""
         return [self._weights[n] for n in names] + [
             v for n in names for v in self.state(n).values()
         ]

@@ -60,7 +60,7 @@ class Held:
         formats = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
         fitting = formats[:1] if tensor.ndim < 4 else formats[:: tensor.ndim - 3]
         dense = any(tensor.is_contiguous(memory_format=f) for f in fitting)
-        return dense and tensor.stride() == self.bits.stride()
+        return dense and _strides(tensor) == _strides(self.bits)
 
     def copy(self) -> Tensor:
         return as_integers(self.tensor).clone()
@@ -162,6 +162,11 @@ class Stillness:
         self._moves_closed = not all(h.equals(b) for h, b in zip(self._held, before, strict=True))
         self._trials_left, self._age = max(self._trials_left - 1, 0), 0
         return None
+
+
+def _strides(tensor: Tensor) -> list[int]:
+    """Without those of dimensions of one element, which say nothing and which torch leaves open."""
+    return [stride for stride, n in zip(tensor.stride(), tensor.shape, strict=True) if n > 1]
 
 
 def some_closed(bits: Any) -> Any:

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import init, schedules
+from .. import init
 from ..masks import Mask, keep_count
 from ..points import named_weights, save_point
 from ..problems.problem import Problem
-from ..problems.recipe import Recipe
 from ..seeds import global_seed
 from ..sparsifiers.base import Sparsifier
 from ..sparsifiers.catalogue import Plan, make_method
 from ..sparsifiers.views import View
 from ..training.batches import Batches
 from ..training.flops import step_flops
+from ..training.recipes import clipping, forward_pass, learning_rate, make_optimizer
 from ..training.trainer import Outcome, Run
 from .further import Trajectory, as_set, from_point, options, with_snapshots
 from .job import Job, Metrics
@@ -29,7 +29,7 @@ def check(job: Job) -> Metrics:
     """Try the problem once, on a few examples, before any work is done."""
     problem = job.problem()
     problem.check()
-    return {"train": len(problem.train[0]), "test": len(problem.test[0])}
+    return {split: problem.count(split) for split in ("train", "test")}
 
 
 _TRAINED = (
@@ -126,22 +126,17 @@ def _train(
     recipe, ranks = problem.recipe, job.ranks
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
     trained = ranks.spread(model)
-    optimizer = torch.optim.SGD(
-        trained.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        fused=True,  # the same update in one pass; on small models, where a step is overhead
-    )
+    optimizer = make_optimizer(trained, recipe)
     ranks.fit(optimizer)
     if sparsifier is not None:
         sparsifier.attach(trained, optimizer)
 
+    forward = forward_pass(trained, recipe)
+
     def loss(step: int) -> torch.Tensor:
         (inputs, targets), share = ranks.part(batches(step))
         ranks.draw(job.settings["seed"], step)
-        return share * problem.loss(trained(inputs), targets)
+        return share * problem.loss(forward(inputs), targets)
 
     example = Batches(problem.train, batch_size=8, seed=0)(0)
     flops = step_flops(model, example, problem.loss)
@@ -156,6 +151,7 @@ def _train(
     rate = learning_rate(recipe)
     run = Run(trained, loss, optimizer, rate, last, sparsifier=sparsifier, cost=cost, first=first)
     run.ranks = ranks
+    run.transform = clipping(trained, recipe)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
         observe = trajectory.beside(job.observer(recipe.steps), run)
         observe = with_snapshots(observe, job, run)
@@ -169,14 +165,6 @@ def _gradients(sparsifier: Sparsifier) -> Mapping[str, float]:
     if sparsifier.wants_gradient(sparsifier.step + 1):
         return {}
     return sparsifier.trained if isinstance(sparsifier, View) else sparsifier.densities
-
-
-def learning_rate(recipe: Recipe) -> schedules.Schedule:
-    """The recipe's learning rate at every step."""
-    if recipe.schedule == "constant":
-        return schedules.warmup(schedules.constant(recipe.lr), recipe.warmup)
-    decay = schedules.cosine(recipe.lr, begin=recipe.warmup, end=recipe.steps)
-    return schedules.warmup(decay, recipe.warmup)
 
 
 def _plan(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> Plan:
