@@ -107,7 +107,9 @@ class Forecaster:
     ):
         self.store, self.executor, self.compute = store, executor, compute
         self.short, self.predicted = Store(folder / "short"), Store(folder / "predicted")
-        self.problem = catalogue.load(context.problem, data_root=context.data_root)
+        self.problem = catalogue.load(
+            context.problem, data_root=context.data_root, device=context.device
+        )
         self.shorter = Shorter(self.problem.recipe)
         self.expected: dict[str, Expected] = {}
         self._runs: dict[str, list[Stage]] = {}
