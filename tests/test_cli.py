@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import sparsescape as ss
 import tiny
 from sparsescape.cli import COMMANDS, STUDIES, main
+from sparsescape.cli.computing import Computing
 from sparsescape.landscape.rules import VERDICTS
 from sparsescape.problems.catalogue import CATALOGUE
 from sparsescape.sparsifiers.catalogue import METHODS
@@ -439,7 +441,9 @@ def test_the_help_of_each_command_names_every_flag(words, function, capsys, monk
     assert ending.value.code == 0
     shown = capsys.readouterr().out
     for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
+        if name == "computing":
+            assert all(f"--{f.name.replace('_', '-')} " in shown for f in fields(Computing))
+        elif parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
             assert f"--{name.replace('_', '-')} " in shown
         about = re.search(rf"^ +{name}: (\S+ \S+)", inspect.getdoc(function), re.MULTILINE)
         assert about, f"{name} is not described"

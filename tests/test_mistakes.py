@@ -36,6 +36,12 @@ def twice():
     attached(lambda: ss.SET(0.5), model)
 
 
+def to_dense_attached():
+    model = ss.to_sparse(sparse_perceptron())
+    attached(lambda: ss.SET(0.9), model)
+    ss.to_dense(model)
+
+
 def objective(**changes):
     data = torch.randn(8, 6), torch.arange(8) % 3
     return ss.Objective(**{"model": perceptron(), "data": data, **changes})
@@ -66,9 +72,28 @@ MISTAKES = {
         "no sparsifier's state",
     ),
     "two sparsifiers": (twice, "a RigL is attached to it already"),
-    "after to_sparse": (
+    "pruning what holds nonzeros only": (
+        lambda: attached(
+            lambda: ss.GradualMagnitude(0.95, begin=1, end=5), ss.to_sparse(sparse_perceptron())
+        ),
+        "RigL, SET.* work there, without a structure, and this GradualMagnitude does not",
+    ),
+    "blocks of what holds nonzeros only": (
+        lambda: attached(
+            lambda: rigl(structure=ss.structures.blocks(2, 2)), ss.to_sparse(sparse_perceptron())
+        ),
+        "'0' is truly sparse",
+    ),
+    "a sparsity that truly sparse layers do not have": (
         lambda: attached(rigl, ss.to_sparse(sparse_perceptron())),
-        "is truly sparse",
+        "a sparsity of 0.902778 and not 0.5",
+    ),
+    "to_dense under a sparsifier": (to_dense_attached, "detach it first"),
+    "Top-KAST with nowhere to explore": (
+        lambda: attached(
+            lambda: ss.TopKAST(0.9, backward_sparsity=0.8), ss.to_sparse(sparse_perceptron())
+        ),
+        "holds 5: hold more, or raise backward_sparsity",
     ),
     "another model's optimizer": (
         lambda: ss.to_sparse(sparse_perceptron(), optimizer=optimizer_of(perceptron())),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import time
@@ -113,17 +112,21 @@ class PoolHere:
     """Stands in for the pool of worker processes: does the stages in this one."""
 
     def __init__(self, count: int = 1, threads: int = 1):
-        self.requests: list[dict[str, Any]] = []
+        self.answers: list[dict[str, Any]] = []
 
     @property
     def idle(self) -> bool:
-        return not self.requests
+        return not self.answers
 
     def send(self, request: dict[str, Any]) -> None:
-        self.requests.append(request)
+        def tell(event: dict[str, Any]) -> None:
+            if event["event"] == "begun":
+                self.answers.append(event)
+
+        self.answers.append(worker.perform(request, tell))
 
     def next_answer(self) -> tuple[str, dict[str, Any]]:
-        answer = worker._done(self.requests.pop(), io.StringIO())
+        answer = self.answers.pop(0)
         return answer["key"], answer
 
     def close(self) -> None:

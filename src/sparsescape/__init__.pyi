@@ -29,7 +29,8 @@ from .masks import Mask
 from .objective import Objective
 from .problems.problem import Problem, Recipe
 from .sparsifiers import structures
-from .sparsifiers.base import LayerCollapse, Sparsifier
+from .sparsifiers.base import Sparsifier
+from .sparsifiers.collapse import LayerCollapse
 from .sparsifiers.dropgrow import DropGrow
 from .sparsifiers.dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
 from .sparsifiers.escape import Escape

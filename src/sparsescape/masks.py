@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +15,9 @@ from torch import Tensor
 
 from .errors import InputError
 from .points import PointLike, as_point, named_weights, plain_name
+from .positions import Positions, count_active
 
 _FORMAT = "sparsescape.mask/1"
-
-
-@dataclass(frozen=True)
-class _Positions:
-    """The active positions of one weight, in whichever of two forms takes less memory."""
-
-    shape: torch.Size
-    held: Tensor  # bool of that shape, or sorted flat indices
-
-    @staticmethod
-    def of(active: Tensor) -> _Positions:
-        indices = _narrow(indices_of(active), active.numel())
-        held = indices if indices.nbytes < active.numel() else active.detach().clone()
-        return _Positions(active.shape, held)
-
-    @property
-    def is_dense(self) -> bool:
-        return self.held.dtype == torch.bool
-
-    @property
-    def count(self) -> int:
-        return count_active(self.held) if self.is_dense else self.held.numel()
-
-    def as_bool(self) -> Tensor:
-        if self.is_dense:
-            return self.held.clone()
-        active = torch.zeros(self.shape.numel(), dtype=torch.bool, device=self.held.device)
-        active[self.held.long()] = True
-        return active.reshape(self.shape)
-
-    def as_indices(self) -> Tensor:
-        if self.is_dense:
-            return indices_of(self.held)
-        return self.held.to(torch.int64, copy=True)
-
-
-def _narrow(indices: Tensor, size: int) -> Tensor:
-    return indices.to(torch.int32 if size <= 2**31 - 1 else torch.int64)
 
 
 class Mask(Mapping[str, Tensor]):
@@ -69,10 +32,11 @@ class Mask(Mapping[str, Tensor]):
     sides must name the same weights.
 
     Args:
-        active: weight name → bool tensor of the weight's shape, ``True`` where active.
+        active: weight name → bool tensor of the weight's shape, ``True`` where active, or
+            :class:`~sparsescape.positions.Positions`.
 
     Raises:
-        InputError: a value is not a bool tensor.
+        InputError: a value is neither.
 
     >>> mask = Mask({"0.weight": torch.tensor([[True, False], [False, False]])})
     >>> mask.count, mask.total, mask.density, mask.sparsity
@@ -83,12 +47,8 @@ class Mask(Mapping[str, Tensor]):
     0.0
     """
 
-    def __init__(self, active: Mapping[str, Tensor]):
-        for name, tensor in active.items():
-            if not isinstance(tensor, Tensor) or tensor.dtype != torch.bool:
-                kind = getattr(tensor, "dtype", type(tensor).__name__)
-                raise InputError(f"A mask holds bool tensors; {name!r} is {kind}.")
-        self._positions = {plain_name(n): _Positions.of(t) for n, t in active.items()}
+    def __init__(self, active: Mapping[str, Tensor] | Mapping[str, Tensor | Positions]):
+        self._positions = {plain_name(n): _positions(n, active) for n in active}
 
     # ------------------------------------------------------------------ making one
 
@@ -118,9 +78,7 @@ class Mask(Mapping[str, Tensor]):
                 raise InputError(f"An index of {name!r} is outside its {size} weights.")
             if (flat[1:] == flat[:-1]).any():
                 raise InputError(f"An index of {name!r} stands twice.")
-            sparse = _Positions(shape, _narrow(flat, size))
-            smaller = sparse.held.nbytes < size
-            mask._positions[name] = sparse if smaller else _Positions(shape, sparse.as_bool())
+            mask._positions[name] = Positions.at(flat, shape)
         return mask
 
     @classmethod
@@ -196,6 +154,10 @@ class Mask(Mapping[str, Tensor]):
         """The active positions of one weight as sorted flat indices (int64)."""
         return self._positions[name].as_indices()
 
+    def positions(self, name: str) -> Positions:
+        """The active positions of one weight as they are held; nothing dense is made of them."""
+        return self._positions[name]
+
     @property
     def shapes(self) -> dict[str, torch.Size]:
         return {name: p.shape for name, p in self._positions.items()}
@@ -243,21 +205,21 @@ class Mask(Mapping[str, Tensor]):
     # ------------------------------------------------------------------ algebra
 
     def __or__(self, other: Mask) -> Mask:
-        return self._with(other, torch.logical_or)
+        return self._with(other, operator.or_)
 
     def __and__(self, other: Mask) -> Mask:
-        return self._with(other, torch.logical_and)
+        return self._with(other, operator.and_)
 
     def __invert__(self) -> Mask:
         return Mask({name: ~active for name, active in self.items()})
 
-    def _with(self, other: Mask, combine: Callable[[Tensor, Tensor], Tensor]) -> Mask:
+    def _with(self, other: Mask, combine: Callable[[Positions, Positions], Positions]) -> Mask:
         if not isinstance(other, Mask):
             return NotImplemented
         if self.shapes != other.shapes:
             differ = {n for n, _ in self.shapes.items() ^ other.shapes.items()}
             raise InputError(f"The two masks do not name the same weights: {sorted(differ)}.")
-        return Mask({name: combine(active, other[name]) for name, active in self.items()})
+        return Mask({n: combine(p, other.positions(n)) for n, p in self._positions.items()})
 
     # ------------------------------------------------------------------ use
 
@@ -325,8 +287,18 @@ class Mask(Mapping[str, Tensor]):
                 raise InputError(f"{path} is not a mask.")
             mask = cls({})
             for name, shape in json.loads(metadata[_FORMAT]).items():
-                mask._positions[name] = _Positions(torch.Size(shape), file.get_tensor(name))
+                mask._positions[name] = Positions(torch.Size(shape), file.get_tensor(name))
         return mask
+
+
+def _positions(name: str, active: Mapping[str, Any]) -> Positions:
+    given = active.positions(name) if isinstance(active, Mask) else active[name]
+    if isinstance(given, Positions):
+        return given
+    if not isinstance(given, Tensor) or given.dtype != torch.bool:
+        kind = getattr(given, "dtype", type(given).__name__)
+        raise InputError(f"A mask holds bool tensors; {name!r} is {kind}.")
+    return Positions.of(given)
 
 
 def keep_count(size: int, sparsity: float) -> int:
@@ -370,28 +342,6 @@ def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
         ties = ((flat == threshold) & allowed).nonzero().reshape(-1)
         active[ties[: count - int(active.sum())]] = True
     return active.reshape(scores.shape)
-
-
-def count_active(active: Tensor) -> int:
-    """How many elements of a bool tensor are ``True``.
-
-    >>> count_active(torch.tensor([[True, False], [True, True]]))
-    3
-    """
-    if active.device.type == "cpu":  # where numpy counts many times faster
-        return int(np.count_nonzero(active.numpy()))
-    return int(active.count_nonzero())
-
-
-def indices_of(active: Tensor) -> Tensor:
-    """The flat indices at which a bool tensor is ``True``, in order.
-
-    >>> indices_of(torch.tensor([[True, False], [True, True]])).tolist()
-    [0, 2, 3]
-    """
-    if active.device.type == "cpu":  # where numpy finds them many times faster
-        return torch.from_numpy(np.flatnonzero(active.numpy()))
-    return active.reshape(-1).nonzero().reshape(-1)
 
 
 _Bools = npt.NDArray[np.bool_]

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .architecture import convolutions, split_first_layer
 from .data import Batch, Examples, Tensors, check_data
-from .errors import InputError
+from .errors import InputError, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
@@ -24,6 +24,9 @@ from .points import Point, PointLike, as_point, is_statistic, named_parameters, 
 
 Half: TypeAlias = Callable[[PointLike, Tensor], Tensor]
 BatchNormMode: TypeAlias = Literal["recompute", "stored", "batch"]
+
+EXECUTIONS = ("auto", "masked", "sparse")
+"""How a network inside a mask can be run."""
 
 _BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
@@ -47,6 +50,9 @@ class Objective:
         batch_size: at most so many examples per forward pass where data are tensors. It changes
             time and memory, not the loss; BatchNorm's statistics, unless stored, are those of
             batches of this size.
+        execution: how searches and profiles inside a mask run the network: ``"masked"``,
+            ``"sparse"``, or ``"auto"``: sparse where that is faster
+            (:mod:`sparsescape.kernels.execution`). Up to rounding the loss is the same.
         statistics: the data that BatchNorm's statistics are recomputed from, where that is not
             ``data`` itself: a network is tested with the statistics of its *training* set.
 
@@ -69,8 +75,11 @@ class Objective:
         weight_decay: float = 0.0,
         batch_norm: BatchNormMode = "recompute",
         batch_size: int = 512,
+        execution: str = "auto",
         statistics: Batch | Iterable[Batch] | None = None,
     ):
+        if execution not in EXECUTIONS:
+            raise unknown("execution", execution, EXECUTIONS)
         if batch_norm not in ("recompute", "stored", "batch"):
             raise InputError(f"batch_norm is recompute, stored or batch, not {batch_norm!r}.")
         if not isinstance(model, nn.Module):
@@ -89,6 +98,7 @@ class Objective:
         self.weight_decay = weight_decay
         self.batch_norm = batch_norm
         self.batch_size = batch_size
+        self.execution = execution
         self._model = copy.deepcopy(getattr(model, "_orig_mod", model)).eval()
         self._model.requires_grad_(False).zero_grad(set_to_none=True)
         self._names = {plain_name(n): n for n, _ in self._model.named_parameters()}
@@ -98,6 +108,27 @@ class Objective:
         if batch_norm == "batch":
             self._set_norms(training=True)
         self._parts = split_first_layer(self._model)
+
+    @property
+    def model(self) -> nn.Module:
+        """Its own copy of the model: to be looked at, not to be changed."""
+        return self._model
+
+    def rebuilt(
+        self, change: Callable[[nn.Module], nn.Module], data: Batch | None = None
+    ) -> Objective:
+        """The same objective of another network, made from a copy of this one's; and of other data,
+        where they are given."""
+        return Objective(
+            change(copy.deepcopy(self._model)),
+            self.data if data is None else data,
+            self.loss,
+            weight_decay=self.weight_decay,
+            batch_norm=self.batch_norm,
+            batch_size=self.batch_size,
+            execution=self.execution,
+            statistics=self._statistics if data is None else None,
+        )
 
     # ------------------------------------------------------------------ values
 
@@ -114,11 +145,11 @@ class Objective:
         return tally.evaluation(self.penalty(point))
 
     @torch.no_grad()
-    def outputs(self, point: PointLike) -> Iterator[Batch]:
+    def outputs(self, point: PointLike, batches: Iterable[Batch] | None = None) -> Iterator[Batch]:
         """What the network says at the point, and what it should say: outputs and targets, batch
-        by batch."""
+        by batch; of some of the :meth:`batches` only, where they are given."""
         state = self._with_statistics(self._channels_last(self.check(point)))
-        for inputs, targets in self.batches():
+        for inputs, targets in self.batches() if batches is None else batches:
             yield functional_call(self._model, state, (inputs,)), targets
 
     def halves(self) -> tuple[Half, Half] | None:

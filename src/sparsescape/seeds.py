@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 
 def derived_seed(seed: int, *purpose: object) -> int:
@@ -27,6 +29,26 @@ def derived_seed(seed: int, *purpose: object) -> int:
 def generator(seed: int, *purpose: object) -> torch.Generator:
     """A CPU generator for one purpose."""
     return torch.Generator().manual_seed(derived_seed(seed, *purpose))
+
+
+def noise_at(places: Tensor, seed: int) -> Tensor:
+    """Numbers in [0, 1) that depend on the place and the seed, and on nothing else.
+
+    For a few of many places, without the numbers of the others (SplitMix64: Steele et al. 2014,
+    *Fast splittable pseudorandom number generators*, of which each place is a step).
+
+    >>> some = noise_at(torch.tensor([3, 10**12]), 0)
+    >>> torch.equal(noise_at(torch.tensor([10**12]), 0), some[1:])
+    True
+    """
+    golden, first, second = (
+        np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+    )
+    z = np.uint64(seed) + (places.cpu().numpy().astype(np.uint64) + np.uint64(1)) * golden
+    z = (z ^ (z >> np.uint64(30))) * first
+    z = (z ^ (z >> np.uint64(27))) * second
+    z ^= z >> np.uint64(31)
+    return torch.from_numpy((z >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24))
 
 
 class Draw(NamedTuple):

@@ -22,19 +22,38 @@ METHODS = {
     "top-kast": lambda: ss.TopKAST(0.6, update_every=2),
     "movement": lambda: ss.MovementPruning(0.6, begin=1, end=5),
 }
+METHODS_ON_NONZEROS = {
+    "static": lambda: ss.Static(sparsity=0.6),
+    "rigl": METHODS["rigl"],
+    "set": lambda: ss.SET(0.6, update_every=2, distribution="uniform"),
+    "mest": lambda: ss.MEST(0.6, update_every=2),
+    "snfs of one layer": lambda: ss.SNFS(0.6, update_every=2, dense=["2", "4"]),
+    "top-kast": lambda: ss.TopKAST(0.8, backward_sparsity=0.65, update_every=2),
+}
+"""Run on truly sparse layers: those that keep every layer's count."""
 STEPS = 6
 PARTS = 4
 
 
-def make_model() -> nn.Module:
+def make_model(kind: str = "") -> nn.Module:
     torch.manual_seed(0)
     layers = nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 3), nn.Tanh(), nn.Linear(3, 1)
-    return nn.Sequential(*layers).double()
+    model = nn.Sequential(*layers).double()
+    if "sparse" in kind:
+        mask = ss.Mask.from_scores(
+            ss.scores.magnitude(model), densities=ss.distributions.uniform(model, sparsity=0.6)
+        )
+        ss.to_sparse(model, 0.0, mask=mask)
+    return model
 
 
 def part(step: int, index: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1000 * step + index)
     return torch.randn(5, 6, generator=generator, dtype=torch.float64)
+
+
+def methods(kind: str) -> dict[str, Any]:
+    return METHODS_ON_NONZEROS if "sparse" in kind else METHODS
 
 
 def train(
@@ -44,7 +63,7 @@ def train(
 
     Half-way the model's and the sparsifier's state are kept; with ``resume`` it starts from them.
     """
-    model = make_model()
+    model = make_model(kind)
     if resume is not None:
         model.load_state_dict(resume["model"])
     wrapped: nn.Module = model
@@ -53,10 +72,12 @@ def train(
 
         for layer in (model[0], model[2], model[4], model):
             fully_shard(layer)
-    if kind == "ddp":
+    if "ddp" in kind:
         wrapped = nn.parallel.DistributedDataParallel(model)
     optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.3, momentum=0.0)
-    sparsifier = METHODS[method]().attach(wrapped, optimizer)
+    # A sparsifier may be given what DistributedDataParallel wraps as well.
+    given = model if method == "mest" else wrapped
+    sparsifier = methods(kind)[method]().attach(given, optimizer)
     if resume is not None:
         sparsifier.load_state_dict(resume["sparsifier"])
     mine = range(rank, PARTS, world)
@@ -67,13 +88,14 @@ def train(
         optimizer.zero_grad()
         for index in mine:
             last = index == mine[-1]
-            quiet = wrapped.no_sync() if kind == "ddp" and not last else nullcontext()
+            quiet = wrapped.no_sync() if "ddp" in kind and not last else nullcontext()
             if kind == "fsdp":
                 model.set_requires_gradient_sync(last)
             with quiet:
                 wrapped(part(step, index)).square().mean().div(len(mine)).backward()
         optimizer.step()
         masks |= {f"{step} {n}": m for n, m in sparsifier.mask.items()}
+    sparsifier.detach()
     return masks | whole(model)
 
 
@@ -90,7 +112,7 @@ def main() -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=int(rank), world_size=int(world)
     )
-    found = {m: train(kind, m, int(rank), int(world)) for m in METHODS}
+    found = {m: train(kind, m, int(rank), int(world)) for m in methods(kind)}
     torch.save(found, f"{out}.{rank}")
     dist.destroy_process_group()
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
+import sparsescape as ss
 
 sys.path.insert(0, str(Path(__file__).parent))
 import distributed_worker as worker
@@ -17,13 +20,23 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="module", params=["ddp", "fsdp"])
 def found(request, tmp_path_factory):
     """What two processes found, for every method: (rank 0's, rank 1's)."""
-    folder = tmp_path_factory.mktemp(request.param)
+    return by_two_processes(request.param, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def found_on_nonzeros(tmp_path_factory):
+    """The same, where the layers are truly sparse."""
+    return by_two_processes("sparse-ddp", tmp_path_factory)
+
+
+def by_two_processes(kind, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(kind)
     started = [
         subprocess.Popen(
             [
                 sys.executable,
                 HERE / "distributed_worker.py",
-                request.param,
+                kind,
                 folder / "out",
                 folder / "store",
                 str(rank),
@@ -62,3 +75,29 @@ def test_ranks_agree_with_each_other_and_with_one_process(found, method):
 def test_one_process_goes_on_where_two_stopped(found, method):
     resumed = worker.train("alone", method, 0, 1, resume=found[0][method]["half-way"])
     assert_same(resumed, found[0][method])
+
+
+@pytest.mark.parametrize("method", worker.METHODS_ON_NONZEROS)
+def test_ranks_agree_on_truly_sparse_layers(found_on_nonzeros, method):
+    one, two = (found[method] for found in found_on_nonzeros)
+    alone = worker.train("sparse", method, 0, 1)
+    assert one.keys() == two.keys() == alone.keys()
+    assert_same(one, two)
+    assert_same(one, alone)
+    resumed = worker.train("sparse", method, 0, 1, resume=one["half-way"])
+    assert_same(resumed, one)
+
+
+def test_a_layer_that_changes_its_size_is_refused_where_it_is_replicated():
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
+    try:
+        model = nn.parallel.DistributedDataParallel(worker.make_model("sparse"))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        ss.DSR(0.6, update_every=1, threshold=0.3).attach(model, optimizer)
+        model(worker.part(0, 0)).square().mean().backward()
+        with pytest.raises(ss.InputError, match="DistributedDataParallel cannot follow"):
+            optimizer.step()
+    finally:
+        torch.distributed.destroy_process_group()

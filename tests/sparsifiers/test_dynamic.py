@@ -10,7 +10,7 @@ from torch import nn
 
 import sparsescape as ss
 from sparsescape.sparsifiers import dynamic
-from sparsescape.sparsifiers.dropgrow import drawn
+from sparsescape.sparsifiers.places import Marked
 
 WEIGHT = [[4.0, -3, 0, 0], [0, 1, 0, -2], [0, 0, 8, 0], [7, 0, 0, -5]]
 GRADIENT = [[1.0, 1, 9, -7], [0, 6, 2, 1], [1, -8, 1, 3], [1, 0, 4, 1]]
@@ -284,7 +284,8 @@ def test_what_is_grown_at_random_is_as_likely_to_be_one_position_as_another():
     allowed = torch.tensor([[True, False, True], [True, True, False]])
     chance, places = np.random.default_rng(0), allowed.flatten().nonzero().flatten().tolist()
     found = Counter(
-        tuple(drawn(chance, allowed, 2).flatten().nonzero().flatten().tolist()) for _ in range(3000)
+        tuple(Marked(allowed).drawn(chance, 2).marked.flatten().nonzero().flatten().tolist())
+        for _ in range(3000)
     )
     assert set(found) == set(itertools.combinations(places, 2))
     assert all(abs(count - 500) < 4 * (3000 * 1 / 6 * 5 / 6) ** 0.5 for count in found.values())

@@ -184,9 +184,9 @@ def test_nothing_dense_is_kept_between_updates():
     for step in range(1, 7):
         optimizer.zero_grad()
         loss_of(model).backward()
-        assert bool(sparsifier._gradients._kept) == (step % 3 == 0)
+        assert bool(sparsifier._backward._dense._kept) == (step % 3 == 0)
         optimizer.step()
-        assert not sparsifier._gradients._kept
+        assert not sparsifier._backward._dense._kept
 
 
 def test_an_ema_copy_lives_on_while_the_mask_moves():

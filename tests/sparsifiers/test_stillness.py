@@ -169,7 +169,7 @@ def test_what_neither_counter_nor_witness_sees_is_closed_before_long():
     run = Run(sparsity=0.2).train()
     for place in run.closed.nonzero():
         run.weight.data[tuple(place)] = 1.0
-        if run.sparsifier._still[0].witnesses_agree():
+        if run.sparsifier._holding.still[0].witnesses_agree():
             break
         run.weight.data[tuple(place)] = 0.0
     else:
@@ -248,5 +248,5 @@ def test_two_optimizers_are_held_each_by_itself(monkeypatch):
         one.step()
         two.step()
         sparsifier.mask.check_contains(model)
-    assert not sparsifier._still[0]._moves_closed
-    assert sparsifier._still[1]._moves_closed
+    assert not sparsifier._holding.still[0]._moves_closed
+    assert sparsifier._holding.still[1]._moves_closed

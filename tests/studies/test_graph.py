@@ -25,6 +25,7 @@ CHANGES = {  # every setting of the study, as it is and as it might be
     "curve_lr": (0.05, 0.01),
     "points": (61, 31),
     "search": ("curves", "trials"),
+    "execution": ("auto", "masked"),
 }
 SETTINGS = Settings(**{name: value for name, (value, _) in CHANGES.items()})
 

@@ -1,7 +1,5 @@
 """A stage that is killed between any two changes on disk, and done again, is the same stage."""
 
-import io
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -65,15 +63,15 @@ def search(problem: str) -> Stage:
 
 def do(stage: Stage, store: Store, problem: str) -> list[dict]:
     """Do one stage as a worker does; the answers it gave on the way and at the end."""
-    answers = io.StringIO()
+    told: list[dict] = []
     request = {
         "key": stage.key,
         "description": stage.description,
         "store": str(store.root),
         "context": {"problem": problem, "data_root": None, "checkpoint_every": 0.0},
     }
-    last = worker._done(request, answers)
-    return [*map(json.loads, answers.getvalue().splitlines()), last]
+    last = worker.perform(request, told.append)
+    return [*told, last]
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -150,7 +148,7 @@ def test_a_stage_goes_on_from_its_last_checkpoint(tmp_path, kill_at):
         with pytest.raises(Killed):
             do(stage, store, problem)
     kill_at(0)
-    first, *_ = do(stage, store, problem)
+    _, first, *_ = do(stage, store, problem)
     assert (first["event"], first["step"], first["steps"]) == ("step", 3, 4)
 
 
@@ -173,7 +171,8 @@ def test_a_stage_that_another_process_did_meanwhile_is_not_done_again(tmp_path):
     stage, store = pruning(problem), Store(tmp_path / "runs")
     do(stage, store, problem)
     before = store.path(stage.key).stat().st_mtime_ns
-    assert do(stage, store, problem) == [{"event": "done", "key": stage.key}]
+    begun, done = do(stage, store, problem)
+    assert (begun["event"], done["event"]) == ("begun", "done")
     assert store.path(stage.key).stat().st_mtime_ns == before
 
 

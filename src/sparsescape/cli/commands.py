@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ..errors import InputError
-from .computing import Distribution, compute, print_metrics
+from .computing import Distribution, compute_one, how_parallel, print_metrics
 
 
 def train(
@@ -22,6 +22,7 @@ def train(
     store: Path = Path("runs"),
     data_root: str | None = None,
     checkpoint_every: float = 30.0,
+    parallel: Literal["ddp", "fsdp"] | None = None,
     device: str = "auto",
 ) -> None:
     """Train one problem with one method; prints the run's name and what it reached.
@@ -37,11 +38,13 @@ def train(
         store: folder of finished stages and studies.
         data_root: folder of the data, for problems that need files.
         checkpoint_every: seconds between two checkpoints.
+        parallel: under torchrun: the whole model on each rank (ddp), or a shard of it (fsdp).
         device: cpu, cuda and so on; auto takes a GPU, if there is one, for large problems.
     """
     from ..studies import single
     from ..studies.executor import Context
 
+    together = how_parallel(parallel)
     stage = single.training(
         problem,
         method=method,
@@ -49,8 +52,10 @@ def train(
         distribution=distribution,
         seed=seed,
         steps=steps,
+        parallel=together,
     )
-    kept = compute([stage], store, Context(problem, data_root, checkpoint_every, device), workers=1)
+    context = Context(problem, data_root, checkpoint_every, device=device)
+    kept = compute_one(stage, store, context, together)
     print_metrics(kept, stage.key)
 
 
@@ -97,7 +102,7 @@ def path(
         one = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
         stage = single.path(*ends, space=space, points=points, search=one)
     context = Context(single.locator(stage, problem), data_root)
-    kept = compute([stage], store, context, workers=1)
+    kept = compute_one(stage, store, context)
     for attempt in kept.metrics(stage.inputs["curve"].key).get("attempts", ()):
         what = f"{attempt['goal']} at degree {attempt['degree']}"
         print(f"{what:20} climb {attempt['climb']} with {attempt['passes']} passes")
@@ -134,7 +139,7 @@ def diagnose(
     better = None if reference is None else kept.stage(reference)
     stage = single.diagnosis(kept.stage(run), better, curve_steps=curve_steps, seed=seed)
     context = Context(single.locator(stage, problem), data_root)
-    compute([stage], store, context, workers=1)
+    compute_one(stage, store, context)
     print_diagnosis(kept.metrics(stage.key))
     print(f"\n{'run':15} {stage.key}")
 

@@ -2,32 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..studies.executor import Context
+    from ..studies.executor import Context, Executor
     from ..studies.graph import Stage
     from ..studies.store import Store
 
 Distribution = Literal["uniform", "erk", "global"]
+Execution = Literal["auto", "masked", "sparse"]
+
+Do: TypeAlias = "Callable[[Sequence[Stage]], Store]"
+"""Does stages, and all they need; returns where their results are."""
+Conduct: TypeAlias = "tuple[Sequence[Stage], Callable[[], dict[str, Any]]]"
+"""The stages of a study, and what gathers its results when they are done."""
 
 
-def compute(stages: list[Stage], store: Path, context: Context, workers: int) -> Store:
+@dataclass(frozen=True)
+class Computing:
+    """Where the stages of a study are done, and what is kept of them: nothing it depends on."""
+
+    store: Path = Path("runs")
+    """Folder of finished stages and studies."""
+    data_root: str | None = None
+    """Folder of the data, for problems that need files."""
+    checkpoint_every: float = 30.0
+    """Seconds between two checkpoints of a stage."""
+    executor: Literal["local", "ray"] = "local"
+    """Worker processes on this machine, or tasks on a Ray cluster (docs/machines.md)."""
+    workers: int = 0
+    """Local: worker processes; 0 for as many as there are cores."""
+    address: str | None = None
+    """Ray: the cluster's; unless given, RAY_ADDRESS, or a cluster of this machine alone."""
+    cpus: float = 1.0
+    """Ray: CPUs of each stage."""
+    gpus: float = 0.0
+    """Ray: GPUs of each stage."""
+    memory: float = 0.0
+    """Ray: GiB of memory that a node must have left for a stage to start there."""
+    plan: bool = False
+    """Run nothing but a short calibration: print the stages and what they will take."""
+
+    def __post_init__(self) -> None:
+        if self.executor == "local" and self.address is not None:
+            raise InputError("--address is that of a Ray cluster: give --executor ray as well.")
+
+    def make_executor(self) -> Executor:
+        if self.executor == "ray":
+            from ..studies.cluster import RayExecutor
+
+            return RayExecutor(self.address, self.cpus, self.gpus, self.memory)
+        from ..studies.executor import LocalExecutor
+
+        return LocalExecutor(self.workers)
+
+
+def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) -> None:
+    """Do a study, stage by stage, and tell of it; or foresee what it takes."""
+    from ..studies.executor import Context
+    from ..studies.store import Store
+
+    kept, executor = Store(computing.store), computing.make_executor()
+    context = Context(problem, computing.data_root, computing.checkpoint_every)
+
+    def do(stages: Sequence[Stage]) -> Store:
+        compute(stages, kept, context, executor)
+        return kept
+
+    if computing.plan:
+        foresee(study, kept, context, executor)
+    else:
+        stages, results = study(do)
+        tell(results(), stages, kept)
+
+
+def foresee(
+    study: Callable[[Do], Conduct], store: Store, context: Context, executor: Executor
+) -> None:
+    """Print what a study will take, from short runs of its stages."""
+    from ..report.forecast import print_forecast
+    from ..studies.forecast import Forecaster, temporary
+
+    rehearsed = replace(context, rehearse=True)
+
+    def run(stages: Sequence[Stage], short: Store) -> None:
+        compute(stages, short, rehearsed, executor)
+
+    with temporary(store) as folder:
+        forecaster = Forecaster(store, context, executor, run, Path(folder))
+        study(forecaster.do)
+        found = forecaster.forecast()
+    print_forecast(found)
+
+
+def compute(stages: Sequence[Stage], store: Store, context: Context, executor: Executor) -> None:
     """Do the stages that are not done yet, in front of the person who waits."""
     from rich.console import Console
 
     from ..report.live import LiveProgress
-    from ..studies.executor import LocalExecutor
     from ..studies.graph import with_inputs
+
+    missing = {s.key: s.label for s in with_inputs(stages) if not store.has(s.key)}
+    with LiveProgress(Console(stderr=True, quiet=not is_first()), missing) as live:
+        executor.run(stages, store, context, live)
+
+
+def compute_one(
+    stage: Stage, store: Path, context: Context, parallel: Literal["ddp", "fsdp"] | None = None
+) -> Store:
+    """Do one stage, and what it needs: in a worker process that has all of the machine, or in
+    these processes, if they are several that train together."""
+    from ..studies.executor import LocalExecutor
     from ..studies.store import Store
 
-    kept, executor = Store(store), LocalExecutor(workers)
-    missing = {s.key: s.label for s in with_inputs(stages) if not kept.has(s.key)}
-    with LiveProgress(Console(stderr=True), missing) as live:
-        executor.run(stages, kept, context, live)
+    kept = Store(store)
+    if parallel is None:
+        compute([stage], kept, context, LocalExecutor(workers=1))
+    else:
+        from ..studies.together import RanksExecutor
+
+        compute([stage], kept, context, RanksExecutor(parallel))
     return kept
+
+
+def is_first() -> bool:
+    """Whether this process is the one of those started together that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def how_parallel(asked: Literal["ddp", "fsdp"] | None) -> Literal["ddp", "fsdp"] | None:
+    """How the processes that torchrun started train together; None of one process.
+
+    Raises:
+        InputError: it was asked for, but this is one process.
+    """
+    if {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        return asked or "ddp"
+    if asked is not None:
+        raise InputError(f"--parallel {asked} is for processes that torchrun starts.")
+    return None
 
 
 def tell(results: dict[str, Any], stages: Sequence[Stage], kept: Store) -> None:
@@ -40,6 +159,8 @@ def tell(results: dict[str, Any], stages: Sequence[Stage], kept: Store) -> None:
 
 
 def print_metrics(store: Store, key: str) -> None:
+    if not is_first():
+        return
     metrics = store.metrics(key)
     for name, value in metrics.items():
         if not isinstance(value, list):

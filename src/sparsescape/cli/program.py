@@ -9,6 +9,7 @@ import tyro
 
 from ..errors import InputError, unknown
 from .commands import COMMANDS
+from .computing import is_first
 from .studies import STUDIES
 
 _STUDY_HELP = "study {" + ",".join(STUDIES) + "}: run one of the studies, with all its stages"
@@ -20,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _dispatch(words)
     except InputError as error:
-        print(f"sparsescape: {error}", file=sys.stderr)
+        if is_first():
+            print(f"sparsescape: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         if type(error).__name__ != "StageError":

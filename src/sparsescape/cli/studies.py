@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
-from .computing import Distribution, compute, tell
+from tyro.conf import OmitArgPrefixes
+
+from .computing import Computing, Conduct, Distribution, Do, Execution, conduct
 
 
 def study_difficulty(
@@ -19,10 +20,8 @@ def study_difficulty(
     curve_lr: float = 0.05,
     search: Literal["curves", "trials"] = "curves",
     points: int = 61,
-    store: Path = Path("runs"),
-    workers: int = 0,
-    data_root: str | None = None,
-    checkpoint_every: float = 30.0,
+    execution: Execution = "auto",
+    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
 ) -> None:
     """Why does training not find the sparse network that pruning finds? (Evci et al. 2019)
 
@@ -36,13 +35,11 @@ def study_difficulty(
         curve_lr: learning rate of that search.
         search: trials also searches with several goals, optimizers and restarts (docs/search.md).
         points: points in [0, 1] at which paths are evaluated.
-        store: folder of finished stages and studies.
-        workers: worker processes; 0 for as many as there are cores.
-        data_root: folder of the data, for problems that need files.
-        checkpoint_every: seconds between two checkpoints of a stage.
+        execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
+            faster, by a rule (docs/sparse.md).
+        computing: where stages are done, and what is kept of them.
     """
     from ..studies import difficulty
-    from ..studies.executor import Context
 
     settings = difficulty.Settings(
         problem=problem,
@@ -54,12 +51,16 @@ def study_difficulty(
         curve_lr=curve_lr,
         search=search,
         points=points,
+        execution=execution,
     )
-    planned = difficulty.plan(settings)
-    stages = [stage for seed in planned for stage in seed.all()]
-    kept = compute(stages, store, Context(problem, data_root, checkpoint_every), workers)
-    results = difficulty.results(settings, planned, kept)
-    tell(results, stages, kept)
+
+    def study(do: Do) -> Conduct:
+        planned = difficulty.plan(settings)
+        stages = [stage for seed in planned for stage in seed.all()]
+        kept = do(stages)
+        return stages, lambda: difficulty.results(settings, planned, kept)
+
+    conduct(study, problem, computing)
 
 
 def study_methods(
@@ -70,10 +71,7 @@ def study_methods(
     steps: int | None = None,
     flops: float = 0.1,
     methods: tuple[str, ...] = (),
-    store: Path = Path("runs"),
-    workers: int = 0,
-    data_root: str | None = None,
-    checkpoint_every: float = 30.0,
+    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
 ) -> None:
     """Every sparse-training method on one problem, at equal steps and at equal training FLOPs.
 
@@ -86,30 +84,29 @@ def study_methods(
         flops: the budget of equal FLOPs, as a share of what dense training costs; 0 leaves that
             half of the study out.
         methods: names (see: sparsescape list methods); all that fit the problem unless given.
-        store: folder of finished stages and studies.
-        workers: worker processes; 0 for as many as there are cores.
-        data_root: folder of the data, for problems that need files.
-        checkpoint_every: seconds between two checkpoints of a stage.
+        computing: where stages are done, and what is kept of them.
     """
-    from ..studies import methods as study
-    from ..studies.executor import Context
+    from ..studies import methods as methods_
 
-    settings = study.Settings(
+    settings = methods_.Settings(
         problem=problem,
         sparsity=sparsity,
         distribution=distribution,
         seeds=seeds,
         steps=steps,
         flops=flops,
-        methods=methods or study.DEFAULT,
+        methods=methods or methods_.DEFAULT,
     )
-    context = Context(problem, data_root, checkpoint_every)
-    cells = study.equal_steps(settings)
-    kept = compute([cell.stage for cell in cells], store, context, workers)
-    cells += study.equal_flops(settings, cells, kept)
-    compute([cell.stage for cell in cells], store, context, workers)
-    results = study.results(settings, cells, kept)
-    tell(results, [cell.stage for cell in cells], kept)
+
+    def study(do: Do) -> Conduct:
+        cells = methods_.equal_steps(settings)
+        kept = do([cell.stage for cell in cells])
+        cells += methods_.equal_flops(settings, cells, kept)
+        stages = [cell.stage for cell in cells]
+        do(stages)
+        return stages, lambda: methods_.results(settings, cells, kept)
+
+    conduct(study, problem, computing)
 
 
 def study_dimensions(
@@ -122,10 +119,7 @@ def study_dimensions(
     search_steps: int = 60,
     points: int = 31,
     precision: float = 0.2,
-    store: Path = Path("runs"),
-    workers: int = 0,
-    data_root: str | None = None,
-    checkpoint_every: float = 30.0,
+    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
 ) -> None:
     """How many closed weights must be opened, while travelling, to get out of a bad solution?
 
@@ -139,15 +133,11 @@ def study_dimensions(
         search_steps: steps of each of the three curves that are trained at every count.
         points: points in [0, 1] at which paths are evaluated, at least.
         precision: how near bisection comes to the smallest count, as a share of it.
-        store: folder of finished stages and studies.
-        workers: worker processes; 0 for as many as there are cores.
-        data_root: folder of the data, for problems that need files.
-        checkpoint_every: seconds between two checkpoints of a stage.
+        computing: where stages are done, and what is kept of them.
     """
-    from ..studies import dimensions as study
-    from ..studies.executor import Context
+    from ..studies import dimensions
 
-    settings = study.Settings(
+    settings = dimensions.Settings(
         problem=problem,
         sparsity=sparsity,
         distribution=distribution,
@@ -158,15 +148,17 @@ def study_dimensions(
         points=points,
         precision=precision,
     )
-    context = Context(problem, data_root, checkpoint_every)
-    cases = study.cases(settings)
-    runs = [run for case in cases for run in case.runs.values()]
-    kept = compute(runs, store, context, workers)
-    searches = study.searches(settings, cases, kept)
-    stages = [*runs, *(search.stage for search in searches)]
-    compute(stages, store, context, workers)
-    results = study.results(settings, cases, searches, kept)
-    tell(results, stages, kept)
+
+    def study(do: Do) -> Conduct:
+        cases = dimensions.cases(settings)
+        runs = [run for case in cases for run in case.runs.values()]
+        kept = do(runs)
+        searches = dimensions.searches(settings, cases, kept)
+        stages = [*runs, *(search.stage for search in searches)]
+        do(stages)
+        return stages, lambda: dimensions.results(settings, cases, searches, kept)
+
+    conduct(study, problem, computing)
 
 
 def study_escape(
@@ -181,10 +173,7 @@ def study_escape(
     constant_lr: float = 0.1,
     trajectory: int = 40,
     points: int = 61,
-    store: Path = Path("runs"),
-    workers: int = 0,
-    data_root: str | None = None,
-    checkpoint_every: float = 30.0,
+    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
 ) -> None:
     """From a bad sparse solution, which ways of training on lead out, and does knowing how many
     weights to open beat RigL?
@@ -201,13 +190,9 @@ def study_escape(
         constant_lr: learning rate of training on, as a share of the recipe's.
         trajectory: places along each run at which the whole training set is evaluated.
         points: points in [0, 1] at which straight lines are evaluated.
-        store: folder of finished stages and studies.
-        workers: worker processes; 0 for as many as there are cores.
-        data_root: folder of the data, for problems that need files.
-        checkpoint_every: seconds between two checkpoints of a stage.
+        computing: where stages are done, and what is kept of them.
     """
     from ..studies import escape
-    from ..studies.executor import Context
 
     settings = escape.Settings(
         problem=problem,
@@ -222,16 +207,17 @@ def study_escape(
         trajectory=trajectory,
         points=points,
     )
-    context = Context(problem, data_root, checkpoint_every)
-    starts = [stage for start in escape.starts(settings) for stage in (start.bad, start.good)]
-    kept = compute(starts, store, context, workers)
-    pilots = escape.pilots(settings, kept)
-    compute([cell.stage for cell in pilots], store, context, workers)
-    cells = escape.equal_flops(settings, pilots, kept)
-    stages = [cell.line for cell in cells]
-    compute(stages, store, context, workers)
-    results = escape.results(settings, cells, kept)
-    tell(results, stages, kept)
+
+    def study(do: Do) -> Conduct:
+        kept = do([stage for start in escape.starts(settings) for stage in (start.bad, start.good)])
+        pilots = escape.pilots(settings, kept)
+        do([cell.stage for cell in pilots])
+        cells = escape.equal_flops(settings, pilots, kept)
+        stages = [cell.line for cell in cells]
+        do(stages)
+        return stages, lambda: escape.results(settings, cells, kept)
+
+    conduct(study, problem, computing)
 
 
 def study_landscape(
@@ -244,10 +230,7 @@ def study_landscape(
     curve_lr: float = 0.05,
     grid: int = 31,
     snapshots: int = 40,
-    store: Path = Path("runs"),
-    workers: int = 0,
-    data_root: str | None = None,
-    checkpoint_every: float = 30.0,
+    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
 ) -> None:
     """Maps of the loss: between the solutions, around them, and along the runs that found them.
 
@@ -261,13 +244,9 @@ def study_landscape(
         curve_lr: learning rate of that search.
         grid: points along each side of a map.
         snapshots: points kept of each run whose course is mapped.
-        store: folder of finished stages and studies.
-        workers: worker processes; 0 for as many as there are cores.
-        data_root: folder of the data, for problems that need files.
-        checkpoint_every: seconds between two checkpoints of a stage.
+        computing: where stages are done, and what is kept of them.
     """
     from ..studies import landscape
-    from ..studies.executor import Context
 
     settings = landscape.Settings(
         problem=problem,
@@ -280,11 +259,14 @@ def study_landscape(
         grid=grid,
         snapshots=snapshots,
     )
-    maps = landscape.plan(settings)
-    stages = [one.stage for one in maps]
-    kept = compute(stages, store, Context(problem, data_root, checkpoint_every), workers)
-    results = landscape.results(settings, maps, kept)
-    tell(results, stages, kept)
+
+    def study(do: Do) -> Conduct:
+        maps = landscape.plan(settings)
+        stages = [one.stage for one in maps]
+        kept = do(stages)
+        return stages, lambda: landscape.results(settings, maps, kept)
+
+    conduct(study, problem, computing)
 
 
 STUDIES: dict[str, Callable[..., None]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -55,7 +56,9 @@ class SparsifierCallback(TrainerCallback):
         saved = None
         if state.global_step > 0:
             saved = _load(Path(self.resume_from or _folder(args, state)))
-            Mask(saved["mask"]).check_contains(gathered(model))
+            # Of truly sparse layers the state has indices; the model brought its own.
+            dense = {n: a for n, a in saved["mask"].items() if a.dtype == torch.bool}
+            Mask(dense).check_contains(gathered(model))
         self.sparsifier.detach()
         self.sparsifier.attach(model, optimizer)
         if saved is not None:

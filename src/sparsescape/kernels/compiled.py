@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import drivers
+from .everywhere import conv_everywhere, linear_everywhere
 from .geometry import Axis, backward_regions, forward_regions
 from .pattern import Pattern
 
@@ -21,7 +22,7 @@ _WORTH_A_THREAD = 200_000
 _NO_GROUPS = (1, 0)  # rows per group, channels per group: places count from the first channel
 
 
-@dataclass(frozen=True)
+@dataclass
 class CompiledLinear:
     """y = W x + b. Activations are (batch, features) tensors with the batch innermost."""
 
@@ -33,8 +34,7 @@ class CompiledLinear:
         out = x.new_empty(rows, batch)
         drivers.linear_sums(
             _parts(self.pattern.arrays[0], batch), *self.pattern.arrays, _array(values),
-            _bias(bias, rows, x), batch,
-            _array(x.t()), _array(out),
+            _bias(bias, rows, x), batch, _rows(x), _array(out),
         )  # fmt: skip
         return out.t()
 
@@ -45,7 +45,7 @@ class CompiledLinear:
         drivers.linear_sums(
             _parts(order.arrays[0], batch), *order.arrays[:2],
             _array(values[order.order]), _bias(None, self.pattern.channels, g), batch,
-            _array(g.t()), _array(out),
+            _rows(g), _array(out),
         )  # fmt: skip
         return out.t()
 
@@ -53,24 +53,28 @@ class CompiledLinear:
         """⟨g[row], x[column]⟩ of every held position."""
         batch, gradient = x.shape[0], x.new_zeros(self.pattern.count)
         drivers.linear_products(
-            _parts(self.pattern.arrays[0], batch), *self.pattern.arrays, batch, _array(x.t()),
-            _array(g.t()), _array(gradient),
+            _parts(self.pattern.arrays[0], batch), *self.pattern.arrays, batch, _rows(x),
+            _rows(g), _array(gradient),
         )  # fmt: skip
         return gradient
 
     def both(self, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`sums_back` and :meth:`products` in one pass."""
         order, batch = self.pattern.transposed, x.shape[0]
-        out, gradient = torch.empty_like(x.t()), x.new_zeros(self.pattern.count)
+        out = x.new_empty(self.pattern.channels, batch)
+        gradient = x.new_zeros(self.pattern.count)
         drivers.linear_both(
-            _parts(order.arrays[0], batch), *order.arrays, _array(values), batch, _array(g.t()),
-            _array(x.t()), _array(out),
-            _array(gradient),
+            _parts(order.arrays[0], batch), *order.arrays, _array(values), batch, _rows(g),
+            _rows(x), _array(out), _array(gradient),
         )  # fmt: skip
         return out.t(), gradient
 
+    def everywhere(self, x: Tensor, g: Tensor) -> Tensor:
+        """The product of :meth:`products` for every position, held or not."""
+        return linear_everywhere(self.pattern, x, g)
 
-@dataclass(frozen=True)
+
+@dataclass
 class CompiledConv:
     """A convolution. Activations are (batch, channels, height, width), the batch innermost."""
 
@@ -87,9 +91,9 @@ class CompiledConv:
             _parts(self.pattern.arrays[0], self._outputs * batch), *self.pattern.arrays,
             _array(values), _bias(bias, rows, x),
             *regions, (self._inputs, self._outputs), self._groups, batch,
-            _array(_outermost(x)), _array(out),
+            _planes(x), _array(out),
         )  # fmt: skip
-        return out.movedim(3, 0)
+        return out.permute(3, 0, 1, 2)
 
     def sums_back(self, values: Tensor, g: Tensor) -> Tensor:
         """The transposed convolution of g."""
@@ -100,9 +104,9 @@ class CompiledConv:
             _parts(order.arrays[0], self._outputs * batch), *order.arrays[:2],
             _array(values[order.order]), _bias(None, rows, g),
             *regions, (self._outputs, self._inputs), _NO_GROUPS, batch,
-            _array(_outermost(g)), _array(out),
+            _planes(g), _array(out),
         )  # fmt: skip
-        return out.movedim(3, 0)
+        return out.permute(3, 0, 1, 2)
 
     def products(self, x: Tensor, g: Tensor) -> Tensor:
         """The gradient of every held value."""
@@ -111,22 +115,26 @@ class CompiledConv:
         drivers.conv_products(
             _parts(self.pattern.arrays[0], self._outputs * batch), *self.pattern.arrays, *regions,
             (self._inputs, self._outputs), self._groups,
-            batch, _array(_outermost(x)), _array(_outermost(g)), _array(gradient),
+            batch, _planes(x), _planes(g), _array(gradient),
         )  # fmt: skip
         return gradient
 
     def both(self, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`sums_back` and :meth:`products` in one pass."""
-        order, batch = self.pattern.transposed, x.shape[0]
-        own, gradient = _outermost(x), x.new_zeros(self.pattern.count)
-        out = torch.empty_like(own)
+        order, batch, rows = self.pattern.transposed, g.shape[0], self.pattern.channels
+        gradient = x.new_zeros(self.pattern.count)
+        out = x.new_empty(rows, self.height.input, self.width.input, batch)
         regions = backward_regions(self.height, self.width)
         drivers.conv_both(
             _parts(order.arrays[0], self._outputs * batch), *order.arrays, _array(values),
             *regions, (self._outputs, self._inputs), _NO_GROUPS, batch,
-            _array(_outermost(g)), _array(own), _array(out), _array(gradient),
+            _planes(g), _planes(x), _array(out), _array(gradient),
         )  # fmt: skip
-        return out.movedim(3, 0), gradient
+        return out.permute(3, 0, 1, 2), gradient
+
+    def everywhere(self, x: Tensor, g: Tensor) -> Tensor:
+        """The gradient of every position, held or not."""
+        return conv_everywhere(self.pattern, self.height, self.width, x, g)
 
     @property
     def _inputs(self) -> int:
@@ -141,12 +149,22 @@ class CompiledConv:
         return self.pattern.shape[0] // self.pattern.groups, self.pattern.shape[1]
 
 
+# A view costs about as much as all that a small layer computes, and numpy's a tenth of torch's.
+
+
 def _array(tensor: Tensor) -> npt.NDArray[Any]:
-    return tensor.detach().reshape(-1).numpy()
+    """The numbers of a contiguous tensor, flat."""
+    return tensor.detach().numpy().reshape(-1)
 
 
-def _outermost(x: Tensor) -> Tensor:
-    return x.movedim(0, 3)
+def _rows(x: Tensor) -> npt.NDArray[Any]:
+    """The numbers of (batch, features) with the batch innermost, flat."""
+    return x.detach().numpy().T.reshape(-1)
+
+
+def _planes(x: Tensor) -> npt.NDArray[Any]:
+    """The numbers of (batch, channels, height, width) with the batch innermost, flat."""
+    return x.detach().numpy().transpose(1, 2, 3, 0).reshape(-1)
 
 
 def _bias(bias: Tensor | None, rows: int, like: Tensor) -> npt.NDArray[Any]:

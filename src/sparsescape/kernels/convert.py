@@ -97,10 +97,16 @@ def to_dense(model: Model, optimizer: Optimizer | None = None) -> Model:
 
     Args:
         optimizer: is migrated; state of the positions that were not held is 0.
+
+    Raises:
+        InputError: a sparsifier is attached to a sparse layer, or the optimizer keeps state of all
+            parameters together. The model is then as it was.
     """
     check_migratable(optimizer, model)
     moved: dict[nn.Parameter, tuple[nn.Parameter, Sparse, Pattern]] = {}
     layers = [m for m in model.modules() if isinstance(m, Sparse)]
+    if any(layer.watch is not None for layer in layers):
+        raise InputError("A sparsifier is attached to truly sparse layers; detach it first.")
     for module in layers:
         values = module.weight
         if values not in moved:
@@ -119,10 +125,9 @@ def candidates(
     """The layers that can be sparse and are sparse enough, with the positions to hold."""
     if not 0 <= min_sparsity <= 1:
         raise InputError(f"The least sparsity is a number from 0 to 1, not {min_sparsity}.")
-    layers = dict(_layers(model))
     if mask is not None:
         mask.check(_as_dense(model))
-    weights = {f"{plain_name(name)}.weight".lstrip("."): m for name, m in layers.items()}
+    weights = layers_by_weight(model)
     closed = matching(weights, dense)
     chosen = {name: module for name, module in weights.items() if name not in closed}
     patterns: dict[Any, Pattern] = {}
@@ -153,12 +158,16 @@ def become_sparse(module: nn.Module, pattern: Pattern, values: nn.Parameter) -> 
 
 
 def _become_dense(module: Sparse, weight: nn.Parameter) -> None:
-    for name in ("indptr", "indices"):
-        del module._buffers[name]
-    module.__dict__.pop("_pattern", None)
+    for name in ("indptr", "indices", "_pattern", "watch"):
+        module.__dict__.pop(name, None)
     plain: Any = module
     plain.__class__ = _PLAIN[type(module)]
     plain.weight = weight
+
+
+def layers_by_weight(model: nn.Module) -> dict[str, Any]:
+    """The layers that can be sparse, by the names of their weights."""
+    return {f"{plain_name(name)}.weight".lstrip("."): m for name, m in _layers(model)}
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import fold, pad, unfold
 
+from .everywhere import border, conv_everywhere, linear_everywhere
 from .geometry import Axis
 from .pattern import Pattern
 
@@ -37,6 +38,9 @@ class TorchLinear:
 
     def both(self, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         return self.sums_back(values, g), self.products(x, g)
+
+    def everywhere(self, x: Tensor, g: Tensor) -> Tensor:
+        return linear_everywhere(self.pattern, x, g)
 
     def _columns(self) -> Tensor:
         taps = self.pattern.taps
@@ -74,28 +78,19 @@ class TorchConv:
     def both(self, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         return self.sums_back(values, g), self.products(x, g)
 
+    def everywhere(self, x: Tensor, g: Tensor) -> Tensor:
+        return conv_everywhere(self.pattern, self.height, self.width, x, g)
+
     def _patches(self, x: Tensor) -> Tensor:
         """(batch · positions, channels · taps)."""
-        patches = unfold(pad(x, self._border()), **self._kernel())
+        patches = unfold(pad(x, border(self.height, self.width)), **self._kernel())
         return patches.transpose(1, 2).reshape(-1, patches.shape[1])
 
     def _folded(self, patches: Tensor) -> Tensor:
-        left, right, top, bottom = self._border()
+        left, right, top, bottom = border(self.height, self.width)
         size = (self.height.input + top + bottom, self.width.input + left + right)
         x = fold(patches, size, **self._kernel())
         return x[:, :, top : size[0] - bottom, left : size[1] - right]
-
-    def _border(self) -> tuple[int, int, int, int]:
-        """What is read beyond the image (a negative number: what is not read of it)."""
-        before_and_after = [
-            (
-                a.padding,
-                (a.output - 1) * a.stride + (a.kernel - 1) * a.dilation + 1 - a.padding - a.input,
-            )
-            for a in (self.width, self.height)
-        ]
-        (left, right), (top, bottom) = before_and_after
-        return left, max(right, 0), top, max(bottom, 0)
 
     def _kernel(self) -> dict[str, tuple[int, int]]:
         names = {"kernel_size": "kernel", "stride": "stride", "dilation": "dilation"}

@@ -21,18 +21,21 @@ def batch_innermost(x: Tensor) -> Tensor:
     >>> batch_innermost(torch.zeros(5, 3, 2)).stride()
     (1, 10, 5)
     """
-    last = x.movedim(0, -1)
-    if last.is_contiguous():
+    if _lies_batch_innermost(x):
         return x
     if x.is_contiguous():
         # Torch transposes a matrix several times as fast as it permutes the same numbers.
-        return x.flatten(1).t().contiguous().reshape(last.shape).movedim(-1, 0)
-    return last.contiguous().movedim(-1, 0)
+        return x.flatten(1).t().contiguous().reshape(*x.shape[1:], len(x)).movedim(-1, 0)
+    return x.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
 def has_batch_innermost(x: Tensor) -> bool:
     """Whether it is so already, and is not in torch's usual order too."""
-    return not x.is_contiguous() and x.movedim(0, -1).is_contiguous()
+    return not x.is_contiguous() and _lies_batch_innermost(x)
+
+
+def _lies_batch_innermost(x: Tensor) -> bool:
+    return x.permute(*range(1, x.ndim), 0).is_contiguous()
 
 
 class _Pooling(nn.Module):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,22 @@ from torch.nn.functional import pad
 from ..errors import InputError
 from ..seeds import derived_seed, generator
 from .geometry import Axis
-from .ops import sparse_conv2d, sparse_linear
+from .ops import Watch, sparse_conv2d, sparse_linear
 from .pattern import Pattern
 from .positions import random_positions
+
+Self = TypeVar("Self", bound="Sparse")
+_STRUCTURE = ("indptr", "indices")
 
 
 class Sparse(nn.Module):
     """What both layers share: values at positions.
 
     The parameter ``weight`` has one dimension, the values in the order of the flat indices of the
-    dense weight; the buffers ``indptr`` and ``indices`` say where they stand
-    (:class:`~sparsescape.kernels.pattern.Pattern`).
+    dense weight; ``indptr`` and ``indices`` say where they stand
+    (:class:`~sparsescape.kernels.pattern.Pattern`). Those two are in ``state_dict`` and follow the
+    module to other devices, as buffers do, but are no buffers: DistributedDataParallel would send
+    them to all ranks before every pass, and cannot send integers of 16 bits.
     """
 
     weight: nn.Parameter
@@ -31,6 +36,9 @@ class Sparse(nn.Module):
     indices: Tensor
     groups: int = 1
     holds_nonzeros_only = True  # what a sparsifier asks before it is attached
+    watch: Watch | None = None
+    """Asked in every forward pass; what it returns is told the terms of the gradient over all
+    positions in the backward pass (:mod:`sparsescape.kernels.ops`). No part of copies."""
 
     @property
     def dense_shape(self) -> torch.Size:
@@ -56,31 +64,62 @@ class Sparse(nn.Module):
         flat = self.weight.new_zeros(self.dense_shape.numel())
         return flat.index_put((self.pattern.flat(),), self.weight).reshape(self.dense_shape)
 
+    def positions(self) -> Tensor:
+        """The flat index in the dense weight of each value, sorted (int64)."""
+        return self.pattern.flat()
+
     def hold(self, pattern: Pattern, values: nn.Parameter) -> None:
         """Hold these values at the pattern's positions from now on."""
         self.weight = values
-        for name, tensor in (("indptr", pattern.indptr), ("indices", pattern.indices)):
-            self._buffers.pop(name, None)
-            self.register_buffer(name, tensor.to(values.device))
+        self.indptr = pattern.indptr.to(values.device)
+        self.indices = pattern.indices.to(values.device)
+
+    def move(self, positions: Tensor) -> None:
+        """The weight's values stand at other positions from now on, given as sorted flat indices.
+
+        Raises:
+            InputError: a position is outside the weight, or they are not sorted.
+        """
+        self.hold(Pattern.of(positions, self.dense_shape, self.groups), self.weight)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in super().__getstate__().items() if k != "_pattern"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_pattern", "watch")}
 
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for name in _STRUCTURE:
+            setattr(self, name, fn(getattr(self, name)))
+        return self
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in _STRUCTURE:
+            destination[prefix + name] = getattr(self, name)
+
+    def _load_from_state_dict(
+        self,
+        state: dict[str, Any],
+        prefix: str,
+        metadata: Any,
+        strict: bool,
+        missing: list[str],
+        unexpected: list[str],
+        errors: list[str],
+    ) -> None:
         """Take up other positions, and another number of them, than are held now."""
-        for name in ("weight", "indptr", "indices"):
-            given = state.get(prefix + name)
-            own = getattr(self, name)
-            if given is not None and (given.shape, given.dtype) != (own.shape, own.dtype):
-                self._fit(name, own, given)
-        super()._load_from_state_dict(state, prefix, *rest)
-        self.__dict__.pop("_pattern", None)
-
-    def _fit(self, name: str, own: Tensor, given: Tensor) -> None:
-        if name == "weight" and given.ndim == 1:
-            own.data = own.new_empty(given.shape)
-        elif name != "weight" and given.ndim == 1:
-            self._buffers[name] = torch.empty_like(given, device=own.device)
+        values = state.get(prefix + "weight")
+        if values is not None and values.ndim == 1 and values.shape != self.weight.shape:
+            self.weight.data = self.weight.new_empty(values.shape)
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)
+        for name in _STRUCTURE:
+            given, own = state.get(prefix + name), getattr(self, name)
+            if given is not None:
+                device = given.device if own.is_meta else own.device
+                setattr(self, name, given.detach().to(device, copy=True))
+            elif strict:
+                missing.append(prefix + name)
+        known = {prefix + name for name in _STRUCTURE}
+        unexpected[:] = [key for key in unexpected if key not in known]
 
     def _start(self, bias: bool, seed: int) -> None:
         """Values from N(0, 2/k), k the held inputs of their own output; biases 0."""
@@ -156,7 +195,7 @@ class SparseLinear(Sparse):
         if x.shape[-1] != self.in_features:
             raise InputError(f"The input has {x.shape[-1]} features, not {self.in_features}.")
         rows = x.reshape(-1, self.in_features)
-        out = sparse_linear(self.pattern, self.weight, self.bias, rows)
+        out = sparse_linear(self.pattern, self.weight, self.bias, rows, self.watch)
         return out if x.ndim == 2 else out.reshape(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
@@ -260,13 +299,13 @@ class SparseConv2d(Sparse):
         pointwise = self.kernel_size == self.stride == (1, 1) and self.groups == 1
         if pointwise and before_and_after == ((0, 0), (0, 0)):
             return self._as_linear(x)
-        return sparse_conv2d(self.pattern, self.weight, self.bias, x, height, width)
+        return sparse_conv2d(self.pattern, self.weight, self.bias, x, height, width, self.watch)
 
     def _as_linear(self, x: Tensor) -> Tensor:
         """A 1×1 convolution: every position is a sample of a matrix product."""
         batch, _, height, width = x.shape
         samples = x.permute(2, 3, 0, 1).reshape(-1, self.in_channels)
-        out = sparse_linear(self.pattern, self.weight, self.bias, samples)
+        out = sparse_linear(self.pattern, self.weight, self.bias, samples, self.watch)
         return out.reshape(height, width, batch, -1).permute(2, 3, 0, 1)
 
     def _padding(self) -> Sequence[tuple[int, int]]:

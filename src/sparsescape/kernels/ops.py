@@ -4,13 +4,20 @@ The product y = S(v, x) is linear in the values v and in the input x. Its two gr
 dx = T(v, g) and dv = P(x, g), are again linear in each argument, and their gradients are S, T and P
 once more: so the three are functions whose backward passes call each other, differentiable as often
 as one likes (Hessian-vector products), by the same kernels.
+
+Whatever adds to the gradient of the layer's values is P of a pair (x, g), or several; the gradient
+over all positions, held or not, is the sum of the same pairs' outer products. Who wants that says
+so in the forward pass, and is told each pair in the backward pass, as a function that makes its
+term: nothing of the dense weight's size is made until it is called.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,6 +26,11 @@ from torch.autograd import Function
 from .geometry import Axis
 from .layout import batch_innermost
 from .pattern import Pattern
+
+Term: TypeAlias = Callable[[], Tensor]
+"""Makes a term of the gradient over all positions, in the shape of the dense weight."""
+Told: TypeAlias = Callable[[Term], None]
+Watch: TypeAlias = Callable[[], Told | None]
 
 
 class Operations(Protocol):
@@ -32,35 +44,48 @@ class Operations(Protocol):
 
     def both(self, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]: ...
 
+    def everywhere(self, x: Tensor, g: Tensor) -> Tensor: ...
 
-def sparse_linear(pattern: Pattern, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+
+def sparse_linear(
+    pattern: Pattern, values: Tensor, bias: Tensor | None, x: Tensor, watch: Watch | None = None
+) -> Tensor:
     """x Wᵀ + b for x of shape (batch, inputs); W has the values at the pattern's positions."""
     if _compiles(values):
         from .compiled import CompiledLinear
 
-        return _apply(CompiledLinear(pattern), values, bias, x)
+        return _apply(CompiledLinear(pattern), values, bias, x, watch)
     from .fallback import TorchLinear
 
-    return _apply(TorchLinear(pattern), values, bias, x)
+    return _apply(TorchLinear(pattern), values, bias, x, watch)
 
 
 def sparse_conv2d(
-    pattern: Pattern, values: Tensor, bias: Tensor | None, x: Tensor, height: Axis, width: Axis
+    pattern: Pattern,
+    values: Tensor,
+    bias: Tensor | None,
+    x: Tensor,
+    height: Axis,
+    width: Axis,
+    watch: Watch | None = None,
 ) -> Tensor:
     """The convolution of x, of shape (batch, channels, height, width)."""
     if _compiles(values):
         from .compiled import CompiledConv
 
-        return _apply(CompiledConv(pattern, height, width), values, bias, x)
+        return _apply(CompiledConv(pattern, height, width), values, bias, x, watch)
     from .fallback import TorchConv
 
-    return _apply(TorchConv(pattern, height, width), values, bias, x)
+    return _apply(TorchConv(pattern, height, width), values, bias, x, watch)
 
 
-def _apply(layer: Operations, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+def _apply(
+    layer: Operations, values: Tensor, bias: Tensor | None, x: Tensor, watch: Watch | None
+) -> Tensor:
     dtype = values.dtype if values.dtype == torch.float64 else torch.float32
     bias = None if bias is None else bias.to(dtype)
-    out = _Sums.apply(values.to(dtype), bias, batch_innermost(x.to(dtype)), layer)
+    told = None if watch is None else watch()
+    out = _Sums.apply(values.to(dtype), bias, batch_innermost(x.to(dtype)), layer, told)
     return out.to(values.dtype)
 
 
@@ -89,42 +114,48 @@ class _Sums(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, values: Tensor, bias: Tensor | None, x: Tensor, layer: Operations
+        ctx: Any, values: Tensor, bias: Tensor | None, x: Tensor, layer: Operations, told: Any
     ) -> Tensor:
         ctx.save_for_backward(values, x)
-        ctx.layer = layer
+        ctx.layer, ctx.told = layer, told
         return layer.sums(values, bias, x)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         values, x = ctx.saved_tensors
-        of_values, of_bias, of_x, _ = ctx.needs_input_grad
+        of_values, of_bias, of_x, *_ = ctx.needs_input_grad
         g = batch_innermost(g)
         bias = _summed(g) if of_bias else None
-        if of_values and of_x:
-            dx, dv = _Both.apply(values, x, g, ctx.layer)
-            return dv, bias, dx, None
         if of_values:
-            return _Products.apply(x, g, ctx.layer), bias, None, None
-        return None, bias, _SumsBack.apply(values, g, ctx.layer) if of_x else None, None
+            _tell(ctx, x, g)
+        if of_values and of_x:
+            dx, dv = _Both.apply(values, x, g, ctx.layer, ctx.told)
+            return dv, bias, dx, None, None
+        if of_values:
+            return _Products.apply(x, g, ctx.layer), bias, None, None, None
+        dx = _SumsBack.apply(values, g, ctx.layer, ctx.told) if of_x else None
+        return None, bias, dx, None, None
 
 
 class _SumsBack(Function):
     """T(v, g), the gradient to the input."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, g: Tensor, layer: Operations) -> Tensor:
+    def forward(ctx: Any, values: Tensor, g: Tensor, layer: Operations, told: Any) -> Tensor:
         ctx.save_for_backward(values, g)
-        ctx.layer = layer
+        ctx.layer, ctx.told = layer, told
         return layer.sums_back(values, g)
 
     @staticmethod
     def backward(ctx: Any, ddx: Tensor) -> Any:
         values, g = ctx.saved_tensors
+        of_values, of_g, *_ = ctx.needs_input_grad
         ddx = batch_innermost(ddx)
-        dv = _Products.apply(ddx, g, ctx.layer) if ctx.needs_input_grad[0] else None
-        dg = _Sums.apply(values, None, ddx, ctx.layer) if ctx.needs_input_grad[1] else None
-        return dv, dg, None
+        if of_values:
+            _tell(ctx, ddx, g)
+        dv = _Products.apply(ddx, g, ctx.layer) if of_values else None
+        dg = _Sums.apply(values, None, ddx, ctx.layer, ctx.told) if of_g else None
+        return dv, dg, None, None
 
 
 class _Products(Function):
@@ -138,9 +169,10 @@ class _Products(Function):
 
     @staticmethod
     def backward(ctx: Any, ddv: Tensor) -> Any:
+        # What takes the place of the values here is not the layer's weight: nobody is told.
         x, g = ctx.saved_tensors
-        dx = _SumsBack.apply(ddv, g, ctx.layer) if ctx.needs_input_grad[0] else None
-        dg = _Sums.apply(ddv, None, x, ctx.layer) if ctx.needs_input_grad[1] else None
+        dx = _SumsBack.apply(ddv, g, ctx.layer, None) if ctx.needs_input_grad[0] else None
+        dg = _Sums.apply(ddv, None, x, ctx.layer, None) if ctx.needs_input_grad[1] else None
         return dx, dg, None
 
 
@@ -149,21 +181,28 @@ class _Both(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, values: Tensor, x: Tensor, g: Tensor, layer: Operations
+        ctx: Any, values: Tensor, x: Tensor, g: Tensor, layer: Operations, told: Any
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(values, x, g)
-        ctx.layer = layer
+        ctx.layer, ctx.told = layer, told
         return layer.both(values, x, g)
 
     @staticmethod
     def backward(ctx: Any, ddx: Tensor, ddv: Tensor) -> Any:
         values, x, g = ctx.saved_tensors
         ddx = batch_innermost(ddx)
-        dx, dv = _Both.apply(ddv, ddx, g, ctx.layer)
-        dg = _Sums.apply(values, None, ddx, ctx.layer) + _Sums.apply(ddv, None, x, ctx.layer)
-        return dv, dx, dg, None
+        _tell(ctx, ddx, g)
+        dx, dv = _Both.apply(ddv, ddx, g, ctx.layer, None)
+        dg = _Sums.apply(values, None, ddx, ctx.layer, ctx.told)
+        dg = dg + _Sums.apply(ddv, None, x, ctx.layer, None)
+        return dv, dx, dg, None, None
+
+
+def _tell(ctx: Any, x: Tensor, g: Tensor) -> None:
+    if ctx.told is not None:
+        ctx.told(partial(ctx.layer.everywhere, x.detach(), g.detach()))
 
 
 def _summed(g: Tensor) -> Tensor:
     """Over all dimensions but the second; of a row in memory at a time."""
-    return g.movedim(0, -1).flatten(1).sum(1)
+    return g.sum([0, *range(2, g.ndim)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from ..evaluation import Evaluation, Tally
+from ..kernels.execution import compressed, support
 from ..objective import Half, Objective
 from ..points import Point
 
@@ -23,15 +24,17 @@ def evaluate_combinations(
     corners: Sequence[Point],
     mixes: Sequence[Sequence[float]],
     point: Callable[[int], Point],
-) -> list[Evaluation]:
-    """Loss and accuracy at Σ_k c_k·θ_k, for every mix c of the corners θ.
+) -> tuple[list[Evaluation], tuple[str, ...]]:
+    """Loss and accuracy at Σ_k c_k·θ_k, for every mix c of the corners θ; and the weights of the
+    layers that were run sparse for it.
 
     A first layer that is linear is linear in the corners too: its products with the data, which
     are most of what a perceptron costs, are taken once for each corner instead of once for each
     point (:meth:`Objective.halves`). They are kept in blocks of :data:`KEPT` bytes, and every point
     is evaluated on a block before the next one is made. Up to rounding it is what
     ``objective.evaluate`` says of each point, which is asked where there is no such layer, or no
-    fewer corners than points.
+    fewer corners than points; there a network whose corners leave little of it is run sparse
+    (:mod:`sparsescape.kernels.execution`).
 
     Args:
         objective: over all of its data.
@@ -41,7 +44,7 @@ def evaluate_combinations(
     """
     halves = objective.halves() if len(mixes) > len(corners) else None
     if halves is None:
-        return [objective.evaluate(point(number)) for number in range(len(mixes))]
+        return _one_by_one(objective, corners, (point(number) for number in range(len(mixes))))
     first, rest = halves
     tallies = [Tally(objective.loss) for _ in mixes]
     for block in _blocks(_products(objective, first, corners)):
@@ -50,7 +53,17 @@ def evaluate_combinations(
             for products, targets in block:
                 tally.add(rest(here, _mixed(mix, products)), targets)
     penalties = (objective.penalty(point(number)) for number in range(len(mixes)))
-    return [tally.evaluation(p) for tally, p in zip(tallies, penalties, strict=True)]
+    return [tally.evaluation(p) for tally, p in zip(tallies, penalties, strict=True)], ()
+
+
+def _one_by_one(
+    objective: Objective, corners: Sequence[Point], points: Iterable[Point]
+) -> tuple[list[Evaluation], tuple[str, ...]]:
+    """Each point by itself; all of them run sparse where the corners leave little."""
+    form = compressed(objective, support(corners))
+    if form is None:
+        return [objective.evaluate(point) for point in points], ()
+    return [form.objective.evaluate(form.into(point)) for point in points], tuple(form.mask)
 
 
 def _products(objective: Objective, first: Half, corners: Sequence[Point]) -> Iterator[Products]:

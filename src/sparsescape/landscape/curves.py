@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,13 @@ class Curve(nn.Module):
     ):
         super().__init__()
         coordinates = _coordinates(start) & _coordinates(end)
-        self.start, self.end = snapshot(start), snapshot(end)
+        self._lay(snapshot(start), snapshot(end), coordinates, bends, subspace)
+
+    def _lay(
+        self, start: Point, end: Point, coordinates: Set[str], bends: int, subspace: Mask | None
+    ) -> None:
+        """Lay it straight between two ends that are the curve's own."""
+        self.start, self.end = start, end
         self.subspace = subspace
         self._check_ends()
         self._shapes = {n: p.shape for n, p in self.start.items() if n in coordinates}
@@ -186,6 +192,16 @@ class Curve(nn.Module):
         other._check_ends()
         other.openings = other._openings()
         other.control.mul_(other.openings)
+        return other
+
+    @torch.no_grad()
+    def carried(self, form: Callable[[Point], Point], subspace: Mask | None) -> Curve:
+        """The same curve in another form of its points, a linear one of the same names, and what
+        its subspace closes there."""
+        other = copy.deepcopy(self)
+        ends = form(self.start), form(self.end)
+        other._lay(*ends, self._shapes.keys(), len(self.control), subspace)
+        other.set_control_points([form(point) for point in self.control_points()])
         return other
 
     @torch.no_grad()

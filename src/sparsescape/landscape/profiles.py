@@ -21,6 +21,8 @@ class Profile:
     accuracy: tuple[float | None, ...] = ()
     count: int = 0
     """Number of examples each loss is the mean over."""
+    run_sparse: tuple[str, ...] = ()
+    """Weights of the layers that were run sparse (:mod:`sparsescape.kernels.execution`)."""
 
     @property
     def barrier(self) -> float:
@@ -81,10 +83,11 @@ def profile(
         raise InputError("The t of a profile ascend and have 0 and 1 among them.")
     corners = [curve.start, *curve.control_points(), curve.end]
     mixes = [curve.coefficients(s) for s in t]
-    found = evaluate_combinations(objective, corners, mixes, lambda i: curve.point(t[i]))
+    found, layers = evaluate_combinations(objective, corners, mixes, lambda i: curve.point(t[i]))
     return Profile(
         t=tuple(t),
         loss=tuple(e.loss for e in found),
         accuracy=tuple(e.accuracy for e in found),
         count=found[0].count,
+        run_sparse=layers,
     )

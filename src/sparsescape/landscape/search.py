@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, unknown
+from ..kernels.execution import Compressed, compressed
 from ..objective import Batch, Objective
 from ..schedules import cosine
 from ..seeds import generator
@@ -33,6 +34,8 @@ class Search:
     """Training examples seen, over all passes."""
     diverged: bool
     """Whether it was given up at a loss that is not finite."""
+    run_sparse: tuple[str, ...] = ()
+    """Weights of the layers that were run sparse (:mod:`sparsescape.kernels.execution`)."""
 
 
 OPTIMIZERS: dict[str, Callable[[Iterable[Tensor], float, float], torch.optim.Optimizer]] = {
@@ -89,7 +92,7 @@ def fit_curve(
     >>> from sparsescape import Bezier
     >>> ends = {"weight": torch.ones(1, 1)}, {"weight": -torch.ones(1, 1)}
     >>> fit_curve(Bezier(*ends, degree=2), objective, steps=5, batch_size=4)
-    Search(steps=5, passes=5, examples=20, diverged=False)
+    Search(steps=5, passes=5, examples=20, diverged=False, run_sparse=())
     """
     goal = find_goal(goal)
     if optimizer not in OPTIMIZERS:
@@ -103,21 +106,39 @@ def fit_curve(
     batches = Batches(objective.examples(), batch_size=batch_size, seed=seed)
     if not curve.control.numel():
         return Search(0, 0, 0, diverged=False)
+    form = _sparse_form(curve, objective, goal)
+    trained, seen = curve, objective
+    if form is not None:
+        trained, seen = curve.carried(form.into, form.rest(curve.subspace)), form.objective
     drawn = torch.rand(steps, goal.drawn, generator=generator(seed, "t along the curve"))
     parts = (torch.arange(goal.drawn) + drawn) / goal.drawn
     where = SAMPLINGS[sampling]()
-    walk = _Walk(curve, where, goal, objective, enough)
+    walk = _Walk(trained, where, goal, seen, enough)
     run = Run(
         module=walk,
         loss=lambda step: walk(parts[step], batches(step)),
-        optimizer=OPTIMIZERS[optimizer](curve.parameters(), lr, momentum),
+        optimizer=OPTIMIZERS[optimizer](trained.parameters(), lr, momentum),
         learning_rate=cosine(lr, end=steps),
         steps=steps,
         enough=walk.is_enough,
     )
     outcome = run.train(checkpoint, observe)
+    if form is not None:
+        curve.set_control_points([form.back(point) for point in trained.control_points()])
     passes = outcome.steps * goal.points
-    return Search(outcome.steps, passes, passes * batches.batch_size, outcome.diverged)
+    examples, layers = passes * batches.batch_size, tuple(form.mask if form is not None else ())
+    return Search(outcome.steps, passes, examples, outcome.diverged, layers)
+
+
+def _sparse_form(curve: Curve, objective: Objective, goal: Goal) -> Compressed | None:
+    """The network of a search inside a mask, run sparse where that is faster.
+
+    Not where a step looks at several points: a small network sees them in one vectorized pass,
+    which sparse layers have none of.
+    """
+    if curve.subspace is None or goal.points > 1:
+        return None
+    return compressed(objective, curve.subspace)
 
 
 _IN_A_ROW = 15

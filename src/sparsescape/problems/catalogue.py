@@ -48,6 +48,18 @@ def describe(problem: str) -> dict[str, Any]:
     return {"name": problem, "recipe": _as_json(CATALOGUE[problem].recipe)}
 
 
+def absolute(problem: str) -> str:
+    """The problem as it is named from any folder: the path of its file, if it has one, whole.
+
+    >>> absolute("digits-conv")
+    'digits-conv'
+    """
+    if problem.startswith(_HUB) or not _is_file(problem):
+        return problem
+    path, function = _split(problem)
+    return f"{path.absolute()}:{function}"
+
+
 def _as_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe's numbers as they are read back from a file."""
     return json.loads(json.dumps(dataclasses.asdict(recipe)))

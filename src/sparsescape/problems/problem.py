@@ -93,11 +93,13 @@ class Problem:
         with global_seed(seed, "small dense"):
             return self.scaled(low)
 
-    def objective(self, model: nn.Module, split: str = "train") -> Objective:
+    def objective(
+        self, model: nn.Module, split: str = "train", *, execution: str = "auto"
+    ) -> Objective:
         """The mean loss over the whole training or test set, without augmentation; BatchNorm's
         statistics are those of the training set."""
         data = self.train if split == "train" else self.test
-        return Objective(model, data, self.loss, statistics=self.train)
+        return Objective(model, data, self.loss, statistics=self.train, execution=execution)
 
     def count(self, split: str) -> int:
         """Examples in the training or test set."""

@@ -53,6 +53,8 @@ class LiveProgress:
 
     def _begun(self, event: Mapping[str, Any]) -> None:
         key = event["key"]
+        if key in self.tasks:  # begun again, since its worker died
+            self.progress.remove_task(self.tasks.pop(key))
         self.tasks[key] = self.progress.add_task(self.labels[key], total=None, note="")
 
     def _step(self, event: Mapping[str, Any]) -> None:

@@ -48,7 +48,7 @@ def _same(fresh: Path, folder: Path) -> bool:
 
 
 def _provenance(stages: Iterable[Stage], store: Store) -> dict[str, Any]:
-    parts = {s.key: read_json(store.path(s.key) / "provenance.json") for s in with_inputs(stages)}
+    parts = {s.key: store.provenance(s.key) for s in with_inputs(stages)}
     return {
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "stage_seconds": sum(part["seconds"] for part in parts.values()),

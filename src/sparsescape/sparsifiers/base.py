@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,36 +13,37 @@ from torch.optim import Optimizer
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import InputError
-from ..masks import Mask, count_active
+from ..masks import Mask
 from ..points import named_parameters, named_weights, norms
-from .bits import all_or_none, close
-from .gradients import DenseGradients
+from ..positions import Positions
+from .backward import Backward
+from .beginning import Beginning
+from .collapse import check_collapse
+from .holding import Held, Holding
 from .hooks import (
     check_attachable,
     check_gradients,
     hook_gradient,
+    hook_layers,
     hook_steps,
     hook_wrappers,
     skipped,
 )
-from .owners import Owners, same
-from .shards import copied, local, put_together, share, whole
-from .stillness import Part, Stillness
+from .masked import Masked, read
+from .nonzeros import Carried, Nonzeros, check_works, sparse_layers
+from .owners import Owners
+from .shards import copied, whole
 from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
 Active = Mapping[str, Tensor]
+"""Weight name → bool tensor of the weight's shape; one element a value for a truly sparse layer."""
+NextMask = Mapping[str, Tensor] | Mapping[str, Tensor | Positions]
+"""The same, or where the active ones are among all positions."""
 
 
 _HOLDERS: Any = WeakTensorKeyDictionary()
 """Weight → the name of the sparsifier that is attached to it."""
-
-
-class LayerCollapse(UserWarning):
-    """A layer lost all its weights, or those of a slice that it divides by the norm of.
-
-    The message names it.
-    """
 
 
 @dataclass(eq=False, kw_only=True)
@@ -67,6 +67,10 @@ class Sparsifier:
     and :meth:`next_mask`, the mask after a step. What a method remembers between steps goes into
     ``self.memory`` and is part of :meth:`state_dict`.
 
+    On truly sparse layers (:func:`sparsescape.to_sparse`) a method sees, for each weight, the
+    values that the layer holds: they are all active, and a new mask may name other positions.
+    Methods that need more refuse to be attached to them.
+
     Args:
         dense: patterns of weights to leave out (see :func:`sparsescape.points.named_weights`).
             Parameters of fewer than two dimensions (biases, norms) are always left out. The mask
@@ -77,6 +81,12 @@ class Sparsifier:
     dense: Iterable[str] = ()
     on_collapse: Literal["warn", "raise"] = "warn"
 
+    on_nonzeros: ClassVar[bool] = False
+    """Whether the method works on truly sparse layers."""
+    carried: ClassVar[tuple[str, ...]] = ()
+    """What of the memory has an element for each value of a truly sparse layer and moves with it;
+    0 for what is grown."""
+
     def __post_init__(self) -> None:
         if isinstance(self.dense, str):
             raise InputError(f"Patterns are a list of names, not the text {self.dense!r}.")
@@ -86,18 +96,18 @@ class Sparsifier:
         self._counts: list[int] = []
         self._handles: list[Any] = []
         self._weights: dict[str, nn.Parameter] = {}
-        self._bits: dict[str, Tensor] = {}
+        self._held: dict[str, Held] = {}
+        self._nonzeros: dict[str, Nonzeros] = {}
         self._densities: dict[str, float] = {}
-        self._gradients = DenseGradients(self._close_gradient)
 
     # ------------------------------------------------------------------ what a method says
 
-    def first_mask(self, model: nn.Module) -> Active:
+    def first_mask(self, model: nn.Module) -> NextMask:
         """The mask at :meth:`attach`: everything active, unless the method says otherwise."""
         weights = named_weights(model, self.dense)
         return {n: torch.ones(w.shape, dtype=torch.bool) for n, w in weights.items()}
 
-    def next_mask(self, step: int) -> Active | None:
+    def next_mask(self, step: int) -> NextMask | None:
         """The mask after ``step`` optimizer steps (from 1), or None to keep it as it is."""
         return None
 
@@ -123,17 +133,20 @@ class Sparsifier:
         Several optimizers may share the model; a step is over when each has stepped.
 
         Raises:
-            InputError: it is attached already, or another one is to these weights; a layer holds
-                its nonzeros only; the mask does not fit the model; no optimizer holds a weight
-                that the mask names.
+            InputError: it is attached already, or another one is to these weights; a layer is
+                truly sparse and the method needs dense ones; the mask does not fit the model; no
+                optimizer holds a weight that the mask names.
         """
         if self._handles:
             raise InputError(f"This {type(self).__name__} is attached to a model already.")
         check_attachable(model, optimizers)
+        layers = sparse_layers(model, self.dense)
+        check_works(self, layers)
         self.step, self.memory = 0, {}
         first = Mask(self.first_mask(model))
         named = named_parameters(model)
-        first.check({n: torch.empty(p.shape, device="meta") for n, p in named.items()})
+        shapes = {n: layers[n][0].dense_shape if n in layers else p.shape for n, p in named.items()}
+        first.check({n: torch.empty(shape, device="meta") for n, shape in shapes.items()})
         self._weights = {name: named[name] for name in first}
         for name, weight in self._weights.items():
             if weight in _HOLDERS:
@@ -142,21 +155,25 @@ class Sparsifier:
         check_gradients(model, self._weights)
         self._norms = {w: named[n].shape for w, n in norms(named).items()}
         self._owners = Owners(self._weights, optimizers)
-        self._fresh = self._owners.fresh()
         self._withheld = [Withheld(optimizer) for optimizer in self._owners.optimizers]
         self.step, self._counts = 0, [0] * len(optimizers)
         self.densities.clear()
-        self._still = [Stillness() for _ in optimizers]
-        self._parts_of: list[tuple[list[Tensor], list[Part]] | None] = [None for _ in optimizers]
-        self._seen: dict[str, tuple[Any, int]] = {}
-        closed = [(tensor, tensor.clone()) for tensor in self._owners.everything_held()]
-        self._set_mask(first)
-        self._closed = [(tensor, before, tensor._version) for tensor, before in closed]
+        self._held = {n: self._holder(n, layers.get(n, [])) for n in self._weights}
+        self._nonzeros = {n: h for n, h in self._held.items() if isinstance(h, Nonzeros)}
+        self._holding = Holding(self._owners, self._held, self._owners.fresh())
+        self._backward = Backward(self._weights, self._held, self._owners, self._close_gradient)
+        self._beginning = Beginning(self._owners, self._held)
+        self._set_mask({name: first.positions(name) for name in first})
+        self._beginning.over()
         self.start()
         self._look_ahead()
         for name, weight in self._weights.items():
             _HOLDERS[weight] = type(self).__name__
-            self._handles.append(hook_gradient(weight, self._gradient_hook(name)))
+            self._handles.append(hook_gradient(weight, self._backward.hook(name)))
+        self._handles += [
+            hook_layers(held.layers, partial(self._backward.watch, name))
+            for name, held in self._nonzeros.items()
+        ]
         self._handles += hook_steps(self, self._owners.optimizers)
         self._handles += hook_wrappers(self._hold, self._owners.optimizers, self._owners.wrappers)
         return self
@@ -174,17 +191,27 @@ class Sparsifier:
     def mask(self) -> Mask:
         """The current mask.
 
+        Of a truly sparse layer it has the positions as indices, and nothing dense is made; its
+        ``mask[name]`` makes a bool tensor of the dense weight's shape, when that is asked for.
+
         Raises:
             InputError: it has not been attached yet.
         """
         if not self._weights:
             raise InputError("Attach the sparsifier to a model: before that it has no mask.")
-        return Mask(self.active)
+        return Mask({n: held.positions(held.active()) for n, held in self._held.items()})
 
     @property
     def active(self) -> dict[str, Tensor]:
-        """The current mask as plain bool tensors on the weights' devices."""
-        return {name: self.active_in(name) for name in self._weights}
+        """The current mask as plain bool tensors on the weights' devices.
+
+        Of a truly sparse layer one element for each value; :attr:`mask` says where those stand.
+        """
+        return {name: self.active_in(name) for name in self._held}
+
+    def active_in(self, name: str) -> Tensor:
+        """One of :attr:`active`."""
+        return self._held[name].active()
 
     @property
     def densities(self) -> dict[str, float]:
@@ -193,7 +220,10 @@ class Sparsifier:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The sparse weights of the attached model by name, detached."""
+        """The sparse weights of the attached model by name, detached.
+
+        Of a truly sparse layer the values, in one dimension.
+        """
         return {name: whole(w) for name, w in self._weights.items()}
 
     def weight(self, name: str) -> Tensor:
@@ -210,8 +240,19 @@ class Sparsifier:
         return grad.nan_to_num()
 
     def gradient(self, name: str) -> Tensor:
-        """The gradient over all positions of a weight, in a step that :meth:`wants_gradient`."""
-        return self._gradients.of(name, self._weights[name]).nan_to_num()
+        """The gradient over all positions of a weight, in a step that :meth:`wants_gradient`.
+
+        Of a truly sparse layer it is made when this is called, in the shape of the dense weight.
+        """
+        return self._backward.over_all(name)
+
+    def at_active(self, name: str, everywhere: Tensor) -> Tensor:
+        """Of something over all positions of a weight, what is at the active ones."""
+        return self._held[name].at_active(everywhere)
+
+    def size(self, name: str) -> int:
+        """How many positions a weight has, active or not."""
+        return self._held[name].shape.numel()
 
     def group(self, name: str) -> dict[str, Any]:
         """The optimizer's parameter group that a weight is in, for its learning rate."""
@@ -222,10 +263,16 @@ class Sparsifier:
         return {
             "step": self.step,
             "counts": list(self._counts),
-            "mask": dict(self.mask.items()),
+            "mask": self._saved_mask(),
             "memory": self.remembered(),
-            "fresh": copied(self._fresh),
+            "fresh": copied(self._holding.fresh),
         }
+
+    def _saved_mask(self) -> dict[str, Tensor]:
+        """Bool tensors; for truly sparse layers flat indices."""
+        if not self._weights:
+            raise InputError("Attach the sparsifier to a model: before that it has no mask.")
+        return {n: held.saved(held.active()) for n, held in self._held.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`; to be called after :meth:`attach`.
@@ -240,16 +287,20 @@ class Sparsifier:
             raise InputError("Attach the sparsifier to a model before loading its state.")
         if missing := {"step", "counts", "mask", "memory", "fresh"} - state.keys():
             raise InputError(f"This is no sparsifier's state: it has no {sorted(missing)[0]!r}.")
-        mask = Mask(state["mask"])
-        if mask.shapes != self.mask.shapes:
+        shapes = {name: held.shape for name, held in self._held.items()}
+        mask = Mask({n: read(t, shapes.get(n, t.shape)) for n, t in state["mask"].items()})
+        if mask.shapes != shapes:
             raise InputError("The mask in the state is for other weights than the attached ones.")
         self.step = int(state["step"])
         self._counts = [int(count) for count in state["counts"]]
+        self._backward.clear()
+        self._beginning.undo()
+        self.memory = {}  # what will be remembered is of the positions that are taken up now
+        for name, held in self._nonzeros.items():
+            held.put(mask.positions(name))
         self.remember(copied(state["memory"]))
-        self._fresh = copied(state["fresh"])
-        self._gradients.clear()
-        self._open_what_attach_closed()
-        self._set_mask(mask)
+        self._holding.fresh = copied(state["fresh"])
+        self._set_mask({name: mask.positions(name) for name in mask})
         self._look_ahead()
 
     def remembered(self) -> dict[str, Any]:
@@ -262,28 +313,8 @@ class Sparsifier:
 
     # ------------------------------------------------------------------ around a step
 
-    def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
-        owner = self._owners.index(name)
-
-        def hook(weight: Tensor) -> None:
-            grad: Any = weight.grad
-            if self._asks[owner]:
-                self._gradients.accumulated(name, weight)
-            elif grad is not None:  # none where an optimizer steps during the pass
-                self._close_gradient(name, local(grad))
-                self._seen[name] = (weakref.ref(grad), grad._version)
-
-        return hook
-
-    @torch.no_grad()
-    def _open_what_attach_closed(self) -> None:
-        for tensor, before, version in self._closed:
-            if tensor._version == version:  # nobody has loaded anything into it since
-                tensor.copy_(before)
-        self._closed.clear()
-
     def stepped(self, index: int) -> None:
-        self._closed.clear()
+        self._beginning.forget()
         self._counts[index] += 1
         if min(self._counts) > self.step:
             self.step += 1
@@ -295,7 +326,7 @@ class Sparsifier:
     def _look_ahead(self) -> None:
         """Ask the method what the next steps are: once, not at every weight of each."""
         following = [count + 1 for count in self._counts]
-        self._asks = list(map(self.wants_gradient, following))
+        self._backward.asks = list(map(self.wants_gradient, following))
         self._replaces = list(map(self.replaces_step, following))
 
     def _update(self) -> None:
@@ -304,14 +335,14 @@ class Sparsifier:
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
-        self._gradients.clear()
+        self._backward.clear()
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
         if self._replaces[index] and not skipped(self._owners.optimizers[index]):
             self._withheld[index].take()
-        elif self._gradients_are_closed(index):
-            self._still[index].begin()
+        elif self._backward.are_closed(index):
+            self._holding.still[index].begin()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
@@ -320,63 +351,39 @@ class Sparsifier:
 
     # ------------------------------------------------------------------ how the mask is held
 
-    def _set_mask(self, mask: Active) -> None:
-        for name, weight in self._weights.items():
-            active = mask[name]
-            count = count_active(active)
-            self.densities[name] = count / max(active.numel(), 1)
-            if not count:
-                self._collapsed(name, "has lost all its weights.")
-            elif name in self._norms and not active.sum_to_size(self._norms[name]).all():
-                self._collapsed(name, "is normalized, and in a slice of it no weight is left: NaN.")
-            self._bits[name] = all_or_none(share(active, weight), like=local(weight))
+    def _holder(self, name: str, layers: list[Any]) -> Held:
+        """What holds a weight, of which truly sparse layers, if any, are given."""
+        if not layers:
+            return Masked(self._weights[name])
+        return Nonzeros(self._weights[name], layers, partial(self._carried, name))
+
+    def _carried(self, name: str) -> Carried:
+        """The values of truly sparse layers and what belongs to them.
+
+        Optimizer state that was loaded since the last step belongs to the positions to come.
+        """
+        weight, fresh = self._weights[name], self._holding.fresh[name]
+        state = self._owners.state(name).items()
+        values: Carried = [(v, fresh.get(k, 0.0)) for k, v in state if self._holding.knows(v)]
+        for tensor in (weight.grad, *(self.memory.get(key, {}).get(name) for key in self.carried)):
+            if tensor is not None:
+                values.append((tensor, 0.0))
+        return [(weight, 0.0), *values]
+
+    def _set_mask(self, mask: NextMask) -> None:
         self._owners.forget_mixed_state()
-        for index, still in enumerate(self._still):
-            still.forget()
-            self._parts_of[index] = None
+        for name, held in self._held.items():
+            norm = self._norms.get(name)
+            count = check_collapse(name, held, mask[name], norm, self.on_collapse)
+            self.densities[name] = count / max(held.shape.numel(), 1)
+            held.put(mask[name])
+        self._holding.forget()
         self._hold(*range(len(self._counts)))
 
-    def _collapsed(self, name: str, how: str) -> None:
-        message = f"The layer {name!r} {how}"
-        if self.on_collapse == "raise":
-            raise InputError(message)
-        warnings.warn(message, LayerCollapse, stacklevel=2)
-
     def _close_gradient(self, name: str, grad: Tensor) -> None:
-        close(grad, self._bits[name])
-
-    def _gradients_are_closed(self, index: int) -> bool:
-        """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
-        if self._asks[index]:
-            return False  # what was put aside is compared with what is there now
-        for name in self._owners.names(index):
-            grad: Any = self._weights[name].grad
-            seen, writes = self._seen.get(name, (None, 0))
-            if grad is not None and (seen is None or seen() is not grad or grad._version != writes):
-                self._close_gradient(name, local(grad))
-        return True
+        self._held[name].close(grad)
 
     def _hold(self, *indices: int) -> None:
         """Close the weights, and give the optimizer's state of them what is fresh."""
         for index in indices:
-            self._still[index].end(self._parts(index))
-
-    def _parts(self, index: int) -> list[Part]:
-        """The weights of an optimizer, and their state; listed anew when another state is there."""
-        state = self._owners.state_tensors(index)
-        known = self._parts_of[index]
-        if known is None or not same(state, known[0]):
-            known = self._parts_of[index] = state, self._listed(index)
-        return known[1]
-
-    def _listed(self, index: int) -> list[Part]:
-        parts: list[Part] = []
-        for name in self._owners.names(index):
-            bits, fresh = self._bits[name], self._fresh[name]
-            parts.append((self._weights[name], bits, 0.0))
-            parts += [(v, bits, fresh.get(k, 0.0)) for k, v in self._owners.state(name).items()]
-        return parts
-
-    def active_in(self, name: str) -> Tensor:
-        """The current mask of one weight."""
-        return put_together(self._bits[name], self._weights[name]).bool()
+            self._holding.hold(index)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,9 +15,11 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules
 from ..errors import InputError
-from ..masks import Mask, count_active, indices_of, top
-from ..seeds import derived_seed, generator
-from .base import Active, Sparsifier
+from ..masks import Mask, top
+from ..positions import Positions, count_active
+from ..seeds import derived_seed
+from .base import Active, NextMask, Sparsifier
+from .places import Places
 from .pruning import check_sparsity
 from .static import Static
 from .structures import Structure, unstructured
@@ -34,6 +35,9 @@ class DropGrow(Sparsifier):
     ``regrows``. The share is f_t = f_0·(1 + cos(π·t/update_until))/2, or f_0 throughout where
     there is no ``update_until``.
 
+    On truly sparse layers it starts from the positions they hold, or from ``initial_mask``. A score
+    that drops sees the values that are held; one that grows is asked for over all positions.
+
     A method of one's own is a subclass that says what differs::
 
         class Unmoved(ss.DropGrow):
@@ -41,7 +45,8 @@ class DropGrow(Sparsifier):
                 return self.step_gradient(name).abs()
 
     Args:
-        sparsity: share of weights to close; the mask starts at random.
+        sparsity: share of weights to close; the mask starts at random, of a truly sparse layer as
+            it is.
         distribution: how many each layer keeps (:mod:`sparsescape.distributions`).
         update_every: steps between two updates of the mask.
         update_until: updates happen before this step; None: always.
@@ -67,6 +72,7 @@ class DropGrow(Sparsifier):
     initial_mask: Mask | None = None
 
     regrows = False
+    on_nonzeros = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,7 +122,7 @@ class DropGrow(Sparsifier):
 
     # ------------------------------------------------------------------ the template
 
-    def first_mask(self, model: nn.Module) -> Active:
+    def first_mask(self, model: nn.Module) -> NextMask:
         if self.initial_mask is not None:
             return self.initial_mask
         start = Static(
@@ -128,7 +134,7 @@ class DropGrow(Sparsifier):
         )
         return start.first_mask(model)
 
-    def next_mask(self, step: int) -> Active | None:
+    def next_mask(self, step: int) -> NextMask | None:
         if not self.due(step):
             return None
         active = self.shrunk(step)
@@ -136,25 +142,26 @@ class DropGrow(Sparsifier):
         counts = self.grown_counts(active, kept)
         return {n: self.regrown(n, active[n], kept[n], counts[n]) for n in active}
 
-    def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
+    def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor | Positions:
         """The mask after the growth: closed positions first, dropped ones where those run out."""
         if count == 0:
             return kept
-        grow = self.growth(name)
-        fresh = ~kept if self.regrows else ~active
-        first = grow(fresh, min(count, count_active(fresh)))
-        left = count - count_active(first)
+        grow, held = self.growth(name), self._held[name]
+        fresh = held.beyond(kept if self.regrows else active)
+        first = grow(fresh, min(count, fresh.count))
+        left = count - first.count
         if left == 0:
-            return kept | first
-        return kept | first | grow(~kept & ~fresh, left)
+            return held.joined(kept, first)
+        return held.joined(kept, first, grow(held.among(active & ~kept), left))
 
-    def growth(self, name: str) -> Callable[[Tensor, int], Tensor]:
-        """What chooses so many of the positions that are allowed."""
+    def growth(self, name: str) -> Callable[[Places, int], Places]:
+        """What chooses so many of the places that are allowed."""
         score = self.grow_score(name)
         if score is None and self.structure is unstructured:
-            seed = derived_seed(self.seed, "grow", self.step, name)
-            return partial(drawn, np.random.default_rng(seed))
-        return partial(self.best, self.noise("grow", name) if score is None else score)
+            chance = np.random.default_rng(derived_seed(self.seed, "grow", self.step, name))
+            return lambda places, count: places.drawn(chance, count)
+        ranked = self.noise("grow", name) if score is None else score
+        return lambda places, count: places.best(ranked, count, self.best)
 
     def start_sparsity(self) -> float:
         """The sparsity of the first mask."""
@@ -170,23 +177,11 @@ class DropGrow(Sparsifier):
 
     def noise(self, purpose: str, name: str) -> Tensor:
         """Numbers in [0, 1) for this step and weight, the same on every machine."""
-        weight = self._weights[name]
-        source = generator(self.seed, purpose, self.step, name)
-        return torch.rand(weight.shape, generator=source).to(weight.device)
+        return self._held[name].noise(derived_seed(self.seed, purpose, self.step, name))
 
-
-def drawn(chance: np.random.Generator, allowed: Tensor, count: int) -> Tensor:
-    """So many of the allowed positions, each choice of them as likely; without a score of all.
-
-    >>> allowed = torch.tensor([True, False, True])
-    >>> drawn(np.random.default_rng(0), allowed, 2).tolist()
-    [True, False, True]
-    """
-    places = indices_of(allowed)
-    chosen = chance.choice(len(places), count, replace=False, shuffle=False)
-    active = torch.zeros_like(allowed, memory_format=torch.contiguous_format)
-    active.view(-1)[places[torch.from_numpy(chosen).to(places.device)]] = True
-    return active
+    def room(self, inside: Active) -> dict[str, int]:
+        """How many positions of each weight are not inside."""
+        return {n: self.size(n) - count_active(i) for n, i in inside.items()}
 
 
 def among(score: Tensor, allowed: Tensor) -> Tensor:

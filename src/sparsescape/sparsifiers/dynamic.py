@@ -12,10 +12,12 @@ from torch import Tensor
 
 from .. import schedules, scores
 from ..errors import InputError
-from ..masks import Mask, indices_of, top
+from ..masks import Mask, top
 from ..points import matching
-from .base import Active
+from ..positions import indices_of
+from .base import Active, NextMask
 from .dropgrow import DropGrow
+from .masked import read
 from .pruning import check_sparsity
 from .structures import Structure, fan_in, per_row
 
@@ -111,17 +113,26 @@ class MEST(DropGrow):
 class _InTime(DropGrow):
     """Remembers every position that was ever active."""
 
-    def next_mask(self, step: int) -> Active | None:
+    def next_mask(self, step: int) -> NextMask | None:
         mask = super().next_mask(step)
         if mask is not None:
-            ever = self.memory.get("explored", self.active)
-            self.memory["explored"] = {n: ever[n].to(a.device) | a for n, a in mask.items()}
+            ever = self._ever()
+            self.memory["explored"] = {
+                n: held.saved(ever.positions(n) | held.positions(mask[n]))
+                for n, held in self._held.items()
+            }
         return mask
+
+    def _ever(self) -> Mask:
+        if "explored" not in self.memory:
+            return self.mask
+        explored = self.memory["explored"]
+        return Mask({n: read(explored[n], held.shape) for n, held in self._held.items()})
 
     @property
     def explored(self) -> float:
         """R_s: the share of all positions that were active at some time."""
-        return Mask(self.memory.get("explored", self.active)).density
+        return self._ever().density
 
 
 @dataclass(eq=False)
@@ -182,6 +193,7 @@ class GraNet(DropGrow):
     drop_fraction: float = 0.5
 
     regrows = True
+    on_nonzeros = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from .shards import local, whole
 
-_STEPPED = (
+STEPPED = (
     "An optimizer stepped on {!r} during the backward pass; this method needs the gradients over "
     "all positions of all weights, which are there when the pass is over."
 )
@@ -46,25 +46,20 @@ class DenseGradients:
             InputError: an optimizer has stepped already, and the gradient is gone.
         """
         if weight.grad is None:
-            raise InputError(_STEPPED.format(name))
+            raise InputError(STEPPED.format(name))
         kept = self._kept.pop(name, None)
         if kept is not None and kept.grad is weight.grad and self._only_added(kept):
             closed = local(kept.dense).clone()
             self._close(name, closed)
             local(weight.grad).add_(local(kept.dense) - closed)
         if not self._pending:
-            self._at_end_of_backward()
+            at_end_of_backward(self._put_aside)
         self._pending[name] = weight
 
     @staticmethod
     def _only_added(kept: _Kept) -> bool:
         """Whether this pass is all that happened to the gradient: it was not zeroed in between."""
         return local(kept.grad)._version == kept.version + 1
-
-    def _at_end_of_backward(self) -> None:
-        # Twice, since DDP queues its own end of the pass after ours.
-        queue = torch.autograd.Variable._execution_engine.queue_callback
-        queue(torch.compiler.disable(lambda: queue(torch.compiler.disable(self._put_aside))))
 
     @torch.no_grad()
     def _put_aside(self) -> None:
@@ -84,7 +79,7 @@ class DenseGradients:
         of it is scaled as the part inside was.
         """
         if name in self._pending:
-            raise InputError(_STEPPED.format(name))
+            raise InputError(STEPPED.format(name))
         kept = self._kept.get(name)
         if kept is None:
             return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
@@ -98,6 +93,13 @@ class DenseGradients:
 
     def clear(self) -> None:
         self._kept.clear()
+
+
+def at_end_of_backward(call: Callable[[], None]) -> None:
+    """Call that when the pass under way is over, and gradients are reduced."""
+    # Twice, since DDP queues its own end of the pass after ours.
+    queue = torch.autograd.Variable._execution_engine.queue_callback
+    queue(torch.compiler.disable(lambda: queue(torch.compiler.disable(call))))
 
 
 def _norm(part: Tensor, like: Any) -> Tensor:

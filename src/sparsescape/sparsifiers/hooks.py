@@ -60,19 +60,13 @@ def hook_wrappers(
 
 
 def check_attachable(model: Any, optimizers: Iterable[Any]) -> None:
-    """Refuse what is no model, no optimizer, or a model whose layers hold their nonzeros only."""
+    """Refuse what is no model or no optimizer."""
     if not isinstance(model, nn.Module):
         raise InputError(f"A sparsifier is attached to a model, not to a {type(model).__name__}.")
     for optimizer in optimizers:
         if not hasattr(optimizer, "param_groups"):
             kind = type(optimizer).__name__
             raise InputError(f"A sparsifier is attached to an optimizer, not to a {kind}.")
-    for name, module in model.named_modules():
-        if getattr(module, "holds_nonzeros_only", False):
-            raise InputError(
-                f"The layer {name!r} is truly sparse: its mask is fixed; convert the model with "
-                "ss.to_dense before a sparsifier is attached."
-            )
 
 
 def check_gradients(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -102,6 +96,25 @@ def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
     handle = weight.requires_grad_().register_post_accumulate_grad_hook(hook)
     weight.requires_grad_(not frozen)
     return handle
+
+
+class _Watched:
+    """Layers that ask, in every forward pass, whether somebody wants their gradient."""
+
+    def __init__(self, layers: Iterable[Any]) -> None:
+        self._layers = list(layers)
+
+    def remove(self) -> None:
+        for layer in self._layers:
+            layer.watch = None
+
+
+def hook_layers(layers: Iterable[Any], watch: Callable[[], Any]) -> Any:
+    """Let truly sparse layers ask ``watch``; returns the hook's handle."""
+    watched = _Watched(layers)
+    for layer in layers:
+        layer.watch = torch.compiler.disable(watch)
+    return watched
 
 
 def skipped(optimizer: Optimizer) -> bool:

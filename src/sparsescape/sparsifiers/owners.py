@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from .fresh import fresh_values, of_other_shapes
-from .shards import local
 
 Seen = TypeVar("Seen")
 
@@ -93,13 +92,11 @@ class Owners:
         own, *others = [keeper.state for keeper in self._keepers[index]]
         return [own, *(state for state in others if state is not own)]
 
-    def everything_held(self) -> list[Tensor]:
-        """This rank's parts of all weights and of their state."""
-        names = list(self._weights)
-        held = [self._weights[n] for n in names] + [
+    def everything_held(self, names: list[str]) -> list[Tensor]:
+        """Those weights and their state, sharded or not."""
+        return [self._weights[n] for n in names] + [
             v for n in names for v in self.state(n).values()
         ]
-        return [local(tensor).detach() for tensor in held]
 
     def fresh(self) -> dict[str, dict[str, float]]:
         """Weight name → what :func:`fresh_values` finds for it."""

@@ -10,7 +10,7 @@ from torch import nn
 from .. import distributions, schedules, scores
 from ..errors import InputError
 from ..points import PointLike, named_weights
-from .base import Active, Sparsifier
+from .base import Active, NextMask, Sparsifier
 from .shards import gathered, local
 from .static import select
 from .structures import Structure, unstructured
@@ -96,7 +96,7 @@ class GradualMagnitude(Magnitude):
             self.initial_sparsity, self.sparsity, begin=self.begin, end=self.end
         )
 
-    def first_mask(self, model: nn.Module) -> Active:
+    def first_mask(self, model: nn.Module) -> NextMask:
         if self.begin > 0:
             return super().first_mask(model)
         return self.largest(named_weights(gathered(model), self.dense), self.schedule(0))
@@ -131,7 +131,7 @@ class OneShot(Magnitude):
     _: KW_ONLY
     at: int = 0
 
-    def first_mask(self, model: nn.Module) -> Active:
+    def first_mask(self, model: nn.Module) -> NextMask:
         if self.at > 0:
             return super().first_mask(model)
         return self.largest(named_weights(gathered(model), self.dense), self.sparsity)
@@ -205,7 +205,7 @@ class ACDC(Magnitude):
         """Give the optimizer's state of all sparse weights what is fresh."""
         for name in self._weights:
             for key, value in self._owners.state(name).items():
-                local(value).fill_(self._fresh[name].get(key, 0.0))
+                local(value).fill_(self._holding.fresh[name].get(key, 0.0))
 
 
 def check_sparsity(sparsity: float) -> None:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from .. import distributions
-from ..masks import count_active
+from ..positions import count_active
 from ..seeds import derived_seed, generator
-from .base import Active
+from .base import Active, NextMask
 from .dropgrow import DropGrow
+from .masked import read
+from .places import ranks
 from .shards import local, share
 
 
@@ -30,7 +32,8 @@ class SNFS(DropGrow):
     without Losing Performance*, section 3.2 and Algorithm 1). What does not fit into a layer goes
     to the others.
 
-    Needs the dense gradient at every step, and one float more per weight. The authors' code takes
+    Needs the dense gradient at every step, and one float more per weight: on truly sparse layers
+    too m is as large as the dense weight, and it is the one thing that is. The authors' code takes
     the momentum of SGD for m, which is this but for a factor; it drops less in layers that are
     above 80 % dense and still growing, which the paper's algorithm does not, and neither does this.
 
@@ -48,7 +51,7 @@ class SNFS(DropGrow):
     def wants_gradient(self, step: int) -> bool:
         return self.update_until is None or step < self.update_until
 
-    def next_mask(self, step: int) -> Active | None:
+    def next_mask(self, step: int) -> NextMask | None:
         if self.wants_gradient(step):
             momentum = self.memory.setdefault("momentum", {})
             for name in self._weights:
@@ -60,9 +63,10 @@ class SNFS(DropGrow):
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         momentum = self.memory["momentum"]
         wanted = {
-            n: float(momentum[n].abs()[a].mean()) if a.any() else 0 for n, a in active.items()
+            n: float(self.at_active(n, momentum[n]).abs().mean()) if a.any() else 0
+            for n, a in active.items()
         }
-        return shared_out(dropped(active, kept), wanted, room(kept))
+        return shared_out(dropped(active, kept), wanted, self.room(kept))
 
     def grow_score(self, name: str) -> Tensor:
         return self.memory["momentum"][name].abs()
@@ -111,7 +115,7 @@ class DSR(DropGrow):
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         survivors = {n: count_active(k) for n, k in kept.items()}
-        return shared_out(dropped(active, kept), survivors, room(kept))
+        return shared_out(dropped(active, kept), survivors, self.room(kept))
 
 
 @dataclass(eq=False)
@@ -139,11 +143,29 @@ class DeepR(DropGrow):
     shrinkage: float = 1e-4
     temperature: float = 0.0
 
+    carried = ("sign",)
+
     def start(self) -> None:
-        """A position keeps for good the sign that its weight has at the start, or one drawn."""
-        self.memory["sign"] = {
-            n: torch.where(w == 0, self._random_signs(n), w.sign()) for n, w in self.weights.items()
+        """A position keeps for good the sign that its weight has at the start, or one drawn.
+
+        Of a truly sparse layer the signs at hand are those of the positions it holds. One that is
+        drawn depends on the position alone; those that begin with the other are remembered.
+        """
+        drawn = {n: self._random_signs(n) for n in self._weights}
+        signs = {n: torch.where(w == 0, drawn[n], w.sign()) for n, w in self.weights.items()}
+        self.memory["sign"] = signs
+        self.memory["flipped"] = {
+            n: held.saved(signs[n] != drawn[n]) for n, held in self._nonzeros.items()
         }
+
+    def _signs(self, name: str) -> Tensor:
+        sign = self.memory["sign"][name]
+        if not sign.all():  # a truly sparse layer holds new positions
+            held = self._held[name]
+            flipped = held.own(read(self.memory["flipped"][name], held.shape))
+            drawn = torch.where(flipped, -1, 1) * self._random_signs(name)
+            sign = self.memory["sign"][name] = torch.where(sign == 0, drawn, sign)
+        return sign
 
     def kept(self, active: Active, step: int) -> Active:
         return {n: a & (self._walk(n, a) >= 0) for n, a in active.items()}
@@ -151,7 +173,7 @@ class DeepR(DropGrow):
     def _walk(self, name: str, active: Tensor) -> Tensor:
         """Move θ by its drift and noise, and return it."""
         rate = float(self.group(name)["lr"])
-        sign = self.memory["sign"][name].to(active.device)
+        sign = self._signs(name).to(active.device)
         theta = self.weight(name) * sign - rate * self.shrinkage
         if self.temperature > 0:
             theta = theta + math.sqrt(2 * rate * self.temperature) * self._normal(name)
@@ -162,18 +184,19 @@ class DeepR(DropGrow):
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         chance = np.random.default_rng(derived_seed(self.seed, "layers", self.step))
-        places = [a.numel() - count_active(a) for a in active.values()]
+        room = self.room(active)
         count = dropped(active, kept)
-        spill = max(0, count - sum(places))
-        drawn = chance.multivariate_hypergeometric(places, count - spill)
-        counts = dict(zip(active, map(int, drawn), strict=True))
+        spill = max(0, count - sum(room.values()))
+        drawn = over_urns(chance, list(room.values()), count - spill)
+        counts = dict(zip(active, drawn, strict=True))
         more = shared_out(
-            spill, dict.fromkeys(kept, 1), {n: r - counts[n] for n, r in room(kept).items()}
+            spill, dict.fromkeys(kept, 1), {n: r - counts[n] for n, r in self.room(kept).items()}
         )
         return {n: counts[n] + more[n] for n in counts}
 
     def _random_signs(self, name: str) -> Tensor:
-        return (self.noise("sign", name) < 0.5).to(self._weights[name].dtype) * 2 - 1
+        noise = self._held[name].noise(derived_seed(self.seed, "sign", 0, name))
+        return (noise < 0.5).to(self._weights[name].dtype) * 2 - 1
 
     def _normal(self, name: str) -> Tensor:
         weight = self._weights[name]
@@ -186,9 +209,17 @@ def dropped(active: Active, kept: Active) -> int:
     return sum(count_active(a) - count_active(kept[n]) for n, a in active.items())
 
 
-def room(kept: Active) -> dict[str, int]:
-    """How many more weights each layer can take."""
-    return {n: k.numel() - count_active(k) for n, k in kept.items()}
+def over_urns(chance: np.random.Generator, urns: list[int], count: int) -> list[int]:
+    """How many of so many balls, drawn from urns of so many each, come from which.
+
+    >>> sum(over_urns(np.random.default_rng(0), [10, 10**12], 7))
+    7
+    """
+    if sum(urns) < 10**9:  # numpy's limit
+        return [int(n) for n in chance.multivariate_hypergeometric(urns, count)]
+    balls = ranks(chance, sum(urns), count).sort().values
+    ends = torch.searchsorted(balls, torch.tensor(urns).cumsum(0))
+    return ends.diff(prepend=torch.zeros(1, dtype=ends.dtype)).tolist()
 
 
 def shared_out(total: int, wanted: Mapping[str, float], room: Mapping[str, int]) -> dict[str, int]:

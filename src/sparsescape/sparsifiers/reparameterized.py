@@ -9,12 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import distributions
 from ..errors import InputError
-from ..points import named_weights
-from .base import Active
+from ..masks import top
+from ..points import PointLike, as_point, named_weights
+from ..positions import Positions, count_active
+from .base import Active, NextMask
+from .nonzeros import shaped, sparse_layers
 from .pruning import GradualMagnitude, Magnitude, check_sparsity
-from .shards import gathered, is_sharded, share
-from .static import select
+from .shards import is_sharded, share
+from .static import densities_of, select
 from .views import View
 
 
@@ -28,6 +32,10 @@ class TopKAST(View, Magnitude):
     Top-K Always Sparse Training*, section 2: sparse forward pass, sparse backward pass, exploration
     regularisation). The authors published no code.
 
+    On truly sparse layers θ is the values they hold, and A and B are chosen among those, as in a
+    masked network whose θ is 0 elsewhere; so they have to hold more than B, which is as far as the
+    method can explore. The sparsities are still those of the whole weights.
+
     Args:
         sparsity, backward_sparsity: shares of weights outside A and outside B.
         update_every: steps between two choices of A and B; 100 as in the paper.
@@ -40,6 +48,8 @@ class TopKAST(View, Magnitude):
     update_every: int = 100
     regularization: float = 1e-4
 
+    on_nonzeros = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.backward_sparsity)
@@ -48,10 +58,18 @@ class TopKAST(View, Magnitude):
         if self.update_every < 1:
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
 
-    def first_mask(self, model: nn.Module) -> Active:
-        point = named_weights(gathered(model), self.dense)
+    def first_mask(self, model: nn.Module) -> NextMask:
+        weights = named_weights(shaped(model), self.dense)
+        layers = {n: of_one[0] for n, of_one in sparse_layers(model).items() if n in weights}
+        self._stand_ins = {n: weights[n] for n in layers}
+        point = weights | {n: layer.weight.detach() for n, layer in layers.items()}
         self.memory["backward"] = self.largest(point, self.backward_sparsity)
-        return self.largest(point, self.sparsity)
+        shown = self.largest(point, self.sparsity)
+        held = {n: layer.positions()[shown[n]] for n, layer in layers.items()}
+        return {
+            n: Positions.listed(held[n], weights[n].shape) if n in held else active
+            for n, active in shown.items()
+        }
 
     def next_mask(self, step: int) -> Active | None:
         if step % self.update_every:
@@ -60,9 +78,29 @@ class TopKAST(View, Magnitude):
         self.memory["backward"] = self.largest(weights, self.backward_sparsity)
         return self.largest(weights, self.sparsity)
 
-    def _set_mask(self, mask: Active) -> None:
+    def largest(
+        self, point: PointLike, sparsity: float, among: Active | None = None
+    ) -> Mapping[str, Tensor]:
+        """The largest weights; of truly sparse layers, of the values that they hold."""
+        if not self._stand_ins:
+            return super().largest(point, sparsity, among)
+        values = as_point(point)
+        weights = values | self._stand_ins
+        densities = densities_of(weights, self.distribution, sparsity)  # type: ignore[arg-type]
+        kept = distributions.counts(densities, {n: w.numel() for n, w in weights.items()})
+        for name, count in kept.items():
+            if count > values[name].numel():
+                raise InputError(
+                    f"Top-KAST chooses {count} weights of {name!r}, and the truly sparse layer "
+                    f"holds {values[name].numel()}: hold more, or raise backward_sparsity."
+                )
+        return {n: top(values[n].abs(), count) for n, count in kept.items()}
+
+    def _set_mask(self, mask: NextMask) -> None:
         backward = self.memory["backward"]
-        self._moves = {n: share(backward[n] | mask[n], w) for n, w in self._weights.items()}
+        self._moves = {
+            n: share(backward[n] | self._held[n].own(mask[n]), w) for n, w in self._weights.items()
+        }
         super()._set_mask(mask)
 
     def _close_gradient(self, name: str, grad: Tensor) -> None:
@@ -79,7 +117,11 @@ class TopKAST(View, Magnitude):
     @property
     def trained(self) -> Mapping[str, float]:
         """The densities of B."""
-        return {n: float(b.float().mean()) for n, b in self.memory["backward"].items()}
+        backward = self.memory["backward"]
+        return {
+            n: count_active(b) / held.shape.numel()
+            for (n, b), held in zip(backward.items(), self._held.values(), strict=True)
+        }
 
 
 @dataclass(eq=False)

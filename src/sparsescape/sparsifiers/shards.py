@@ -1,12 +1,14 @@
-"""One protocol for a weight, whole on one device or sharded over many (FSDP2's ``DTensor``)."""
+"""One protocol for a weight: whole on one device, sharded over many (FSDP2) or replicated (DDP)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..points import PointLike, named_parameters
 
@@ -18,6 +20,11 @@ def is_sharded(tensor: Tensor) -> bool:
 def local(tensor: Any) -> Tensor:
     """The part of a tensor that lies on this rank; of a plain tensor, the tensor itself."""
     return tensor.to_local() if is_sharded(tensor) else tensor
+
+
+def writes(tensor: Any) -> tuple[int, int]:
+    """Counts what is written into a tensor: into a sharded one as such, and into its part here."""
+    return tensor._version, local(tensor)._version
 
 
 def whole(tensor: Any) -> Tensor:
@@ -55,6 +62,27 @@ def gathered(model: nn.Module) -> PointLike:
     if not any(map(is_sharded, parameters.values())):
         return model
     return {name: whole(p) for name, p in parameters.items()}
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """The ranks over which DistributedDataParallel averages gradients."""
+
+    group: Any
+
+    def mean_(self, tensor: Tensor) -> None:
+        """Replace the tensor by its mean over the ranks. All ranks must call it."""
+        torch.distributed.all_reduce(tensor, group=self.group)
+        tensor /= torch.distributed.get_world_size(self.group)
+
+
+def replicas() -> Replicas | None:
+    """Those of the DistributedDataParallel whose forward pass is under way, if one is.
+
+    So it does not matter whether a sparsifier was given the wrapped model or what is in it.
+    """
+    model = DistributedDataParallel._get_active_ddp_module()
+    return None if model is None else Replicas(model.process_group)
 
 
 def copied(tree: Any) -> Any:

@@ -12,8 +12,9 @@ from .. import distributions, scores
 from ..errors import InputError
 from ..masks import Mask
 from ..points import named_weights
-from .base import Active, Sparsifier
-from .shards import gathered
+from ..positions import Positions
+from .base import Active, NextMask, Sparsifier
+from .nonzeros import held_now, shaped
 from .structures import Structure, unstructured
 
 
@@ -22,7 +23,7 @@ class Static(Sparsifier):
 
     Args:
         mask: the mask; or else
-        sparsity: share of weights to close, at random,
+        sparsity: share of weights to close, at random (a truly sparse layer starts as it is),
         distribution: ``"uniform"``, ``"erk"``, ``"lamp"``, ``"global"`` or a function
             (:mod:`sparsescape.distributions`),
         structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`),
@@ -30,7 +31,8 @@ class Static(Sparsifier):
         dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:
-        InputError: both or neither of mask and sparsity.
+        InputError: both or neither of mask and sparsity; at ``attach``, truly sparse layers hold
+            more or less than the sparsity says, by a tenth.
 
     >>> import torch
     >>> model = nn.Linear(10, 10)
@@ -38,6 +40,8 @@ class Static(Sparsifier):
     >>> Static(sparsity=0.75).attach(model, optimizer).mask.count
     25
     """
+
+    on_nonzeros = True
 
     def __init__(
         self,
@@ -59,12 +63,50 @@ class Static(Sparsifier):
         self.structure = structure
         self.seed = seed
 
-    def first_mask(self, model: nn.Module) -> Active:
+    def first_mask(self, model: nn.Module) -> NextMask:
         if self.given is not None:
             return self.given
-        point = named_weights(gathered(model), self.dense)
-        densities = self.distribution(point, sparsity=self.sparsity)
-        return select(scores.random(point, seed=self.seed), densities, self.structure)
+        weights = named_weights(shaped(model), self.dense)
+        held = held_now(model, weights)
+        masked = {n: w for n, w in weights.items() if n not in held}
+        found: dict[str, Tensor | Positions] = dict(held)
+        if masked:
+            assert self.sparsity is not None
+            densities = densities_of(weights, self.distribution, self.sparsity)
+            asked = {n: densities[n] for n in masked}
+            found |= select(scores.random(masked, seed=self.seed), asked, self.structure)
+        mask = Mask({n: found[n] for n in weights})
+        if held:
+            self._check_held(mask)
+        return mask
+
+    def _check_held(self, mask: Mask) -> None:
+        """Truly sparse layers start as they are, which must be about what was asked for."""
+        assert self.sparsity is not None
+        density = 1 - self.sparsity
+        if abs(mask.count - density * mask.total) > 0.1 * density * mask.total + len(mask):
+            raise InputError(
+                f"The mask of truly sparse layers starts at the positions they hold, a sparsity of "
+                f"{mask.sparsity:.6g} and not {self.sparsity:.6g}; give that one, or a mask to "
+                "start from."
+            )
+
+
+def densities_of(
+    weights: Mapping[str, Tensor], distribution: distributions.Distribution, sparsity: float
+) -> distributions.Densities:
+    """What the distribution says of weights, those of truly sparse layers as shapes alone.
+
+    Raises:
+        InputError: the distribution looks at numbers that are not there.
+    """
+    needs_numbers = distribution in (distributions.lamp, distributions.global_)
+    if needs_numbers and any(w.is_meta for w in weights.values()):
+        raise InputError(
+            "Where layers are truly sparse the distribution is 'uniform' or 'erk': the others look "
+            "at the numbers of dense weights."
+        )
+    return distribution(weights, sparsity=sparsity)
 
 
 def select(

@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Active, Sparsifier
+from .base import NextMask, Sparsifier
+from .holding import Held
 from .hooks import skipped
+from .masked import Masked, Within
 from .shards import local, put_together, share
 
 PARTS = ("dense_weights", "scores")
@@ -85,18 +87,21 @@ class View(Sparsifier):
             memory[key] = {n: share(t, self._weights[n]).clone() for n, t in memory[key].items()}
         super().remember(memory)
 
-    def _set_mask(self, mask: Active) -> None:
+    def _holder(self, name: str, layers: list[Any]) -> Held:
+        """Of a truly sparse layer θ is the values it holds, and some of them are shown."""
+        weight = self._weights[name]
+        return Within(weight, layers) if layers else Masked(weight)
+
+    def _set_mask(self, mask: NextMask) -> None:
         # As numbers: views multiply by them.
         self._multipliers = {
-            n: share(mask[n], w).to(local(w).dtype) for n, w in self._weights.items()
+            n: share(self._held[n].own(mask[n]), w).to(local(w).dtype)
+            for n, w in self._weights.items()
         }
         if "dense_weights" not in self.memory:
             self.memory["dense_weights"] = {
                 n: self.behind(n, local(w).detach()) for n, w in self._weights.items()
             }
-        self._multipliers = {
-            n: share(mask[n], w).to(local(w).dtype) for n, w in self._weights.items()
-        }
         super()._set_mask(mask)
 
     def _close_gradient(self, name: str, grad: Tensor) -> None:

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..problems import catalogue
 from .claims import verdicts
 from .command import command
-from .graph import Stage
+from .graph import Stage, executed
 from .statistics import interval
 from .store import Store
 
@@ -61,6 +61,8 @@ class Settings:
     points: int
     search: str = "curves"
     """``"curves"``, or ``"trials"`` to make all trials of ``find_path`` as well."""
+    execution: str = "auto"
+    """How what is inside a mask is run: ``"auto"``, ``"masked"`` or ``"sparse"``."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
@@ -103,7 +105,8 @@ class SeedStages:
 
 def plan(settings: Settings) -> list[SeedStages]:
     """The graph of the study, seed by seed."""
-    common = {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
+    problem = catalogue.describe(settings.problem)
+    common = {"problem": problem, "steps": settings.steps, **executed(settings.execution)}
     checked = Stage("check", common, label="check")
     return [_plan_seed(settings, common, checked, seed) for seed in range(settings.seeds)]
 

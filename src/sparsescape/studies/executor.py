@@ -1,4 +1,7 @@
-"""Executors: who does the stages of a graph. This one: worker processes on this machine."""
+"""Executors: who does the stages of a graph. This one: worker processes on this machine.
+
+:mod:`sparsescape.studies.cluster` has the other: Ray.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import InputError
 from .graph import Stage, with_inputs
@@ -32,6 +35,8 @@ class Context:
     data_root: str | None = None
     checkpoint_every: float = 30.0
     """Seconds between two checkpoints of a stage."""
+    rehearse: bool = False
+    """Whether a worker does its first stage of each kind twice, and times the second."""
     device: str = "auto"
     """As :func:`sparsescape.problems.catalogue.load` takes it."""
 
@@ -63,23 +68,51 @@ class LocalExecutor:
         pending = {s.key: s for s in with_inputs(stages) if not store.has(s.key)}
         if not pending:
             return
-        cores = _cores()
-        count = min(self.workers or cores, len(pending))
-        pool = _Pool(count, threads=max(1, cores // count))
+        count = min(self.slots(), len(pending))
+        pool = _Pool(count, threads=max(1, _cores() // count))
         try:
-            _Schedule(pending, store, context, watch).run(pool)
+            Schedule(pending, store, context, watch).run(pool)
         finally:
             pool.close()
 
+    def slots(self) -> int:
+        """How many stages it does side by side."""
+        return self.workers or _cores()
 
-class _Schedule:
+
+class Executor(Protocol):
+    """Whoever does stages: see :meth:`LocalExecutor.run`."""
+
+    def run(
+        self, stages: Iterable[Stage], store: Store, context: Context, watch: Watcher
+    ) -> None: ...
+
+    def slots(self) -> int:
+        """How many stages it does side by side."""
+
+
+class Pool(Protocol):
+    """Whoever a schedule hands stages to."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it takes one more stage."""
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Let a stage be done, as :func:`sparsescape.studies.worker.perform` takes it."""
+
+    def next_answer(self) -> tuple[str, dict[str, Any]]:
+        """Wait for an answer: the key of its stage, and the answer."""
+
+
+class Schedule:
     """Hands out stages whose inputs are there, in the order of the graph."""
 
     def __init__(self, pending: dict[str, Stage], store: Store, context: Context, watch: Watcher):
         self.pending, self.store, self.context, self.watch = pending, store, context, watch
         self.running: dict[str, Stage] = {}
 
-    def run(self, pool: _Pool) -> None:
+    def run(self, pool: Pool) -> None:
         while self.pending or self.running:
             while pool.idle and (stage := self._ready()) is not None:
                 self._begin(stage, pool)
@@ -92,9 +125,8 @@ class _Schedule:
                 return self.pending.pop(key)
         return None
 
-    def _begin(self, stage: Stage, pool: _Pool) -> None:
+    def _begin(self, stage: Stage, pool: Pool) -> None:
         self.running[stage.key] = stage
-        self.watch({"event": "begun", "key": stage.key})
         pool.send(
             {
                 "key": stage.key,
@@ -132,7 +164,6 @@ class _Pool:
         next(worker for worker in self._workers if worker.key is None).send(request)
 
     def next_answer(self) -> tuple[str, dict[str, Any]]:
-        """Wait for an answer: the key of its stage, and the answer."""
         worker, answer = self._answers.get()
         key = worker.key or ""
         if answer["event"] == "done":

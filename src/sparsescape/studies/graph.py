@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-SCHEMA = 3
+SCHEMA = 4
 """Goes into every key. Raise it whenever the same settings would give another result."""
 
 
@@ -50,6 +50,12 @@ class Stage:
             "settings": dict(self.settings),
             "inputs": {role: stage.key for role, stage in self.inputs.items()},
         }
+
+
+def executed(how: str) -> dict[str, str]:
+    """The setting of stages that are run so. The rule needs none: what it says is what they say,
+    and studies share them."""
+    return {} if how == "auto" else {"execution": how}
 
 
 def with_inputs(stages: Iterable[Stage]) -> list[Stage]:

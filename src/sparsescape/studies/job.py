@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..masks import Mask
+from ..objective import Objective
 from ..points import Point, load_point
 from ..problems.catalogue import load
 from ..problems.problem import Problem
-from ..training.checkpoints import Checkpoint
+from ..problems.recipe import scaled
+from ..training.checkpoints import Checkpoint, ShardedCheckpoint
+from ..training.ranks import ALONE, Alone
 from ..training.trainer import Observer
 from .executor import Context
 from .store import read_json
@@ -30,14 +33,31 @@ class Job:
     context: Context
     observer: Callable[[int], Observer]
     """From the number of steps to come to what is told of each step and its loss."""
+    ranks: Alone = ALONE
+    """The processes that do it together."""
 
     def problem(self) -> Problem:
         context = self.context
+        made = _load(context.problem, context.data_root, context.device)
         steps = self.settings["steps"]
-        return _load(context.problem, context.data_root, steps, context.device)
+        return made if steps is None else replace(made, recipe=scaled(made.recipe, steps))
+
+    def objective(self, split: str = "train") -> Objective:
+        """The problem's, over all of its data."""
+        problem = self.problem()
+        return problem.objective(problem.make_model(0), split, execution=self.execution)
+
+    @property
+    def execution(self) -> str:
+        """How what is inside a mask is run; no setting of most stages, which leave it to a rule."""
+        return str(self.settings.get("execution", "auto"))
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.out / "checkpoint.safetensors", every=self.context.checkpoint_every)
+
+    def shared_checkpoint(self) -> Checkpoint | ShardedCheckpoint:
+        """That of all ranks together."""
+        return self.ranks.checkpoint(self.out, self.context.checkpoint_every)
 
     def point(self, role: str, which: str = "point") -> Point:
         """Where an input ended, or another of its points, on the problem's device."""
@@ -57,6 +77,6 @@ class Job:
 
 
 @lru_cache(maxsize=1)
-def _load(problem: str, data_root: str | None, steps: int | None, device: str) -> Problem:
-    """A worker does many stages of one problem: its data are read once."""
-    return load(problem, data_root=data_root, steps=steps, device=device)
+def _load(problem: str, data_root: str | None, device: str) -> Problem:
+    """A worker does many stages of one problem, of several lengths: its data are read once."""
+    return load(problem, data_root=data_root, device=device)

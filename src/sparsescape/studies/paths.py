@@ -18,10 +18,10 @@ def fit(job: Job) -> Metrics:
     if job.diverged_inputs:
         return {"diverged": True, "steps": 0, "examples": 0}
     problem, settings = job.problem(), job.settings
-    curve = _bezier(job)
+    curve, objective = _bezier(job), job.objective()
     found = fit_curve(
         curve,
-        problem.objective(problem.make_model(0)),
+        objective,
         steps=settings["curve_steps"],
         lr=settings["curve_lr"],
         batch_size=problem.recipe.batch_size,
@@ -31,7 +31,12 @@ def fit(job: Job) -> Metrics:
     )
     for number, point in enumerate(curve.control_points(), start=1):
         save_point(point, job.out / f"control-{number}.safetensors")
-    return {"steps": found.steps, "examples": found.examples, "diverged": found.diverged}
+    return {
+        "steps": found.steps,
+        "examples": found.examples,
+        "diverged": found.diverged,
+        "run_sparse": list(found.run_sparse),
+    }
 
 
 def find(job: Job) -> Metrics:
@@ -43,7 +48,7 @@ def find(job: Job) -> Metrics:
     found = find_path(
         job.point("start"),
         job.point("end"),
-        problem.objective(problem.make_model(0)),
+        job.objective(),
         subspace=_subspace(job),
         trials=[Trial(**{**trial, "batch_size": size}) for trial in settings["trials"]],
         points=settings["points"],
@@ -74,15 +79,15 @@ _ALONG = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 def along(job: Job) -> Metrics:
     """Evaluate both data sets along a line between two points, or along a curve that was fitted."""
-    problem, settings = job.problem(), job.settings
+    settings = job.settings
     if job.diverged_inputs:
         unknown = {name: [None] * len(settings["t"]) for name in _ALONG}
         measures = dict.fromkeys(("barrier", "climb", "tolerance"))
         return {"t": settings["t"], **unknown, **measures, "decreasing": False, "diverged": True}
     curve = fitted(job) if "curve" in job.inputs else _line(job)
-    model, t = problem.make_model(0), settings["t"]
-    train = profile(curve, problem.objective(model), t=t)
-    test = profile(curve, problem.objective(model, "test"), t=t)
+    t = settings["t"]
+    train = profile(curve, job.objective(), t=t)
+    test = profile(curve, job.objective("test"), t=t)
     return {
         "t": list(t),
         "train_loss": list(train.loss),
@@ -94,6 +99,7 @@ def along(job: Job) -> Metrics:
         "tolerance": train.tolerance,
         "decreasing": train.monotone(),
         "diverged": not math.isfinite(train.climb),
+        "run_sparse": list(train.run_sparse),
     }
 
 

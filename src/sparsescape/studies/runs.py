@@ -64,7 +64,7 @@ def train(job: Job) -> Metrics:
     mask = job.mask() if "mask" in job.inputs else None
     model = _model(job, problem, mask)
     save_point(model, job.out / "start.safetensors")
-    initial = problem.objective(model).evaluate(model)
+    initial = job.ranks.evaluate(problem.objective(model), model)
     plan = _plan(problem, settings, mask)
     sparsifier = make_method(settings["method"], plan, **options(job))
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
@@ -73,7 +73,7 @@ def train(job: Job) -> Metrics:
     nonzero = Mask.of(model)
     final = sparsifier.mask if sparsifier is not None else nonzero
     final.save(job.out / "mask.safetensors")
-    reached = _evaluated(problem, model)
+    reached = _evaluated(job, problem, model)
     diverged = outcome.diverged or not math.isfinite(reached["train_loss"])
     before = job.metrics("mask") if "mask" in job.inputs else {}
     return {
@@ -123,17 +123,20 @@ def _train(
     sparsifier: Sparsifier | None,
     trajectory: Trajectory,
 ) -> Outcome:
-    recipe = problem.recipe
+    recipe, ranks = problem.recipe, job.ranks
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
-    optimizer = make_optimizer(model, recipe)
+    trained = ranks.spread(model)
+    optimizer = make_optimizer(trained, recipe)
+    ranks.fit(optimizer)
     if sparsifier is not None:
-        sparsifier.attach(model, optimizer)
+        sparsifier.attach(trained, optimizer)
 
-    forward = forward_pass(model, recipe)
+    forward = forward_pass(trained, recipe)
 
     def loss(step: int) -> torch.Tensor:
-        inputs, targets = batches(step)
-        return problem.loss(forward(inputs), targets)
+        (inputs, targets), share = ranks.part(batches(step))
+        ranks.draw(job.settings["seed"], step)
+        return share * problem.loss(forward(inputs), targets)
 
     example = Batches(problem.train, batch_size=8, seed=0)(0)
     flops = step_flops(model, example, problem.loss)
@@ -143,15 +146,18 @@ def _train(
             return flops.at({}) * batches.batch_size
         return flops.at(sparsifier.densities, _gradients(sparsifier)) * batches.batch_size
 
-    model.train()
+    trained.train()
     first, last = (round(p * recipe.steps) for p in job.settings.get("part", (0, 1)))
     rate = learning_rate(recipe)
-    run = Run(model, loss, optimizer, rate, last, sparsifier=sparsifier, cost=cost, first=first)
-    run.transform = clipping(model, recipe)
+    run = Run(trained, loss, optimizer, rate, last, sparsifier=sparsifier, cost=cost, first=first)
+    run.ranks = ranks
+    run.transform = clipping(trained, recipe)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
         observe = trajectory.beside(job.observer(recipe.steps), run)
         observe = with_snapshots(observe, job, run)
-        return run.train(job.checkpoint(), observe)
+        outcome = run.train(job.shared_checkpoint(), observe)
+    ranks.gather(trained, model)
+    return outcome
 
 
 def _gradients(sparsifier: Sparsifier) -> Mapping[str, float]:
@@ -178,10 +184,10 @@ def _plan(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> P
     )
 
 
-def _evaluated(problem: Problem, model: nn.Module) -> Metrics:
+def _evaluated(job: Job, problem: Problem, model: nn.Module) -> Metrics:
     """Loss and accuracy on the whole of both data sets."""
     metrics: Metrics = {}
     for split in ("train", "test"):
-        found = problem.objective(model, split).evaluate(model)
+        found = job.ranks.evaluate(problem.objective(model, split), model)
         metrics |= {f"{split}_loss": found.loss, f"{split}_accuracy": found.accuracy}
     return metrics

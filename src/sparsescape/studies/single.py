@@ -15,9 +15,20 @@ from .store import Store, read_json
 
 
 def training(
-    problem: str, *, method: str, sparsity: float, distribution: str, seed: int, steps: int | None
+    problem: str,
+    *,
+    method: str,
+    sparsity: float,
+    distribution: str,
+    seed: int,
+    steps: int | None,
+    parallel: str | None = None,
 ) -> Stage:
     """One training run from the problem's own initialization.
+
+    Args:
+        parallel: how several ranks train together, if they do. How many there are is no setting:
+            any number comes to the same within rounding, and may go on where another stopped.
 
     Raises:
         InputError: an unknown problem or method, or a sparsity outside [0, 1).
@@ -26,7 +37,7 @@ def training(
         raise unknown("method", method, METHODS)
     if not 0 <= sparsity < 1:
         raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity}.")
-    common = {"problem": catalogue.describe(problem), "steps": steps}
+    common: dict[str, Any] = {"problem": catalogue.describe(problem), "steps": steps}
     what = {
         "method": method,
         "sparsity": sparsity,
@@ -35,6 +46,8 @@ def training(
         "seed": seed,
     }
     check = Stage("check", common, label="check")
+    if parallel is not None:
+        common["parallel"] = parallel
     if METHODS[method].in_rounds:
         return imp.final(method, sparsity, seed, common, check, steps)
     return Stage("train", {**common, **what}, {"check": check}, label=f"train {method}")
@@ -132,7 +145,7 @@ def summaries(store: Store) -> list[tuple[str, str]]:
 
 
 def _summary(store: Store, key: str) -> str:
-    settings = read_json(store.path(key) / "stage.json")["settings"]
+    settings = store.description(key)["settings"]
     problem = settings["problem"].get("name") or settings["problem"]["file"]
     loss = store.metrics(key).get("train_loss")
     reached = "diverged" if loss is None else f"training loss {loss:.4f}"

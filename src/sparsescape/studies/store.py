@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +37,16 @@ class Store:
         root: the folder; made when something is written.
 
     Raises:
-        InputError: the root is a file, or cannot be written to.
+        InputError: the root is a URL or a file, or cannot be written to.
     """
 
     def __init__(self, root: str | Path = "runs"):
+        if re.match(r"\w{2,}:/", str(root)):
+            raise InputError(
+                f"The store is a folder, not {str(root)!r}: mount what lies elsewhere."
+            )
         self.root = Path(root).absolute()
+        self._stages = f"{self.root}{os.sep}stages{os.sep}"  # joined ten thousand times
         nearest = next(p for p in (self.root, *self.root.parents) if p.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             raise InputError(f"The store {str(self.root)!r} is not a folder that can be written.")
@@ -50,11 +56,22 @@ class Store:
         return self.root / "stages" / key
 
     def has(self, key: str) -> bool:
-        return self.path(key).is_dir()
+        return os.path.isdir(self._stages + key)
 
     def metrics(self, key: str) -> dict[str, Any]:
         """The results of a finished stage."""
-        return read_json(self.path(key) / "metrics.json")
+        return self._read(key, "metrics.json")
+
+    def description(self, key: str) -> dict[str, Any]:
+        """What a finished stage is: its schema, kind, settings and the keys of its inputs."""
+        return self._read(key, "stage.json")
+
+    def provenance(self, key: str) -> dict[str, Any]:
+        """When a stage was done, how long it took, and on what."""
+        return self._read(key, "provenance.json")
+
+    def _read(self, key: str, file: str) -> dict[str, Any]:
+        return read_json(f"{self._stages}{key}{os.sep}{file}")
 
     def partial(self, key: str) -> Path:
         """Where a stage that is under way keeps what it has."""
@@ -77,6 +94,23 @@ class Store:
         with FileLock(path):
             yield
 
+    def is_held(self, key: str) -> bool:
+        """Whether another process holds the lock, on whichever machine that has the folder."""
+        from filelock import FileLock, Timeout
+
+        path = self.root / "locks" / f"{key}.lock"
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def forget_lock(self, key: str) -> None:
+        """Remove what a lock leaves behind that nobody will hold again."""
+        (self.root / "locks" / f"{key}.lock").unlink(missing_ok=True)
+
     def stage(self, key: str) -> Stage:
         """A finished stage as it was planned, its inputs included.
 
@@ -90,7 +124,7 @@ class Store:
 
     def _planned(self, key: str, seen: dict[str, Stage]) -> Stage:
         if key not in seen:
-            description = read_json(self.path(key) / "stage.json")
+            description = self.description(key)
             inputs = {role: self._planned(k, seen) for role, k in description["inputs"].items()}
             seen[key] = Stage(description["kind"], description["settings"], inputs)
         return seen[key]
@@ -102,7 +136,9 @@ class Store:
 
     def runs(self) -> list[str]:
         """The keys of the finished training runs."""
-        return sorted(p.name for p in (self.root / "stages").glob("train-*"))
+        if not os.path.isdir(self._stages):
+            return []
+        return sorted(name for name in os.listdir(self._stages) if name.startswith("train-"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -113,8 +149,9 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(fresh, path)
 
 
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: str | Path) -> Any:
+    with open(path, "rb") as file:
+        return json.loads(file.read().decode())
 
 
 def _finite(value: Any) -> Any:

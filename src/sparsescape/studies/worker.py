@@ -1,8 +1,9 @@
-"""A worker process: takes stages from its standard input, one JSON line each, and does them.
+"""What a worker does with a stage, and the worker process of this machine.
 
-It answers in JSON lines on what was its standard output when it started; anything that a user's
-code prints goes to standard error. It ends when its input does, so it never outlives the process
-that started it, however that one ended.
+:func:`perform` does one stage, wherever it runs. The process takes stages from its standard input,
+one JSON line each, and answers in JSON lines on what was its standard output when it started;
+anything that a user's code prints goes to standard error. It ends when its input does, so it never
+outlives the process that started it, however that one ended.
 """
 
 from __future__ import annotations
@@ -11,16 +12,25 @@ import json
 import os
 import platform
 import queue
+import shutil
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .store import Store, write_json
+
+if TYPE_CHECKING:
+    # These import torch: the thread that reads requests comes first.
+    from ..training.ranks import Alone
+    from .job import Job
+
+Tell = Callable[[dict[str, Any]], None]
 
 _PROGRESS_EVERY = 0.1  # seconds
 
@@ -33,7 +43,7 @@ def main(threads: int) -> None:
 
     torch.set_num_threads(threads)
     for request in requests:
-        _answer(answers, _done(request, answers))
+        _answer(answers, perform(request, lambda event: _answer(answers, event)))
 
 
 def _requests() -> Iterator[dict[str, Any]]:
@@ -49,13 +59,23 @@ def _requests() -> Iterator[dict[str, Any]]:
     return iter(lambda: json.loads(lines.get()), None)
 
 
-def _done(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
-    """Do one stage, unless another process did it meanwhile; what to answer."""
-    key, store = request["key"], Store(request["store"])
+def perform(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Do one stage, unless another process did it meanwhile.
+
+    Args:
+        request: key and description of the stage, the store's folder and the context.
+        tell: called with ``{"event": "begun" | "step", "key": …}`` on the way.
+
+    Returns:
+        How it ended: ``{"event": "done" | "refused" | "failed", "key": …}``.
+    """
+    key = request["key"]
     try:
+        store = Store(request["store"])
+        tell({"event": "begun", "key": key})
         with store.lock(key):
             if not store.has(key):
-                _do(request, store, answers)
+                _do(request, store, tell)
     except InputError as error:
         return {"event": "refused", "key": key, "message": str(error)}
     except Exception as error:  # the study goes on without it and says so
@@ -64,44 +84,79 @@ def _done(request: dict[str, Any], answers: IO[str]) -> dict[str, Any]:
     return {"event": "done", "key": key}
 
 
-def _do(request: dict[str, Any], store: Store, answers: IO[str]) -> None:
+def _do(request: dict[str, Any], store: Store, tell: Tell) -> None:
+    from ..training.ranks import ALONE
+
+    do(request, store, tell, ALONE)
+
+
+def do(request: dict[str, Any], store: Store, tell: Tell, ranks: Alone) -> None:
+    """Do a stage that nobody else is doing; of several ranks, all call it."""
     from .executor import Context
     from .job import Job
     from .stages import KINDS
 
     key, description = request["key"], request["description"]
-    out = store.partial(key)
     began, clock = time.time(), time.perf_counter()
-    job = Job(
-        settings=description["settings"],
-        inputs={role: store.path(k) for role, k in description["inputs"].items()},
-        out=out,
-        context=Context(**request["context"]),
-        observer=lambda steps: _Progress(answers, key, steps),
-    )
-    metrics = KINDS[description["kind"]](job)
-    job.checkpoint().discard()
-    write_json(out / "stage.json", description)
-    write_json(out / "metrics.json", metrics)
-    write_json(
-        out / "provenance.json",
-        {**_machine(), "began": began, "seconds": time.perf_counter() - clock},
-    )
-    store.finish(key)
+    work = KINDS[description["kind"]]
+    with ranks.folder(store.partial(key)) as out:
+        job = Job(
+            settings=description["settings"],
+            inputs={role: store.path(k) for role, k in description["inputs"].items()},
+            out=out,
+            context=Context(**request["context"]),
+            observer=lambda steps: _Progress(tell, key, steps),
+            ranks=ranks,
+        )
+        job.problem()  # which a worker reads once, for all its stages
+        loading = time.perf_counter() - clock
+        rehearsal = _rehearse(description["kind"], job)
+        clock, cpu = time.perf_counter(), time.process_time()
+        metrics = work(job)
+        job.shared_checkpoint().discard()
+        write_json(out / "stage.json", description)
+        write_json(out / "metrics.json", metrics)
+        times = {"began": began, "loading": loading, **rehearsal}
+        times["seconds"] = time.perf_counter() - clock
+        times["cpu_seconds"] = time.process_time() - cpu
+        write_json(out / "provenance.json", {**_machine(), **times, "memory": _peak_memory()})
+        if ranks.rank == 0:
+            store.finish(key)
+    ranks.wait()
+
+
+_rehearsed: set[str] = set()
+
+
+def _rehearse(kind: str, job: Job) -> dict[str, float]:
+    """Where the context asks for it, what the first stage of a kind takes that no other does:
+    importing, compiling, filling caches."""
+    from .stages import KINDS
+
+    if not job.context.rehearse or kind in _rehearsed:
+        return {}
+    _rehearsed.add(kind)
+    out = job.out / "rehearsal"
+    out.mkdir(exist_ok=True)
+    clock = time.perf_counter()
+    KINDS[kind](replace(job, out=out))
+    seconds = time.perf_counter() - clock
+    shutil.rmtree(out)
+    return {"rehearsal": seconds}
 
 
 class _Progress:
     """Passes the step and the loss on, a few times a second."""
 
-    def __init__(self, answers: IO[str], key: str, steps: int):
-        self.answers, self.key, self.steps, self.last = answers, key, steps, 0.0
+    def __init__(self, tell: Tell, key: str, steps: int):
+        self.tell, self.key, self.steps, self.last = tell, key, steps, 0.0
 
     def __call__(self, step: int, loss: float) -> None:
         now = time.monotonic()
         if now - self.last >= _PROGRESS_EVERY:
             self.last = now
             event = {"event": "step", "key": self.key, "step": step, "steps": self.steps}
-            _answer(self.answers, {**event, "loss": repr(loss)})
+            self.tell({**event, "loss": repr(loss)})
 
 
 def _answer(answers: IO[str], answer: dict[str, Any]) -> None:
@@ -121,6 +176,20 @@ def _machine() -> dict[str, Any]:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _peak_memory() -> int:
+    """The most bytes that this process has held so far, on a GPU where it used one."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_reserved()
+    try:
+        import resource  # which Windows lacks
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _processor() -> str:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .ranks import Ranks
 
 _STATE = "state"
 
@@ -72,6 +79,94 @@ class Checkpoint:
         """Remove the file, and one that was being written."""
         for path in (self.path, self.path.with_name(self.path.name + ".new")):
             path.unlink(missing_ok=True)
+
+
+@dataclass
+class ShardedCheckpoint:
+    """The latest state of a run of several ranks, to which each writes its shards.
+
+    What :class:`Checkpoint` is for one process, by ``torch.distributed.checkpoint``: a folder of
+    safetensors files and one of JSON. Any number of ranks can go on from it. All ranks call every
+    method, with a path that all of them see.
+
+    Args:
+        path: the folder.
+        ranks: whose state it is.
+        every: seconds between two writes.
+    """
+
+    path: Path
+    ranks: Ranks
+    every: float = 30.0
+    _last: float = field(default_factory=time.monotonic)
+
+    @property
+    def due(self) -> bool:
+        return self.ranks.agree(time.monotonic() - self._last >= self.every)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state; until it is whole the one before it stays."""
+        from torch.distributed.checkpoint import save
+
+        tensors: dict[str, Any] = {}
+        tree = _take_out(state, tensors)
+        like = {key: _described(tensor) for key, tensor in tensors.items()}
+        folder = f"step-{state['step']:09d}"
+        save(tensors, storage_writer=_storage("Writer", self.path / folder, save_distributed=True))
+        if self.ranks.rank == 0:
+            fresh = self.path / "latest.new"
+            fresh.write_text(json.dumps({"folder": folder, "tree": tree, "tensors": like}))
+            os.replace(fresh, self.path / _LATEST)
+            for old in self.path.glob("step-*"):
+                if old.name != folder:
+                    shutil.rmtree(old)
+        self.ranks.wait()
+        self._last = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The latest state, sharded over these ranks, or None where there is none."""
+        from torch.distributed.checkpoint import load
+
+        latest = self.path / _LATEST
+        if not self.ranks.agree(latest.exists()):
+            return None
+        kept = json.loads(latest.read_text())
+        tensors = {key: self._empty(**like) for key, like in kept["tensors"].items()}
+        load(tensors, storage_reader=_storage("Reader", self.path / kept["folder"]))
+        return _put_back(kept["tree"], tensors)
+
+    def _empty(self, shape: list[int], dtype: str, sharded: bool) -> Any:
+        from torch.distributed.tensor import Shard, zeros
+
+        if sharded:
+            mesh, kind = self.ranks.mesh, getattr(torch, dtype)
+            return zeros(shape, dtype=kind, device_mesh=mesh, placements=[Shard(0)])
+        return torch.zeros(shape, dtype=getattr(torch, dtype))
+
+    def discard(self) -> None:
+        """Remove the folder."""
+        if self.ranks.rank == 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+        self.ranks.wait()
+
+
+_LATEST = "latest.json"
+
+
+def _described(tensor: Any) -> dict[str, Any]:
+    """What a tensor is read into."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return {"shape": list(tensor.shape), "dtype": dtype, "sharded": hasattr(tensor, "to_local")}
+
+
+def _storage(what: str, path: Path, **options: Any) -> Any:
+    """Torch's own storage of sharded tensors in safetensors files: data that cannot run code."""
+    try:
+        from torch.distributed.checkpoint import hf_storage
+
+        return getattr(hf_storage, f"HuggingFaceStorage{what}")(str(path), **options)
+    except (ImportError, AttributeError, TypeError):
+        raise InputError("Sharded checkpoints need torch 2.9 or newer.") from None
 
 
 def _take_out(tree: Any, tensors: dict[str, Tensor]) -> Any:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ..schedules import Schedule
 from ..sparsifiers.base import Sparsifier
-from .checkpoints import Checkpoint
+from ..sparsifiers.shards import local
+from .checkpoints import Checkpoint, ShardedCheckpoint
+from .ranks import ALONE, Alone
 
 Observer = Callable[[int, float], None]
 
@@ -59,9 +61,13 @@ class Run:
     first: int = 0
     transform: Callable[[], None] = lambda: None
     enough: Callable[[float], bool] = lambda loss: False
+    ranks: Alone = ALONE
+    """Who trains together; the loss is then the weighted one of this rank's part of the batch."""
 
     def train(
-        self, checkpoint: Checkpoint | None = None, observe: Observer | None = None
+        self,
+        checkpoint: Checkpoint | ShardedCheckpoint | None = None,
+        observe: Observer | None = None,
     ) -> Outcome:
         """Take all steps that have not been taken yet.
 
@@ -88,7 +94,7 @@ class Run:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(step)
-        value = loss.item()
+        value = self.ranks.value(loss)
         if math.isfinite(value):
             self.spent += self.cost()
             loss.backward()
@@ -97,7 +103,8 @@ class Run:
         return value
 
     def _is_finite(self) -> bool:
-        return all(bool(p.isfinite().all()) for p in self.module.parameters())
+        finite = all(bool(local(p).isfinite().all()) for p in self.module.parameters())
+        return not self.ranks.any(not finite)
 
     def state(self, step: int) -> dict[str, object]:
         """Everything that a step changes."""
@@ -111,7 +118,7 @@ class Run:
             "sparsifier": self.sparsifier and self.sparsifier.state_dict(),
         }
 
-    def _resume(self, checkpoint: Checkpoint | None) -> int:
+    def _resume(self, checkpoint: Checkpoint | ShardedCheckpoint | None) -> int:
         state = checkpoint.load() if checkpoint is not None else None
         if state is None:
             return self.first

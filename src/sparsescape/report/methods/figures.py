@@ -128,13 +128,16 @@ def _seeds(axes: Axes, place: float, runs: Sequence[Row], hue: str, by: Measure)
     left, right = axes.get_xlim()
     beyond = left if by.better > 0 else right
     arrow = "<" if by.better > 0 else ">"
+    seen: list[tuple[float, float]] = []
     for run, y in zip(runs, panels.beside(place, len(runs), 0.6 * _ROW), strict=True):
         value = run[by.key] * by.scale if finite(run[by.key]) else None
         if value is not None and left <= value <= right:
-            panels.dots(axes, [value], [y], hue, size=3.6)
+            seen.append((value, y))
         elif value is not None or run["diverged"]:
             marker = "x" if run["diverged"] else arrow
             axes.plot(beyond, y, marker, color=hue, markersize=3.2, zorder=4, clip_on=False)
+    if seen:
+        panels.dots(axes, [x for x, _ in seen], [y for _, y in seen], hue, size=3.6)
 
 
 def _gain(axes: Axes, place: float, row: Row) -> None:

@@ -1,0 +1,110 @@
+"""Whether ``execution="auto"`` is the faster way, on the study's kinds of work, interleaved.
+
+    python benchmarks/execution.py [--rounds N] [--sparsity 0.8 0.9 0.95 0.98]
+
+Per network and sparsity (uniform, on random masks): fitting a quadratic curve inside the mask, and
+evaluating one along it, each run masked, by the rule and sparse, in turn in one process, on one
+thread; printed are median milliseconds a step and a point, and how many times faster than masked.
+The rule is good where its ratio is at or above 1 and near the better of the other two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import statistics
+import time
+from collections import defaultdict
+
+import torch
+from torch import nn
+
+import sparsescape as ss
+from sparsescape.landscape.combinations import _one_by_one
+
+WAYS = ("masked", "auto", "sparse")
+STEPS, POINTS, SAMPLES = 20, 5, 1000
+
+
+def small_convnet() -> tuple[nn.Module, torch.Tensor]:
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10),
+    )  # fmt: skip
+    return model, torch.randn(SAMPLES, 1, 8, 8)
+
+
+def lenet5() -> tuple[nn.Module, torch.Tensor]:
+    model = nn.Sequential(
+        nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(20, 50, 5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10),
+    )  # fmt: skip
+    return model, torch.randn(SAMPLES, 1, 28, 28)
+
+
+def perceptron() -> tuple[nn.Module, torch.Tensor]:
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs, outputs in itertools.pairwise((784, 300, 100, 10)):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1]), torch.randn(SAMPLES, 1, 28, 28)
+
+
+NETWORKS = {"small convnet": small_convnet, "LeNet-5": lenet5, "784-300-100-10": perceptron}
+
+
+def ends(model: nn.Module, sparsity: float) -> tuple[ss.Mask, ss.Line]:
+    weights = {n: p for n, p in model.named_parameters() if p.ndim > 1}
+    scores = {n: torch.rand(p.shape) for n, p in weights.items()}
+    mask = ss.Mask.from_scores(scores, sparsity=sparsity)
+    points = []
+    for scale in (0.5, 1.0):
+        point = {n: scale * p.detach() for n, p in model.named_parameters()}
+        mask.apply_(point)
+        points.append(point)
+    return mask, ss.Line(*points)
+
+
+def timed(make: object, sparsity: float, rounds: int) -> dict[tuple[str, str], list[float]]:
+    model, inputs = make()  # type: ignore[operator]
+    data = inputs, torch.randint(0, 10, (len(inputs),))
+    mask, line = ends(model, sparsity)
+    objectives = {way: ss.Objective(model, data, execution=way) for way in WAYS}
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for number in range(rounds + 1):
+        for way in random.sample(WAYS, len(WAYS)):
+            curve = ss.Bezier(line.start, line.end, degree=2, subspace=mask)
+            clock = time.perf_counter()
+            ss.fit_curve(curve, objectives[way], steps=STEPS, batch_size=50)
+            between = time.perf_counter()
+            points = [line.point(i / (POINTS - 1)) for i in range(POINTS)]
+            _one_by_one(objectives[way], [line.start, line.end], points)
+            if number:  # the first compiles
+                times["a step", way].append((between - clock) / STEPS)
+                times["a point", way].append((time.perf_counter() - between) / POINTS)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--sparsity", type=float, nargs="+", default=[0.8, 0.9, 0.95, 0.98])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    for (name, make), sparsity in itertools.product(NETWORKS.items(), arguments.sparsity):
+        times = timed(make, sparsity, arguments.rounds)
+        for what in ("a step", "a point"):
+            masked = times[what, "masked"]
+            shown = []
+            for way in WAYS:
+                mine = times[what, way]
+                ratio = statistics.median(m / t for m, t in zip(masked, mine, strict=True))
+                shown.append(f"{way} {1e3 * statistics.median(mine):7.2f} ms ({ratio:.2f}x)")
+            print(f"{name:15} {sparsity:.0%} {what:8}", "   ".join(shown), flush=True)
+
+
+if __name__ == "__main__":
+    main()

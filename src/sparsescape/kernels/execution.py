@@ -1,0 +1,178 @@
+"""A masked network run truly sparse where that is faster, and its points there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..masks import Mask
+from ..objective import Objective
+from ..points import Point, as_point, is_statistic
+from .convert import layers_by_weight, to_sparse
+from .ops import numba_is_there
+
+DENSITY = 0.125
+"""The largest density at which layers are run sparse."""
+WEIGHTS = 100_000
+"""A Linear with fewer weights is run dense: what calling it costs is more than what it computes.
+A Conv2d is run sparse however small it is."""
+
+
+class Compressed:
+    """An objective on the network that holds only the active weights of some of its layers.
+
+    A point of the network and its compressed form are the same, but for the weights of those
+    layers, which have one dimension there: the active values in order.
+
+    Args:
+        objective: in the form of all weights; left as it is.
+        mask: its weights are compressed. Points to be compressed are 0 outside it.
+
+    Raises:
+        InputError: a layer cannot be sparse.
+    """
+
+    def __init__(self, objective: Objective, mask: Mask):
+        self.mask = mask
+        self.objective = objective.rebuilt(lambda model: sparse_inside(model, mask))
+
+    def into(self, point: Point) -> Point:
+        """The compressed form of a point."""
+        return {n: t.reshape(-1)[self._at(n, t)] if n in self.mask else t for n, t in point.items()}
+
+    def back(self, point: Point) -> Point:
+        """The point of a compressed form."""
+        return {n: self._spread(n, t) if n in self.mask else t for n, t in point.items()}
+
+    def rest(self, subspace: Mask | None) -> Mask | None:
+        """What a subspace closes in the weights that are not compressed."""
+        if subspace is None:
+            return None
+        return Mask({n: subspace[n] for n in subspace if n not in self.mask}) or None
+
+    def _at(self, name: str, like: Tensor) -> Tensor:
+        return self.mask.indices(name).to(like.device)
+
+    def _spread(self, name: str, values: Tensor) -> Tensor:
+        shape = self.mask.shapes[name]
+        flat = values.new_zeros(shape.numel())
+        return flat.index_copy_(0, self._at(name, values), values).reshape(shape)
+
+
+def compressed(objective: Objective, mask: Mask) -> Compressed | None:
+    """The objective with those layers sparse that its ``execution`` asks for, if there are any.
+
+    None too where such a network does not say what the dense one says: a model of one's own may
+    read its layers' weights for itself. That is tried on two examples.
+
+    Raises:
+        InputError: ``"sparse"`` is asked for and cannot be had.
+    """
+    chosen = sparse_part(objective.model, mask, objective.execution)
+    if not chosen:
+        return None
+    try:
+        found = Compressed(objective, chosen)
+        _compare(objective, found)
+    except (InputError, RuntimeError, TypeError, IndexError, _Differs) as error:
+        if objective.execution == "sparse":
+            raise InputError(f"This network cannot be run sparse: {error}") from error
+        return None
+    return found
+
+
+def sparse_part(model: nn.Module, mask: Mask, execution: str) -> Mask:
+    """The part of a mask whose layers are run on their active weights alone.
+
+    With ``"masked"`` none; with ``"sparse"`` every Linear and Conv2d that can be; with ``"auto"``
+    those where it is faster, by a rule of kind, size and density (``benchmarks/execution.py`` holds
+    it against the clock): all Conv2d, which hand on to each other the memory order that they like,
+    if together they are no denser than :data:`DENSITY`, and each Linear that is no denser and has
+    :data:`WEIGHTS` weights or more; on a CPU, with numba.
+
+    >>> model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.Flatten(), nn.Linear(8, 4))
+    >>> thin = {n: torch.rand(p.shape) < 0.05 for n, p in model.named_parameters() if p.ndim > 1}
+    >>> list(sparse_part(model, Mask(thin), "auto")), list(sparse_part(model, Mask(thin), "sparse"))
+    (['0.weight'], ['0.weight', '2.weight'])
+    """
+    if execution == "masked":
+        return Mask({})
+    names = [name for name in _untied(model) if name in mask]
+    if execution == "auto":
+        names = _worthwhile(mask, names) if _is_on_a_cpu(model) and numba_is_there() else []
+    return Mask({name: mask[name] for name in names})
+
+
+def _worthwhile(mask: Mask, names: Sequence[str]) -> list[str]:
+    """Those that the rule says of."""
+    size = {name: shape.numel() for name, shape in mask.shapes.items()}
+    convolutions = [name for name in names if len(mask.shapes[name]) == 4]
+    active = sum(mask.counts[name] for name in convolutions)
+    if active > DENSITY * sum(size[name] for name in convolutions):
+        convolutions = []
+    linear = [
+        name
+        for name in names
+        if len(mask.shapes[name]) == 2 and size[name] >= WEIGHTS and mask.densities[name] <= DENSITY
+    ]
+    return [name for name in names if name in convolutions or name in linear]
+
+
+def support(points: Iterable[Point]) -> Mask:
+    """Where any of the points is not 0: the smallest subspace that holds all their combinations."""
+    nonzero = [Mask({n: t != 0 for n, t in p.items() if _is_weight(n, t)}) for p in points]
+    return reduce(Mask.__or__, nonzero)
+
+
+def sparse_inside(model: nn.Module, mask: Mask) -> nn.Module:
+    """The model with the layers of the mask truly sparse, in place, and no others."""
+    others = [name for name in layers_by_weight(model) if name not in mask]
+    return to_sparse(model, 0.0, mask=mask, dense=others)
+
+
+def _untied(model: nn.Module) -> list[str]:
+    """The weights of Linear and Conv2d layers that are nobody else's, without hooks."""
+    everyones = [id(p) for m in model.modules() for p in m._parameters.values()]
+    found = layers_by_weight(model)
+    owned = {name: module._parameters["weight"] for name, module in found.items()}
+    return [
+        name
+        for name, weight in owned.items()
+        if weight is not None
+        and everyones.count(id(weight)) == 1
+        and not weight._post_accumulate_grad_hooks
+        and not weight._backward_hooks
+    ]
+
+
+def _is_on_a_cpu(model: nn.Module) -> bool:
+    return all(p.device.type == "cpu" for p in model.parameters())
+
+
+def _is_weight(name: str, tensor: Tensor) -> bool:
+    return tensor.ndim > 1 and tensor.is_floating_point() and not is_statistic(name)
+
+
+class _Differs(Exception):
+    """The sparse network says something else than the dense one."""
+
+
+@torch.no_grad()
+def _compare(objective: Objective, found: Compressed) -> None:
+    point = {n: t.clone() for n, t in as_point(objective.model).items()}
+    for name in found.mask:
+        point[name] *= found.mask[name]
+    inputs, targets = next(iter(objective.batches()))
+    few = inputs[:2], targets[:2]
+    (expected, _), *_ = objective.rebuilt(_as_it_is, few).outputs(point)
+    (there, _), *_ = found.objective.rebuilt(_as_it_is, few).outputs(found.into(point))
+    if not torch.allclose(expected, there, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise _Differs("its outputs are not those of the dense network.")
+
+
+def _as_it_is(model: nn.Module) -> nn.Module:
+    return model

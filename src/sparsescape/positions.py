@@ -1,0 +1,136 @@
+"""Which positions of one weight: a bool tensor or sorted flat indices, whichever is smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """A set of positions of a weight, in whichever of two forms takes less memory.
+
+    ``a | b`` and ``a & b`` are union and intersection; of two lists of indices they make nothing
+    of the weight's size.
+
+    >>> some, others = (Positions.at(torch.tensor(flat), (10, 10)) for flat in ([3, 5], [5]))
+    >>> (some | others).as_indices().tolist(), (some & others).count
+    ([3, 5], 1)
+    """
+
+    shape: torch.Size
+    held: Tensor  # bool of that shape, or sorted flat indices
+
+    @staticmethod
+    def of(active: Tensor) -> Positions:
+        """From a bool tensor."""
+        indices = _narrow(indices_of(active), active.numel())
+        held = indices if indices.nbytes < active.numel() else active.detach().clone()
+        return Positions(active.shape, held)
+
+    @staticmethod
+    def at(flat: Tensor, shape: Sequence[int]) -> Positions:
+        """From sorted flat indices, none twice."""
+        sparse = Positions.listed(flat, shape)
+        smaller = sparse.held.nbytes < sparse.shape.numel()
+        return sparse if smaller else Positions(sparse.shape, sparse.as_bool())
+
+    @staticmethod
+    def listed(flat: Tensor, shape: Sequence[int]) -> Positions:
+        """From sorted flat indices, and kept as such, though a bool tensor might be smaller."""
+        shape = torch.Size(shape)
+        return Positions(shape, _narrow(flat, shape.numel()))
+
+    @property
+    def is_dense(self) -> bool:
+        return self.held.dtype == torch.bool
+
+    @property
+    def count(self) -> int:
+        return count_active(self.held) if self.is_dense else self.held.numel()
+
+    def as_bool(self) -> Tensor:
+        """A bool tensor of the weight's shape; a copy."""
+        if self.is_dense:
+            return self.held.clone()
+        active = torch.zeros(self.shape.numel(), dtype=torch.bool, device=self.held.device)
+        active[self.held.long()] = True
+        return active.reshape(self.shape)
+
+    def as_indices(self) -> Tensor:
+        """Sorted flat indices (int64); a copy."""
+        if self.is_dense:
+            return indices_of(self.held)
+        return self.held.to(torch.int64, copy=True)
+
+    def __or__(self, other: Positions) -> Positions:
+        if self.is_dense or other.is_dense:
+            return Positions.of(self.as_bool() | other.as_bool())
+        return Positions.at(torch.cat([self.held, other.held]).unique(), self.shape)
+
+    def __and__(self, other: Positions) -> Positions:
+        if self.is_dense or other.is_dense:
+            return Positions.of(self.as_bool() & other.as_bool())
+        return Positions.at(self.held[are_in(self.held, other.held)], self.shape)
+
+
+def are_in(some: Tensor, others: Tensor) -> Tensor:
+    """For each of some numbers whether it is among others, which are sorted.
+
+    >>> are_in(torch.tensor([1, 4, 9]), torch.tensor([4, 8, 9])).tolist()
+    [False, True, True]
+    """
+    if not len(others):
+        return torch.zeros_like(some, dtype=torch.bool)
+    places = torch.searchsorted(others, some).clamp_(max=len(others) - 1)
+    return others[places] == some
+
+
+def distinct(size: int, count: int, source: torch.Generator) -> Tensor:
+    """So many different numbers from 0 to below ``size``, sorted; each set of them as likely.
+
+    Memory follows their number, unless that is more than half of all.
+
+    >>> len(distinct(10**12, 1000, torch.Generator().manual_seed(0)))
+    1000
+    """
+    if count > size // 2:
+        return torch.randperm(size, generator=source)[:count].sort().values
+    found = torch.empty(0, dtype=torch.int64)
+    while len(found) < count:
+        more = torch.randint(size, (count - len(found) + 16,), generator=source)
+        found = torch.cat([found, more]).unique()
+    surplus = torch.randperm(len(found), generator=source)[count:]
+    kept = torch.ones(len(found), dtype=torch.bool)
+    kept[surplus] = False
+    return found[kept]
+
+
+def count_active(active: Tensor) -> int:
+    """How many elements of a bool tensor are ``True``.
+
+    >>> count_active(torch.tensor([[True, False], [True, True]]))
+    3
+    """
+    if active.device.type == "cpu":  # where numpy counts many times faster
+        return int(np.count_nonzero(active.numpy()))
+    return int(active.count_nonzero())
+
+
+def indices_of(active: Tensor) -> Tensor:
+    """The flat indices at which a bool tensor is ``True``, in order.
+
+    >>> indices_of(torch.tensor([[True, False], [True, True]])).tolist()
+    [0, 2, 3]
+    """
+    if active.device.type == "cpu":  # where numpy finds them many times faster
+        return torch.from_numpy(np.flatnonzero(active.numpy()))
+    return active.reshape(-1).nonzero().reshape(-1)
+
+
+def _narrow(indices: Tensor, size: int) -> Tensor:
+    return indices.to(torch.int32 if size <= 2**31 - 1 else torch.int64)

@@ -1,0 +1,85 @@
+"""What becomes of gradients between a backward pass and the step."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from .gradients import DenseGradients
+from .holding import Held
+from .nonzeros import Nonzeros
+from .owners import Owners
+from .shards import local, replicas
+from .terms import Terms
+
+Close = Callable[[str, Tensor], None]
+
+
+class Backward:
+    """Closes gradients as they arrive, and keeps what they are over all positions for who asks.
+
+    Args:
+        close: sets the gradient of a weight to 0 outside the mask.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Any],
+        held: Mapping[str, Held],
+        owners: Owners,
+        close: Close,
+    ):
+        self._weights, self._held, self._owners, self._close = weights, held, owners, close
+        self._dense, self._terms = DenseGradients(close), Terms()
+        self._seen: dict[str, tuple[Any, int]] = {}
+        self.asks: list[bool] = [False for _ in owners.optimizers]
+        """Of each optimizer whether its next step asks for gradients over all positions."""
+
+    def hook(self, name: str) -> Callable[[Tensor], None]:
+        """To be called whenever a backward pass has added to the weight's gradient."""
+        owner = self._owners.index(name)
+        kept = self._terms if isinstance(self._held[name], Nonzeros) else self._dense
+
+        def hook(weight: Tensor) -> None:
+            grad: Any = weight.grad
+            if self.asks[owner]:
+                kept.accumulated(name, weight)
+            elif grad is not None:  # none where an optimizer steps during the pass
+                self._close(name, local(grad))
+                self._seen[name] = (weakref.ref(grad), grad._version)
+
+        return hook
+
+    def watch(self, name: str) -> Callable[[Any], None] | None:
+        """Asked by truly sparse layers in a forward pass: who is told of their gradient."""
+        held = self._held[name]
+        assert isinstance(held, Nonzeros)
+        held.replicas = replicas()
+        return partial(self._terms.told, name) if self.asks[self._owners.index(name)] else None
+
+    def over_all(self, name: str) -> Tensor:
+        """The gradient over all positions of a weight, in a step that asks."""
+        held = self._held[name]
+        if isinstance(held, Nonzeros):
+            return self._terms.of(name, held).nan_to_num_()
+        return self._dense.of(name, self._weights[name]).nan_to_num()
+
+    def are_closed(self, index: int) -> bool:
+        """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
+        if self.asks[index]:
+            return False  # what was put aside is compared with what is there now
+        for name in self._owners.names(index):
+            grad: Any = self._weights[name].grad
+            seen, writes = self._seen.get(name, (None, 0))
+            if grad is not None and (seen is None or seen() is not grad or grad._version != writes):
+                self._close(name, local(grad))
+        return True
+
+    def clear(self) -> None:
+        """Forget what was kept for a step that is over."""
+        self._dense.clear()
+        self._terms.clear()

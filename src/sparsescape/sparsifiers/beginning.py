@@ -1,0 +1,52 @@
+"""The first mask, which can be undone until the first step: a state may be loaded over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .holding import Held
+from .nonzeros import Nonzeros
+from .owners import Owners
+from .shards import local, writes
+
+
+class Beginning:
+    """Remembers what the first mask closes or moves away.
+
+    To be made before that mask is taken up; ``over`` says when it is there.
+    """
+
+    def __init__(self, owners: Owners, held: Mapping[str, Held]):
+        self._nonzeros = [h for h in held.values() if isinstance(h, Nonzeros)]
+        masked = [name for name, h in held.items() if not isinstance(h, Nonzeros)]
+        before = [(t, local(t).detach().clone()) for t in owners.everything_held(masked)]
+        self._before: list[tuple[Tensor, Tensor]] = before
+        self._writes: list[tuple[int, int]] = []
+        for one in self._nonzeros:
+            one.begin()
+
+    def over(self) -> None:
+        """The first mask is there."""
+        self._writes = [writes(tensor) for tensor, _ in self._before]
+        for one in self._nonzeros:
+            one.begun()
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """Put back what was there, where nobody has loaded anything into it since."""
+        for (tensor, before), written in zip(self._before, self._writes, strict=True):
+            if writes(tensor) == written:
+                local(tensor).copy_(before)
+        for one in self._nonzeros:
+            one.undo()
+        self.forget()
+
+    def forget(self) -> None:
+        """It is not to be undone any more."""
+        self._before, self._writes = [], []
+        for one in self._nonzeros:
+            one.settle()
+        self._nonzeros = []

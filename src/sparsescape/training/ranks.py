@@ -1,0 +1,218 @@
+"""Several processes that train one model together, as ``torchrun`` starts them.
+
+What is trained is written once, for any number of processes: :data:`ALONE` is one, :class:`Ranks`
+are many. Each rank takes its part of the same batch, weighted so that the mean of the ranks'
+gradients is the gradient of the batch's mean loss; every random choice is that of the seed and the
+step, so masks agree by construction.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..evaluation import Evaluation, Tally
+from ..objective import Batch, Objective
+from ..points import PointLike, move_to, plain_name
+from ..seeds import derived_seed
+from ..sparsifiers.shards import whole
+from .checkpoints import Checkpoint, ShardedCheckpoint
+
+Parallel: TypeAlias = Literal["ddp", "fsdp"]
+
+
+class Alone:
+    """One process: does everything, and talks to nobody."""
+
+    rank: int = 0
+    size: int = 1
+
+    def spread(self, model: nn.Module) -> nn.Module:
+        """What is trained in the place of the model: the model itself, or a copy over the ranks."""
+        return model
+
+    def gather(self, trained: nn.Module, model: nn.Module) -> None:
+        """Move the model, on every rank, to where the one that was spread has come to."""
+
+    def fit(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer step what was spread."""
+
+    def part(self, batch: Batch) -> tuple[Batch, float]:
+        """This rank's part of a batch, and what its mean loss counts."""
+        return batch, 1.0
+
+    def draw(self, seed: int, step: int) -> None:
+        """Seed what a model draws itself in this step: dropout, say."""
+
+    def value(self, loss: Tensor) -> float:
+        """The loss of the whole batch, from the weighted losses of its parts."""
+        return loss.item()
+
+    def agree(self, verdict: bool) -> bool:
+        """What the first rank says, so that all do the same."""
+        return verdict
+
+    def any(self, verdict: bool) -> bool:
+        """Whether one of the ranks says so."""
+        return verdict
+
+    def evaluate(self, objective: Objective, point: PointLike) -> Evaluation:
+        """The objective at the point, its batches shared among the ranks."""
+        return objective.evaluate(point)
+
+    def checkpoint(self, folder: Path, every: float) -> Checkpoint | ShardedCheckpoint:
+        """Where a run of these ranks leaves its state."""
+        return Checkpoint(folder / "checkpoint.safetensors", every=every)
+
+    @contextmanager
+    def folder(self, path: Path) -> Iterator[Path]:
+        """Where this rank may write: only what the first one writes is kept."""
+        yield path
+
+    def wait(self) -> None:
+        """Until all ranks have come here."""
+
+
+ALONE = Alone()
+
+
+@dataclass(frozen=True)
+class Ranks(Alone):
+    """One of several processes.
+
+    Args:
+        parallel: ``"ddp"`` keeps the whole model on every rank, ``"fsdp"`` a shard of it
+            (``fully_shard``).
+        mesh: all of the ranks, for shards.
+        device: where this rank computes.
+        rank, size: which of how many.
+    """
+
+    parallel: Parallel
+    mesh: Any
+    device: torch.device
+    rank: int
+    size: int
+
+    def spread(self, model: nn.Module) -> nn.Module:
+        spread = copy.deepcopy(model).to(self.device)
+        if self.parallel == "fsdp":
+            return self._shard(spread)
+        # Of a tensor with one channel DDP and autograd may write the same strides in two ways.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(spread, device_ids=ids)
+
+    def _shard(self, model: nn.Module) -> nn.Module:
+        """Shard the blocks of every list of them, one by one, and then what is left."""
+        from torch.distributed.fsdp import fully_shard
+
+        for module in model.modules():
+            if isinstance(module, (nn.Sequential, nn.ModuleList)):
+                for block in module:
+                    if any(True for _ in block.parameters()):
+                        fully_shard(block, mesh=self.mesh)
+        fully_shard(model, mesh=self.mesh)
+        return model
+
+    @torch.no_grad()
+    def gather(self, trained: nn.Module, model: nn.Module) -> None:
+        state = {plain_name(name): whole(t) for name, t in trained.state_dict().items()}
+        for name, _ in trained.named_buffers():  # whose statistics are of each rank's own part
+            torch.distributed.broadcast(state[plain_name(name)], src=0)
+        move_to(model, {name: t.to("cpu") for name, t in state.items()})
+
+    def fit(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.parallel == "fsdp":
+            for group in optimizer.param_groups:
+                if group.get("fused"):
+                    group["fused"] = False  # those kernels know no shards
+
+    def part(self, batch: Batch) -> tuple[Batch, float]:
+        inputs, targets = batch
+        if len(inputs) < self.size:
+            raise InputError(
+                f"A batch of {len(inputs)} examples has no part for each of {self.size} ranks."
+            )
+        mine = inputs.tensor_split(self.size)[self.rank].to(self.device)
+        share = len(mine) * self.size / len(inputs)
+        return (mine, targets.tensor_split(self.size)[self.rank].to(self.device)), share
+
+    def draw(self, seed: int, step: int) -> None:
+        torch.manual_seed(derived_seed(seed, "training", step, self.rank))
+
+    def value(self, loss: Tensor) -> float:
+        total = loss.detach().clone()
+        torch.distributed.all_reduce(total)
+        return total.item() / self.size
+
+    def agree(self, verdict: bool) -> bool:
+        said = torch.tensor(int(verdict), device=self.device)
+        torch.distributed.broadcast(said, src=0)
+        return bool(said)
+
+    def any(self, verdict: bool) -> bool:
+        return self._sum([float(verdict)])[0] > 0
+
+    @torch.no_grad()
+    def evaluate(self, objective: Objective, point: PointLike) -> Evaluation:
+        tally = Tally(objective.loss)
+        mine = islice(objective.batches(), self.rank, None, self.size)
+        for outputs, targets in objective.outputs(point, mine):
+            tally.add(outputs, targets)
+        sums = self._sum([tally.total, tally.correct, tally.count, float(not tally.classes)])
+        tally.total, tally.correct, tally.count = sums[:3]
+        tally.classes = sums[3] == 0
+        return tally.evaluation(objective.penalty(point))
+
+    def _sum(self, numbers: list[float]) -> list[float]:
+        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(total)
+        return total.tolist()
+
+    def checkpoint(self, folder: Path, every: float) -> Checkpoint | ShardedCheckpoint:
+        shared = [str(folder)]
+        torch.distributed.broadcast_object_list(shared, src=0)
+        return ShardedCheckpoint(Path(shared[0]) / "checkpoint", self, every=every)
+
+    @contextmanager
+    def folder(self, path: Path) -> Iterator[Path]:
+        if self.rank == 0:
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as unread:
+            yield Path(unread)
+
+    def wait(self) -> None:
+        torch.distributed.barrier()
+
+
+@contextmanager
+def joined(parallel: Parallel) -> Iterator[Ranks]:
+    """The ranks that were launched together, for as long as the block takes."""
+    here = not torch.distributed.is_initialized()
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if here:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        mesh = torch.distributed.init_device_mesh(device.type, (size,))
+        yield Ranks(parallel, mesh, device, rank, size)
+    finally:
+        if here:
+            torch.distributed.destroy_process_group()

@@ -1,0 +1,129 @@
+"""Two processes train as one does, and one goes on where two stopped."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parent))
+import ranks_worker
+
+import tiny
+from sparsescape.errors import InputError
+from sparsescape.masks import Mask
+from sparsescape.studies import worker
+from sparsescape.studies.graph import Stage, with_inputs
+from sparsescape.studies.store import Store
+from sparsescape.training.ranks import Ranks
+
+STOPPED = 13
+# 15 examples are 8 for one rank and 7 for the other; 2 outputs are 1 row of weights for each.
+UNEVEN = """
+return problem(recipe=recipe(batch_size=15))
+"""
+
+
+def launch(problem: str, parallel: str, store: Path, world: int, stop: str) -> list[list[dict]]:
+    """What each rank's executor told."""
+    meeting = store.with_name(f"meeting-{parallel}-{world}")
+    words = [problem, parallel, str(store), str(meeting)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, ranks_worker.__file__, *words, str(rank), str(world), stop],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(world)
+    ]
+    outputs = [process.communicate(timeout=tiny.DEADLINE)[0].decode() for process in started]
+    assert [process.returncode for process in started] == [0] * world, outputs[0][-3000:]
+    return [json.loads(Path(f"{meeting}.{rank}.json").read_text()) for rank in range(world)]
+
+
+def alone(stages: tuple[Stage, ...], problem: str, root: Path) -> Store:
+    """The same stages, each by one process."""
+    store = Store(root)
+    for stage in with_inputs(stages):
+        request = {
+            "key": stage.key,
+            "description": stage.description,
+            "store": str(root),
+            "context": {"problem": problem, "data_root": None, "checkpoint_every": 30.0},
+        }
+        answer = worker.perform(request, lambda event: None)
+        assert answer["event"] == "done", answer
+    return store
+
+
+def assert_same_run(stage: Stage, one: Store, other: Store) -> None:
+    """The same mask, and the same numbers within rounding."""
+    folders = one.path(stage.key), other.path(stage.key)
+    masks = [Mask.load(folder / "mask.safetensors") for folder in folders]
+    assert masks[0] == masks[1]
+    assert 0 < masks[0].density < 1
+    points = [load_file(folder / "point.safetensors") for folder in folders]
+    torch.testing.assert_close(points[0], points[1], rtol=1e-4, atol=1e-6)
+    metrics = [store.metrics(stage.key) for store in (one, other)]
+    assert metrics[0] == pytest.approx(metrics[1], rel=1e-4)
+    assert sorted(p.name for p in folders[0].iterdir()) == sorted(
+        p.name for p in folders[1].iterdir()
+    )
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_ranks_train_as_one_process_does_and_one_goes_on(tmp_path, parallel):
+    problem = tiny.write(tmp_path, UNEVEN)
+    together = tmp_path / "together"
+    whole, interrupted = ranks_worker.runs(problem, parallel)
+    first, second = launch(problem, parallel, together, world=2, stop=str(STOPPED))
+    assert first[-1] == second[-1] == {"event": "stopped"}
+    assert [e["event"] for e in second] == ["stopped"]  # one of them speaks
+    one = alone((whole, interrupted), problem, tmp_path / "alone")
+    assert_same_run(whole, Store(together), one)
+    kept = together / "partial" / interrupted.key / "checkpoint"
+    assert not [p for p in kept.rglob("*") if p.suffix not in (".json", ".safetensors", "")]
+    (events,) = launch(problem, parallel, together, world=1, stop="no")
+    steps = [e["step"] for e in events if e["event"] == "step"]
+    assert steps[0] == STOPPED
+    assert_same_run(interrupted, Store(together), one)
+
+
+def test_torchrun_trains_and_one_rank_tells(tmp_path):
+    problem = tiny.write(tmp_path)
+    words = ["train", "--problem", problem, "--store", str(tmp_path / "runs")]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*launcher, "--nproc-per-node", "2", "-m", "sparsescape", *words, "--parallel", "fsdp"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=tiny.DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert Store(tmp_path / "runs").runs() == [told["run"]]
+    assert told["active"] == "13"
+    assert done.stdout.count("active") == 1
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_parts_of_a_batch_are_all_of_it_and_their_shares_make_its_mean(size):
+    batch = torch.arange(14.0).reshape(7, 2), torch.arange(7.0)
+    ranks = [Ranks("ddp", None, torch.device("cpu"), rank, size) for rank in range(size)]
+    parts = [rank.part(batch) for rank in ranks]
+    for whole, pieces in zip(batch, zip(*(part for part, _ in parts), strict=True), strict=True):
+        assert torch.equal(torch.cat(pieces), whole)
+    mean = sum(share * targets.mean() for (_, targets), share in parts) / size
+    assert float(mean) == pytest.approx(3.0)
+
+
+def test_a_batch_that_is_too_small_for_the_ranks_is_refused():
+    with pytest.raises(InputError, match="2 examples has no part for each of 3 ranks"):
+        Ranks("ddp", None, torch.device("cpu"), 0, 3).part((torch.ones(2, 1), torch.ones(2)))
