@@ -58,15 +58,23 @@ def test_of_listed_places_the_same_are_chosen_as_of_marked_ones(case):
     assert torch.equal(listed.best(score, count, best).flat, chosen)
 
 
-def test_many_of_many_places_are_drawn_without_a_list_of_all():
-    size, count = 10**8, 6 * 10**6
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(np, "arange", None)
-        found = ranks(np.random.default_rng(0), size, count)
+def test_many_of_many_places_are_drawn_without_a_list_of_all(monkeypatch):
+    size, count = 10**6, 6 * 10**4
+    monkeypatch.setattr(places, "AT_ONCE", 1000)
+    monkeypatch.setattr(torch, "randperm", _of_few(torch.randperm, 10 * count))
+    found = ranks(np.random.default_rng(0), size, count)
     assert len(found.unique()) == count
     assert 0 <= int(found.min()) < int(found.max()) < size
     # Half of them in each half, but for five standard deviations.
     assert abs(int((found < size // 2).sum()) - count / 2) < 5 * (count / 4) ** 0.5
+
+
+def _of_few(permute, limit):
+    def checked(count, **more):
+        assert count < limit
+        return permute(count, **more)
+
+    return checked
 
 
 def test_one_score_for_each_position_is_asked_for():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from .holding import Held
 from .nonzeros import Nonzeros
@@ -22,22 +21,22 @@ class Beginning:
     def __init__(self, owners: Owners, held: Mapping[str, Held]):
         self._nonzeros = [h for h in held.values() if isinstance(h, Nonzeros)]
         masked = [name for name, h in held.items() if not isinstance(h, Nonzeros)]
-        before = [(t, local(t).detach().clone()) for t in owners.everything_held(masked)]
-        self._before: list[tuple[Tensor, Tensor]] = before
-        self._writes: list[tuple[int, int]] = []
+        held_now = owners.everything_held(masked)
+        self._before = [(tensor, local(tensor).detach().clone()) for tensor in held_now]
+        self._written: list[tuple[int, int]] = []
         for one in self._nonzeros:
             one.begin()
 
     def over(self) -> None:
         """The first mask is there."""
-        self._writes = [writes(tensor) for tensor, _ in self._before]
+        self._written = [writes(tensor) for tensor, _ in self._before]
         for one in self._nonzeros:
             one.begun()
 
     @torch.no_grad()
     def undo(self) -> None:
         """Put back what was there, where nobody has loaded anything into it since."""
-        for (tensor, before), written in zip(self._before, self._writes, strict=True):
+        for (tensor, before), written in zip(self._before, self._written, strict=True):
             if writes(tensor) == written:
                 local(tensor).copy_(before)
         for one in self._nonzeros:
@@ -46,7 +45,7 @@ class Beginning:
 
     def forget(self) -> None:
         """It is not to be undone any more."""
-        self._before, self._writes = [], []
+        self._before, self._written = [], []
         for one in self._nonzeros:
             one.settle()
         self._nonzeros = []
