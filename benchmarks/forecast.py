@@ -29,12 +29,13 @@ def main() -> None:
     parser.add_argument("--data-root")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--sparsity", type=float, default=0.98)
+    parser.add_argument("--curve-steps", type=int, default=1000)
+    parser.add_argument("--points", type=int, default=61)
     given = parser.parse_args()
     print("problem          CPU time: foretold / took        to the end: foretold / took")
     for problem in given.problems:
         context = Context(problem, given.data_root)
-        stages = planned(problem, given.seeds, given.steps, given.sparsity)
+        stages = planned(problem, given)
         with tempfile.TemporaryDirectory() as folder:
             before = foretold(stages, context, Path(folder, "before"))
             took, whole = done(stages, context, Path(folder, "study"))
@@ -50,8 +51,10 @@ def main() -> None:
         )
 
 
-def planned(problem: str, seeds: int, steps: int | None, sparsity: float) -> list[Stage]:
-    settings = difficulty.Settings(problem, sparsity, "erk", seeds, steps, 1000, 0.05, 61)
+def planned(problem: str, given: argparse.Namespace) -> list[Stage]:
+    settings = difficulty.Settings(
+        problem, 0.98, "erk", given.seeds, given.steps, given.curve_steps, 0.05, given.points
+    )
     return [stage for seed in difficulty.plan(settings) for stage in seed.all()]
 
 

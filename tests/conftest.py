@@ -44,16 +44,38 @@ def mnist_arrays() -> dict[str, np.ndarray]:
     }
 
 
+@pytest.fixture(scope="session")
+def write_mnist(
+    idx: Callable[[np.ndarray], bytes], mnist_arrays: dict[str, np.ndarray]
+) -> Callable[[Path], None]:
+    """Writes MNIST's four files, 30 and 10 examples: two plain and two as .gz."""
+
+    def write(root: Path) -> None:
+        raw = root / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for name, array in mnist_arrays.items():
+            if name.startswith("train"):
+                (raw / name).write_bytes(idx(array))
+            else:
+                (raw / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+
+    return write
+
+
 @pytest.fixture
-def mnist_folder(
-    tmp_path: Path, idx: Callable[[np.ndarray], bytes], mnist_arrays: dict[str, np.ndarray]
-) -> Path:
-    """A data root with MNIST's four files, 30 and 10 examples: two plain and two as .gz."""
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name, array in mnist_arrays.items():
-        if name.startswith("train"):
-            (raw / name).write_bytes(idx(array))
-        else:
-            (raw / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+def mnist_folder(tmp_path: Path, write_mnist: Callable[[Path], None]) -> Path:
+    """A data root with MNIST, tiny."""
+    write_mnist(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def data_folder(
+    tmp_path_factory: pytest.TempPathFactory, write_mnist: Callable[[Path], None]
+) -> Path:
+    """A data root with every data set of the catalogue, tiny; not to be written to."""
+    from folders import everything
+
+    root = tmp_path_factory.mktemp("data")
+    everything(root, write_mnist)
+    return root

@@ -1,4 +1,5 @@
 from . import distributions, init, schedules, scores
+from .data import Examples
 from .errors import InputError
 from .kernels import export
 from .kernels.checkpoint import load_sparse, save_sparse
@@ -64,6 +65,7 @@ __all__ = [
     "Diagnosis",
     "DropGrow",
     "Escape",
+    "Examples",
     "ExtraDimensions",
     "FoundPath",
     "Goal",

@@ -12,15 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .architecture import convolutions, split_first_layer
+from .data import Batch, Examples, Tensors, check_data
 from .errors import InputError, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
 from .points import Point, PointLike, as_point, is_statistic, named_parameters, plain_name
 
-Batch: TypeAlias = tuple[Tensor, Tensor]
 Half: TypeAlias = Callable[[PointLike, Tensor], Tensor]
 BatchNormMode: TypeAlias = Literal["recompute", "stored", "batch"]
 
@@ -52,6 +53,8 @@ class Objective:
         execution: how searches and profiles inside a mask run the network: ``"masked"``,
             ``"sparse"``, or ``"auto"``: sparse where that is faster
             (:mod:`sparsescape.kernels.execution`). Up to rounding the loss is the same.
+        statistics: the data that BatchNorm's statistics are recomputed from, where that is not
+            ``data`` itself: a network is tested with the statistics of its *training* set.
 
     Raises:
         InputError: the data set is empty, or inputs and targets differ in number.
@@ -73,6 +76,7 @@ class Objective:
         batch_norm: BatchNormMode = "recompute",
         batch_size: int = 512,
         execution: str = "auto",
+        statistics: Batch | Iterable[Batch] | None = None,
     ):
         if execution not in EXECUTIONS:
             raise unknown("execution", execution, EXECUTIONS)
@@ -89,6 +93,7 @@ class Objective:
             raise InputError(f"Data are (inputs, targets), or batches of such pairs, not {kind}.")
         self.data = data
         self._pair = check_data(data) if _is_pair(data) else None
+        self._statistics = data if statistics is None else statistics
         self.loss = loss
         self.weight_decay = weight_decay
         self.batch_norm = batch_norm
@@ -122,6 +127,7 @@ class Objective:
             batch_norm=self.batch_norm,
             batch_size=self.batch_size,
             execution=self.execution,
+            statistics=self._statistics if data is None else None,
         )
 
     # ------------------------------------------------------------------ values
@@ -246,7 +252,9 @@ class Objective:
 
         def losses() -> Iterator[tuple[Tensor, int]]:
             for inputs, targets in self.batches():
-                outputs = functional_call(self._model, state, (inputs,))
+                # The only implementation of attention that has second derivatives.
+                with sdpa_kernel(SDPBackend.MATH):
+                    outputs = functional_call(self._model, state, (inputs,))
                 yield self.loss(outputs, targets), len(targets)
 
         return free, losses
@@ -259,9 +267,12 @@ class Objective:
         Raises:
             InputError: there is none.
         """
-        if self._pair is None:
-            return _quietly(cast("Iterable[Batch]", self.data))
-        inputs, targets = self._pair
+        return self._in_batches(self.data)
+
+    def _in_batches(self, data: Batch | Iterable[Batch]) -> Iterator[Batch]:
+        if not _is_pair(data):
+            return _quietly(cast("Iterable[Batch]", data))
+        inputs, targets = data
         # Evenly, so that no batch of one is left over, which BatchNorm could not take.
         count = math.ceil(len(inputs) / self.batch_size)
         return zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True)
@@ -272,6 +283,12 @@ class Objective:
             return self._pair
         inputs, targets = zip(*self.batches(), strict=True)
         return torch.cat(inputs), torch.cat(targets)
+
+    def examples(self) -> Examples:
+        """The data, to be drawn from in any order; those of a data loader are gathered."""
+        if isinstance(self.data, Examples):
+            return self.data.plain
+        return Tensors(*self.tensors())
 
     def check(self, point: PointLike) -> Point:
         """The point, if it fits the model; :class:`InputError` otherwise."""
@@ -326,14 +343,14 @@ class Objective:
 
     @torch.no_grad()
     def _recompute(self, state: dict[str, Tensor]) -> None:
-        """Replace the statistics in ``state`` by their mean over all examples of the data."""
+        """Replace the statistics in ``state`` by their mean over all examples they are of."""
         for name, tensor in state.items():
             if is_statistic(name):
                 tensor.fill_(1 if name.endswith("running_var") else 0)
         momenta = [norm.momentum for norm in self._norms]
         self._set_norms(training=True)
         seen = 0
-        for inputs, _ in self.batches():
+        for inputs, _ in self._in_batches(self._statistics):
             seen += len(inputs)
             for norm in self._norms:
                 norm.momentum = len(inputs) / seen  # a running mean over examples, not batches
@@ -351,20 +368,6 @@ class Objective:
             return 0.0
         squares = [state[self._names[n]].square().sum() for n in self._parameters]
         return self.weight_decay / 2 * torch.stack(squares).sum()
-
-
-def check_data(data: Batch) -> Batch:
-    """The pair of inputs and targets, if there are some and as many of each.
-
-    Raises:
-        InputError: there is none, or they differ in number.
-    """
-    inputs, targets = data
-    if len(inputs) != len(targets):
-        raise InputError(f"There are {len(inputs)} inputs but {len(targets)} targets.")
-    if len(inputs) == 0:
-        raise InputError("The data set is empty.")
-    return inputs, targets
 
 
 def _with_channels_last(weight: Tensor) -> Tensor:

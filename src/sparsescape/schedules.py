@@ -7,7 +7,7 @@ on its final one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .errors import InputError
 
@@ -45,6 +45,15 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> Schedule:
     [0.0, 0.4625, 0.7, 0.7875, 0.8]
     """
     return _between(begin, end, lambda p: final + (initial - final) * (1 - p) ** 3)
+
+
+def staircase(value: float, factor: float, *, at: Sequence[int]) -> Schedule:
+    """The value, multiplied by the factor at each of these steps.
+
+    >>> [staircase(1.0, 0.5, at=(2, 4))(step) for step in range(6)]
+    [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    """
+    return lambda step: value * factor ** sum(step >= place for place in at)
 
 
 def warmup(schedule: Schedule, steps: int) -> Schedule:

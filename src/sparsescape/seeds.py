@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +49,23 @@ def noise_at(places: Tensor, seed: int) -> Tensor:
     z = (z ^ (z >> np.uint64(27))) * second
     z ^= z >> np.uint64(31)
     return torch.from_numpy((z >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24))
+
+
+class Draw(NamedTuple):
+    """What the random choices of one step of a run come from: a seed and the step.
+
+    >>> torch.rand(1, generator=Draw(0, 7).generator("flip")) == torch.rand(
+    ...     1, generator=Draw(0, 7).generator("flip")
+    ... )
+    tensor([True])
+    """
+
+    seed: int
+    step: int
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A CPU generator for one purpose at this step."""
+        return generator(self.seed, purpose, self.step)
 
 
 @contextmanager

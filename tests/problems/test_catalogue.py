@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import sparsescape as ss
-from sparsescape.problems.catalogue import describe, load, scaled
+from sparsescape.problems.catalogue import describe, load
+from sparsescape.problems.recipe import scaled
 
 FILE = """
 import torch
@@ -107,3 +108,11 @@ def test_the_digits_are_split_once_and_for_all_and_are_sixteenths():
     counts = torch.bincount(torch.cat([targets, test_targets]), minlength=10)
     assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert (torch.bincount(test_targets) >= 25).all()
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ss.InputError, match="The device 'nowhere' cannot be used") as caught:
+        load("digits-mlp", device="nowhere")
+    assert "\n" not in str(caught.value)
+    assert load("digits-mlp", device="cpu").device == "cpu"
+    assert load("digits-mlp").device is None

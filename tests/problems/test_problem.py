@@ -131,3 +131,12 @@ def test_a_recipe_that_makes_no_sense_is_refused(settings, message):
 def test_a_recipe_prunes_in_the_middle_half_unless_told():
     assert (ss.Recipe(steps=400).prune_begin, ss.Recipe(steps=400).prune_end) == (100, 300)
     assert ss.Recipe(steps=400, prune_begin=0).prune_begin == 0
+
+
+def test_a_problem_goes_to_a_device_whole(problem):
+    moved = replace(problem, scaled=lambda width: nn.Linear(6, round(8 * width))).to("meta")
+    assert (moved.device, problem.device) == ("meta", None)
+    parts = [moved.make_model(0), moved.scaled(0.5)]
+    assert {p.device.type for part in parts for p in part.parameters()} == {"meta"}
+    for data in (moved.train, moved.test):
+        assert {t.device.type for t in next(iter(data))} == {"meta"}

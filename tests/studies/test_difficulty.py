@@ -536,3 +536,20 @@ def test_a_harder_search_is_on_record_and_speaks_in_the_claims(tiny_problem, tmp
         assert claim["passes"] == sum(curve["steps"] for curve in sparse)
     (folder,) = tmp_path.glob("difficulty-*")
     assert (folder / "figures" / "effort.png").is_file()
+
+
+@pytest.mark.usefixtures("here", "no_page")
+def test_run_truly_sparse_it_comes_to_the_same(finished, tmp_path):
+    words = tiny.study(finished.problem, tmp_path / "runs", "--execution", "sparse")
+    assert main(words) == 0
+    sparse, masked = tiny.results(tmp_path / "runs"), tiny.results(finished.store.root)
+    layers = ["0.weight", "2.weight"]
+    for one, other in zip(sparse["solutions"], masked["solutions"], strict=True):
+        fixed = one["arm"] not in ("dense", "pruned")
+        assert (one["run_sparse"], other["run_sparse"]) == (layers if fixed else [], [])
+        assert one["nonzeros"] == other["nonzeros"]
+        assert one["flops"] == other["flops"]
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+    for one, other in zip(sparse["curves"], masked["curves"], strict=True):
+        assert one["barrier"] == pytest.approx(other["barrier"], abs=1e-4)
+        assert one["test_accuracy"] == pytest.approx(other["test_accuracy"], abs=0.02)

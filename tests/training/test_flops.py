@@ -41,6 +41,22 @@ def test_a_convolution_counts_its_weights_at_every_output_position(layer, macs):
     assert flops_of(layer, 2, 8, 8).by_weight == {"weight": 2 * 2 * macs}
 
 
+def test_a_convolution_in_groups_counts_its_own_weights():
+    depthwise = nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False)
+    model = nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), depthwise)
+    found = flops_of(model, 1, 8, 8)
+    assert found.by_weight["1.weight"] == 3 * 2 * 4 * 9 * 64
+    assert found.rest == 0
+
+
+def test_dropout_of_nothing_moves_no_operations_to_other_weights():
+    model = nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.0), nn.Linear(4, 3), nn.Linear(3, 2))
+    assert split(flops_of(model, 5)) == (
+        {"0.weight": 2 * 2 * 20, "2.weight": 3 * 2 * 12, "3.weight": 3 * 2 * 6},
+        0,
+    )
+
+
 def test_a_second_convolution_counts_thrice():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3))
     assert split(flops_of(model, 1, 8, 8)) == (

@@ -23,11 +23,13 @@ def train(
     data_root: str | None = None,
     checkpoint_every: float = 30.0,
     parallel: Literal["ddp", "fsdp"] | None = None,
+    device: str = "auto",
 ) -> None:
     """Train one problem with one method; prints the run's name and what it reached.
 
     Args:
-        problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
+        problem: a name (see: sparsescape list problems), my_file.py:make_problem, or
+            hf:MODEL:DATASET (docs/problems.md).
         method: a name (see: sparsescape list methods).
         sparsity: share of the weights that are closed at the end, from 0 to below 1.
         distribution: of what is kept over the layers: uniform, erk or global.
@@ -37,6 +39,7 @@ def train(
         data_root: folder of the data, for problems that need files.
         checkpoint_every: seconds between two checkpoints.
         parallel: under torchrun: the whole model on each rank (ddp), or a shard of it (fsdp).
+        device: cpu, cuda and so on; auto takes a GPU, if there is one, for large problems.
     """
     from ..studies import single
     from ..studies.executor import Context
@@ -51,7 +54,7 @@ def train(
         steps=steps,
         parallel=together,
     )
-    context = Context(problem, data_root, checkpoint_every)
+    context = Context(problem, data_root, checkpoint_every, device=device)
     kept = compute_one(stage, store, context, together)
     print_metrics(kept, stage.key)
 

@@ -34,6 +34,8 @@ class Computing:
     """Folder of the data, for problems that need files."""
     checkpoint_every: float = 30.0
     """Seconds between two checkpoints of a stage."""
+    device: str = "auto"
+    """Cpu, cuda and so on; auto takes a GPU, if there is one, for large problems."""
     executor: Literal["local", "ray"] = "local"
     """Worker processes on this machine, or tasks on a Ray cluster (docs/machines.md)."""
     workers: int = 0
@@ -69,7 +71,9 @@ def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) 
     from ..studies.store import Store
 
     kept, executor = Store(computing.store), computing.make_executor()
-    context = Context(problem, computing.data_root, computing.checkpoint_every)
+    context = Context(
+        problem, computing.data_root, computing.checkpoint_every, device=computing.device
+    )
 
     def do(stages: Sequence[Stage]) -> Store:
         compute(stages, kept, context, executor)

@@ -85,6 +85,12 @@ def compressed(objective: Objective, mask: Mask) -> Compressed | None:
     return found
 
 
+def runs_sparse(objective: Objective, mask: Mask) -> Mask:
+    """The part of a mask whose layers :func:`compressed` runs sparse."""
+    found = compressed(objective, mask)
+    return Mask({}) if found is None else found.mask
+
+
 def sparse_part(model: nn.Module, mask: Mask, execution: str) -> Mask:
     """The part of a mask whose layers are run on their active weights alone.
 
@@ -130,6 +136,8 @@ def support(points: Iterable[Point]) -> Mask:
 
 def sparse_inside(model: nn.Module, mask: Mask) -> nn.Module:
     """The model with the layers of the mask truly sparse, in place, and no others."""
+    if not mask:
+        return model
     others = [name for name in layers_by_weight(model) if name not in mask]
     return to_sparse(model, 0.0, mask=mask, dense=others)
 

@@ -162,7 +162,7 @@ class _Relaxation:
 
     def run(self, cycle: Cycle, band: Band, seed: int, checkpoint: Checkpoint | None) -> Search:
         chain = self.chain
-        batches = Batches(self.objective.tensors(), batch_size=band.batch_size, seed=seed)
+        batches = Batches(self.objective.examples(), batch_size=band.batch_size, seed=seed)
         run = Run(
             module=chain,
             loss=lambda step: self.loss(batches(step)),

@@ -103,7 +103,7 @@ def fit_curve(
         raise InputError(f"The learning rate is above 0, not {lr}.")
     if steps < 0 or batch_size < 1:
         raise InputError(f"Steps are 0 or more, a batch 1 or more, not {steps} and {batch_size}.")
-    batches = Batches(objective.tensors(), batch_size=batch_size, seed=seed)
+    batches = Batches(objective.examples(), batch_size=batch_size, seed=seed)
     if not curve.control.numel():
         return Search(0, 0, 0, diverged=False)
     form = _sparse_form(curve, objective, goal)

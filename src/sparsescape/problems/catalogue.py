@@ -2,77 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
+import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
-from .recipe import Recipe
+from .entries import CATALOGUE, HUGGING_FACE, Entry
+from .recipe import Recipe, scaled
 
 if TYPE_CHECKING:
     from .problem import Problem
 
+__all__ = ["CATALOGUE", "Entry", "describe", "load"]
 
-@dataclass(frozen=True)
-class Entry:
-    """One problem of the catalogue."""
-
-    summary: str
-    recipe: Recipe
-    build: str
-    """``"module:function"`` of a function from (recipe, data root) to a Problem."""
-
-
-_DIGITS = Recipe(
-    steps=2000,
-    batch_size=50,
-    lr=0.1,
-    weight_decay=1e-3,
-    prune_begin=500,
-    prune_end=1300,
-    prune_every=50,
-)
-
-CATALOGUE: dict[str, Entry] = {
-    "digits-conv": Entry(
-        "8×8 digits (scikit-learn); two 3×3 convolutions of 16 and 32 filters, 64 hidden",
-        _DIGITS,
-        "sparsescape.problems.digits:conv",
-    ),
-    "digits-mlp": Entry(
-        "8×8 digits (scikit-learn); perceptron 64-300-100-10",
-        _DIGITS,
-        "sparsescape.problems.digits:mlp",
-    ),
-    "mnist-lenet300": Entry(
-        "MNIST; perceptron 784-300-100-10 (LeCun et al. 1998)",
-        Recipe(steps=12_000, batch_size=100, lr=0.1, weight_decay=1e-4, prune_every=100),
-        "sparsescape.problems.mnist:lenet300",
-    ),
-    "mnist-lenet5": Entry(
-        "MNIST; LeNet-5 with 6, 16, 120, 84 units, as in Evci et al. 2020, Gradient Flow",
-        Recipe(
-            steps=11_719,
-            batch_size=128,
-            lr=0.05,
-            weight_decay=5e-4,
-            prune_begin=3000,
-            prune_end=7000,
-            prune_every=100,
-        ),
-        "sparsescape.problems.mnist:lenet5",
-    ),
-}
+_HUB = "hf:"
 
 
 def describe(problem: str) -> dict[str, Any]:
     """All that decides what a problem is, for the key of a result.
 
     Args:
-        problem: a name in the catalogue, or ``"my_file.py:make_problem"``.
+        problem: a name in the catalogue, ``"my_file.py:make_problem"``, or ``"hf:MODEL:DATASET"``.
 
     Raises:
         InputError: there is no such problem, or no such file.
@@ -80,16 +35,17 @@ def describe(problem: str) -> dict[str, Any]:
     >>> describe("digits-conv")["recipe"]["steps"]
     2000
     """
-    import dataclasses
     import hashlib
 
+    if problem.startswith(_HUB):
+        return {"name": problem, "recipe": _as_json(HUGGING_FACE)}
     if _is_file(problem):
         path, function = _split(problem)
         source = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"file": path.name, "function": function, "source": source}
     if problem not in CATALOGUE:
         raise unknown("problem", problem, CATALOGUE)
-    return {"name": problem, "recipe": dataclasses.asdict(CATALOGUE[problem].recipe)}
+    return {"name": problem, "recipe": _as_json(CATALOGUE[problem].recipe)}
 
 
 def absolute(problem: str) -> str:
@@ -98,49 +54,69 @@ def absolute(problem: str) -> str:
     >>> absolute("digits-conv")
     'digits-conv'
     """
-    if not _is_file(problem):
+    if problem.startswith(_HUB) or not _is_file(problem):
         return problem
     path, function = _split(problem)
     return f"{path.absolute()}:{function}"
 
 
-def load(problem: str, *, data_root: str | None = None, steps: int | None = None) -> Problem:
+def _as_json(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's numbers as they are read back from a file."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def load(
+    problem: str,
+    *,
+    data_root: str | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+) -> Problem:
     """The problem itself.
 
     Args:
-        problem: a name in the catalogue, or ``"my_file.py:make_problem"``.
+        problem: a name in the catalogue, ``"my_file.py:make_problem"``, or ``"hf:MODEL:DATASET"``
+            (:mod:`sparsescape.problems.huggingface`).
         data_root: folder of the data, where the problem needs files.
-        steps: training steps instead of the recipe's; what the recipe says of pruning is scaled.
+        steps: training steps instead of the recipe's; warm-up, decays and pruning are scaled.
+        device: where its models and its data lie, as torch names it. ``"auto"``: on a GPU, if
+            there is one, where the problem is large enough to gain by it; a file's own problem
+            stays where the file puts it.
 
     Raises:
-        InputError: there is no such problem, its data is missing, or the file's function does
-            not make a :class:`Problem`.
+        InputError: there is no such problem or device, its data is missing, or the file's
+            function does not make a :class:`Problem`.
     """
-    if _is_file(problem):
+    gpu = False
+    if problem.startswith(_HUB):
+        from .huggingface import hub_problem
+
+        made, gpu = hub_problem(problem.removeprefix(_HUB), HUGGING_FACE), True
+    elif _is_file(problem):
         made = _from_file(problem)
     elif problem in CATALOGUE:
         entry = CATALOGUE[problem]
-        made = _resolve(entry.build)(entry.recipe, data_root)
+        made, gpu = _resolve(entry.build)(entry.recipe, data_root), entry.gpu
     else:
         raise unknown("problem", problem, CATALOGUE)
-    return made if steps is None else replace(made, recipe=scaled(made.recipe, steps))
+    if steps is not None:
+        made = replace(made, recipe=scaled(made.recipe, steps))
+    place = _device(device, gpu)
+    return made if place is None else made.to(place)
 
 
-def scaled(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe over another number of steps, pruning at the same shares of it.
+def _device(asked: str, gpu: bool) -> str | None:
+    """The device to go to, if any: ``gpu`` is whether the problem gains by one."""
+    import torch
 
-    >>> scaled(Recipe(steps=2000), 400).prune_end
-    300
-    """
-    factor = steps / recipe.steps
-    return replace(
-        recipe,
-        steps=steps,
-        warmup=round(recipe.warmup * factor),
-        prune_begin=round(recipe.prune_begin * factor),
-        prune_end=round(recipe.prune_end * factor),
-        prune_every=max(1, round(recipe.prune_every * factor)),
-    )
+    if asked == "auto":
+        return "cuda" if gpu and torch.cuda.is_available() else None
+    try:
+        torch.empty(0, device=asked)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"The device {asked!r} cannot be used: {reason}") from None
+    return asked
 
 
 def _is_file(problem: str) -> bool:

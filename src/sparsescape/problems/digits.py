@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..data import Batch
 from ..init import he_normal
-from ..objective import Batch
 from ..seeds import generator
 from .problem import Problem, units
 from .recipe import Recipe
@@ -18,13 +18,13 @@ from .recipe import Recipe
 _TEST = 360
 
 
-def conv(recipe: Recipe, data_root: str | None = None) -> Problem:
+def conv(recipe: Recipe, root: str | None = None) -> Problem:
     """Two 3×3 convolutions of 16 and 32 filters with max pooling, 64 hidden units."""
     train, test = digits()
     return Problem(_conv, train, test, recipe=recipe, scaled=_conv)
 
 
-def mlp(recipe: Recipe, data_root: str | None = None) -> Problem:
+def mlp(recipe: Recipe, root: str | None = None) -> Problem:
     """A perceptron of the shape of LeNet-300-100."""
     train, test = digits()
     return Problem(_mlp, train, test, recipe=recipe, scaled=_mlp)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from pathlib import Path
 
@@ -11,24 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data import Batch
 from ..errors import InputError
 from ..init import he_normal
-from ..objective import Batch
+from .folder import data_root
 from .problem import Problem, units
 from .recipe import Recipe
 
-DATA_ROOT = "SPARSESCAPE_DATA"
 
-
-def lenet300(recipe: Recipe, data_root: str | None = None) -> Problem:
+def lenet300(recipe: Recipe, root: str | None = None) -> Problem:
     """The perceptron 784-300-100-10 (LeCun et al. 1998, section III.C.4)."""
-    train, test = mnist(data_root)
+    train, test = mnist(root)
     return Problem(_lenet300, train, test, recipe=recipe, scaled=_lenet300)
 
 
-def lenet5(recipe: Recipe, data_root: str | None = None) -> Problem:
+def lenet5(recipe: Recipe, root: str | None = None) -> Problem:
     """LeNet-5 with ReLU and max pooling, as in Evci et al. 2020, *Gradient Flow*, appendix."""
-    train, test = mnist(data_root)
+    train, test = mnist(root)
     return Problem(_lenet5, train, test, recipe=recipe, scaled=_lenet5)
 
 
@@ -66,23 +64,18 @@ def _lenet5(width: float = 1.0) -> nn.Module:
     )
 
 
-def mnist(data_root: str | None = None) -> tuple[Batch, Batch]:
+def mnist(root: str | None = None) -> tuple[Batch, Batch]:
     """60 000 training and 10 000 test examples, (n, 1, 28, 28), standardized.
 
     Args:
-        data_root: the folder that holds ``MNIST/raw``, what torchvision calls ``root``; otherwise
+        root: the folder that holds ``MNIST/raw``, what torchvision calls ``root``; otherwise
             the environment variable ``SPARSESCAPE_DATA``.
 
     Raises:
         InputError: the files are not there.
     """
-    root = data_root or os.environ.get(DATA_ROOT)
-    if root is None:
-        raise InputError(
-            "MNIST is needed: give the folder that holds MNIST/raw with --data-root or in "
-            f"{DATA_ROOT} (torchvision.datasets.MNIST(root, download=True) fills one)."
-        )
-    raw = Path(root) / "MNIST" / "raw"
+    hint = "torchvision.datasets.MNIST(root, download=True) fills one"
+    raw = data_root(root, "MNIST", "MNIST/raw", hint) / "MNIST" / "raw"
     train = _images(raw / "train-images-idx3-ubyte"), _labels(raw / "train-labels-idx1-ubyte")
     test = _images(raw / "t10k-images-idx3-ubyte"), _labels(raw / "t10k-labels-idx1-ubyte")
     return train, test

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data import Batch, Examples, as_examples
 from ..errors import InputError
-from ..objective import Batch, Loss, Objective, check_data
+from ..objective import Loss, Objective
 from ..points import named_weights
-from ..seeds import global_seed
+from ..seeds import Draw, global_seed
 from .recipe import Recipe
 
 
@@ -23,10 +25,13 @@ class Problem:
     Args:
         model: a function without arguments that makes a freshly initialized ``nn.Module``; it
             may draw from torch's global generator, which is seeded around the call.
-        train, test: pairs (inputs, targets) of tensors, the examples along the first dimension.
+        train, test: pairs (inputs, targets) of tensors, the examples along the first dimension;
+            or :class:`~sparsescape.data.Examples`, where they are augmented or do not fit into
+            memory.
         loss: ``loss(outputs, targets)``, the mean over a batch.
         recipe: how it is trained.
         dense: patterns of weights that are never made sparse.
+        device: where its models and data are, if they were moved (:meth:`to`).
         scaled: the model with every hidden width multiplied by a factor, for the small dense
             baseline; None where there is none.
 
@@ -38,12 +43,33 @@ class Problem:
     """
 
     model: Callable[[], nn.Module]
-    train: Batch
-    test: Batch
+    train: Batch | Examples
+    test: Batch | Examples
     loss: Loss = F.cross_entropy
     recipe: Recipe = field(default_factory=Recipe)
     dense: tuple[str, ...] = ()
     scaled: Callable[[float], nn.Module] | None = None
+    device: str | torch.device | None = None
+
+    def __post_init__(self) -> None:
+        smoothing = self.recipe.label_smoothing
+        if not smoothing:
+            return
+        if getattr(self.loss, "func", self.loss) is not F.cross_entropy:
+            raise InputError("The recipe's label_smoothing is cross entropy's: leave it at 0.")
+        object.__setattr__(self, "loss", partial(F.cross_entropy, label_smoothing=smoothing))
+
+    def to(self, device: str | torch.device) -> Problem:
+        """The same problem, its models and its data on that device."""
+        model, scaled = self.model, self.scaled
+        return replace(
+            self,
+            model=lambda: model().to(device),
+            train=as_examples(self.train).to(device),
+            test=as_examples(self.test).to(device),
+            scaled=scaled and (lambda width: scaled(width).to(device)),
+            device=device,
+        )
 
     def make_model(self, seed: int, purpose: str = "initialization") -> nn.Module:
         """A fresh model: the same for the same seed and purpose."""
@@ -70,9 +96,14 @@ class Problem:
     def objective(
         self, model: nn.Module, split: str = "train", *, execution: str = "auto"
     ) -> Objective:
-        """The mean loss over the whole training or test set."""
+        """The mean loss over the whole training or test set, without augmentation; BatchNorm's
+        statistics are those of the training set."""
         data = self.train if split == "train" else self.test
-        return Objective(model, data, self.loss, execution=execution)
+        return Objective(model, data, self.loss, statistics=self.train, execution=execution)
+
+    def count(self, split: str) -> int:
+        """Examples in the training or test set."""
+        return len(as_examples(self.train if split == "train" else self.test))
 
     def check(self) -> None:
         """Try everything once, on a few examples.
@@ -82,8 +113,8 @@ class Problem:
                 differ in number, a loss that rejects the targets, a model that returns NaN or has
                 nothing to make sparse.
         """
-        _check_split("training", self.train)
-        _check_split("test", self.test)
+        train = _checked("training", self.train)
+        _checked("test", self.test)
         if isinstance(self.model, nn.Module):
             raise InputError("The problem's model is a function that makes one: lambda: Net().")
         try:
@@ -94,7 +125,8 @@ class Problem:
         if not isinstance(model, nn.Module):
             raise InputError(f"The problem's model function made a {type(model).__name__}.")
         named_weights(model, self.dense)
-        inputs, targets = (part[:8] for part in self.train)
+        first = torch.arange(min(8, len(train)))
+        inputs, targets = train.plain.draw(first, Draw(0, 0))
         self._check_outputs(model.eval(), inputs, targets)
 
     @torch.no_grad()
@@ -127,12 +159,9 @@ def units(width: float, *full: int) -> list[int]:
     return [max(1, round(width * count)) for count in full]
 
 
-def _check_split(split: str, data: Batch) -> None:
-    pair = isinstance(data, (tuple, list)) and len(data) == 2
-    if not pair or not all(isinstance(part, Tensor) for part in data):
-        raise InputError(f"The {split} data must be a pair of tensors: inputs and targets.")
+def _checked(split: str, data: Batch | Examples) -> Examples:
     try:
-        check_data(data)
+        return as_examples(data)
     except InputError as error:
         raise InputError(f"The {split} data cannot be used: {error}") from None
 

@@ -24,7 +24,7 @@ def diagnosis(job: Job) -> Metrics:
     if job.diverged_inputs:
         return {"verdict": "diverged", "diverged": True}
     problem, settings = job.problem(), job.settings
-    decay = problem.recipe.weight_decay
+    decay = problem.recipe.regularizer
     found = diagnose(
         Objective(problem.make_model(0), problem.train, problem.loss, weight_decay=decay),
         job.point("run"),

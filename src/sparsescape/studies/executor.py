@@ -37,6 +37,8 @@ class Context:
     """Seconds between two checkpoints of a stage."""
     rehearse: bool = False
     """Whether a worker does its first stage of each kind twice, and times the second."""
+    device: str = "auto"
+    """As :func:`sparsescape.problems.catalogue.load` takes it."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,9 @@ class Forecaster:
     ):
         self.store, self.executor, self.compute = store, executor, compute
         self.short, self.predicted = Store(folder / "short"), Store(folder / "predicted")
-        self.problem = catalogue.load(context.problem, data_root=context.data_root)
+        self.problem = catalogue.load(
+            context.problem, data_root=context.data_root, device=context.device
+        )
         self.shorter = Shorter(self.problem.recipe)
         self.expected: dict[str, Expected] = {}
         self._runs: dict[str, list[Stage]] = {}
@@ -234,7 +236,7 @@ class Forecaster:
         if run.kind in ("fit", "find"):
             return metrics["examples"] * self._both
         if run.kind == "along":
-            examples = len(self.problem.train[1]) + len(self.problem.test[1])
+            examples = self.problem.count("train") + self.problem.count("test")
             return len(metrics["t"]) * examples * self._forward
         return 0.0
 

@@ -11,8 +11,9 @@ from typing import Any
 from ..masks import Mask
 from ..objective import Objective
 from ..points import Point, load_point
-from ..problems.catalogue import load, scaled
+from ..problems.catalogue import load
 from ..problems.problem import Problem
+from ..problems.recipe import scaled
 from ..training.checkpoints import Checkpoint, ShardedCheckpoint
 from ..training.ranks import ALONE, Alone
 from ..training.trainer import Observer
@@ -36,7 +37,8 @@ class Job:
     """The processes that do it together."""
 
     def problem(self) -> Problem:
-        made = _load(self.context.problem, self.context.data_root)
+        context = self.context
+        made = _load(context.problem, context.data_root, context.device)
         steps = self.settings["steps"]
         return made if steps is None else replace(made, recipe=scaled(made.recipe, steps))
 
@@ -58,7 +60,10 @@ class Job:
         return self.ranks.checkpoint(self.out, self.context.checkpoint_every)
 
     def point(self, role: str, which: str = "point") -> Point:
-        return load_point(self.inputs[role] / f"{which}.safetensors")
+        """Where an input ended, or another of its points, on the problem's device."""
+        point = load_point(self.inputs[role] / f"{which}.safetensors")
+        device = self.problem().device
+        return point if device is None else {n: t.to(device) for n, t in point.items()}
 
     def mask(self, role: str = "mask") -> Mask:
         return Mask.load(self.inputs[role] / "mask.safetensors")
@@ -72,6 +77,6 @@ class Job:
 
 
 @lru_cache(maxsize=1)
-def _load(problem: str, data_root: str | None) -> Problem:
+def _load(problem: str, data_root: str | None, device: str) -> Problem:
     """A worker does many stages of one problem, of several lengths: its data are read once."""
-    return load(problem, data_root=data_root)
+    return load(problem, data_root=data_root, device=device)

@@ -84,8 +84,9 @@ class Cell:
 def equal_steps(settings: Settings) -> list[Cell]:
     """Every method for the recipe's steps; dense and the reference are always among them."""
     names = dict.fromkeys(("dense", REFERENCE, *settings.methods))
+    check = _check(settings)
     return [
-        Cell(name, "steps", seed, _training(settings, name, seed, settings.steps))
+        Cell(name, "steps", seed, _training(settings, check, name, seed, settings.steps))
         for name in names
         for seed in range(settings.seeds)
     ]
@@ -105,7 +106,7 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
     }
     dense = [store.metrics(c.stage.key) for c in done if c.method == "dense"]
     budget = settings.flops * max((run["flops"] or 0.0) for run in dense)
-    cells = []
+    cells, check = [], _check(settings)
     for name, cost in costs.items():
         if name == "dense" or not cost:
             continue
@@ -113,7 +114,7 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
         if METHODS[name].in_rounds:
             steps = max(1, int(steps / imp.recipes(settings.sparsity)))
         cells += [
-            Cell(name, "flops", seed, _training(settings, name, seed, steps))
+            Cell(name, "flops", seed, _training(settings, check, name, seed, steps))
             for seed in range(settings.seeds)
         ]
     return cells
@@ -126,10 +127,14 @@ def _cost_of_a_step(name: str, done: Sequence[Cell], store: Store) -> float | No
     return interval([run["flops"] / run["steps"] for run in ended]).mean
 
 
-def _training(settings: Settings, method: str, seed: int, steps: int | None) -> Stage:
+def _check(settings: Settings) -> Stage:
+    """The stage that tries the problem: one for all runs, which then need not describe it anew."""
     problem = catalogue.describe(settings.problem)
-    common = {"problem": problem, "steps": settings.steps}
-    check = Stage("check", common, label="check")
+    return Stage("check", {"problem": problem, "steps": settings.steps}, label="check")
+
+
+def _training(settings: Settings, check: Stage, method: str, seed: int, steps: int | None) -> Stage:
+    problem = check.settings["problem"]
     if METHODS[method].in_rounds:
         return imp.final(method, settings.sparsity, seed, {"problem": problem}, check, steps)
     sparse = method != "dense"

@@ -63,7 +63,7 @@ def spectra(job: Job) -> Metrics:
     if job.diverged_inputs:
         return {"spectra": {}, "diverged": True}
     problem, seed = job.problem(), job.settings["seed"]
-    decay = problem.recipe.weight_decay
+    decay = problem.recipe.regularizer
     objective = Objective(problem.make_model(0), problem.train, problem.loss, weight_decay=decay)
     point, points = job.point("of"), job.settings["points"]
     spaces = {"inside": job.mask("of"), "dense": None}

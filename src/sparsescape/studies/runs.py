@@ -9,17 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import init, schedules
+from .. import init
+from ..kernels.convert import to_dense
+from ..kernels.execution import runs_sparse, sparse_inside
 from ..masks import Mask, keep_count
 from ..points import named_weights, save_point
 from ..problems.problem import Problem
-from ..problems.recipe import Recipe
 from ..seeds import global_seed
 from ..sparsifiers.base import Sparsifier
 from ..sparsifiers.catalogue import Plan, make_method
 from ..sparsifiers.views import View
 from ..training.batches import Batches
 from ..training.flops import step_flops
+from ..training.ranks import ALONE
+from ..training.recipes import clipping, forward_pass, learning_rate, make_optimizer
 from ..training.trainer import Outcome, Run
 from .further import Trajectory, as_set, from_point, options, with_snapshots
 from .job import Job, Metrics
@@ -29,7 +32,7 @@ def check(job: Job) -> Metrics:
     """Try the problem once, on a few examples, before any work is done."""
     problem = job.problem()
     problem.check()
-    return {"train": len(problem.train[0]), "test": len(problem.test[0])}
+    return {split: problem.count(split) for split in ("train", "test")}
 
 
 _TRAINED = (
@@ -68,10 +71,15 @@ def train(job: Job) -> Metrics:
     plan = _plan(problem, settings, mask)
     sparsifier = make_method(settings["method"], plan, **options(job))
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
-    outcome = _train(job, problem, model, sparsifier, trajectory)
+    held = _run_sparse(job, model, mask)
+    outcome = _train(job, problem, model, sparsifier, trajectory, held)
+    final = sparsifier.mask if sparsifier is not None else None
+    if held and sparsifier is not None:
+        sparsifier.detach()
+        to_dense(model)
     save_point(model, job.out / "point.safetensors")
     nonzero = Mask.of(model)
-    final = sparsifier.mask if sparsifier is not None else nonzero
+    final = nonzero if final is None else final
     final.save(job.out / "mask.safetensors")
     reached = _evaluated(job, problem, model)
     diverged = outcome.diverged or not math.isfinite(reached["train_loss"])
@@ -86,8 +94,25 @@ def train(job: Job) -> Metrics:
         "flops": outcome.cost + before.get("flops_before", 0.0),
         "steps": outcome.steps + before.get("steps_before", 0),
         "diverged": diverged,
+        "run_sparse": list(held),
         **trajectory.metrics(initial.loss),
     }
+
+
+def _run_sparse(job: Job, model: nn.Module, mask: Mask | None) -> Mask:
+    """The part of a fixed mask whose layers are trained truly sparse.
+
+    None where somebody looks at the dense weights on the way (records of the run, other ranks), or
+    where the recipe tells weights by their dimensions or computes in fewer bits.
+    """
+    recipe = job.problem().recipe
+    plain = recipe.optimizer == "sgd" and recipe.precision == "float32"
+    looks = any(job.settings.get(name) for name in ("trajectory", "snapshots"))
+    if mask is None or job.settings["method"] != "static":
+        return Mask({})
+    if looks or not plain or job.ranks is not ALONE:
+        return Mask({})
+    return runs_sparse(job.problem().objective(model, execution=job.execution), mask)
 
 
 def _model(job: Job, problem: Problem, mask: Mask | None) -> nn.Module:
@@ -122,29 +147,25 @@ def _train(
     model: nn.Module,
     sparsifier: Sparsifier | None,
     trajectory: Trajectory,
+    held: Mask,
 ) -> Outcome:
     recipe, ranks = problem.recipe, job.ranks
+    example = Batches(problem.train, batch_size=8, seed=0)(0)
+    flops = step_flops(model, example, problem.loss)
+    sparse_inside(model, held)
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
     trained = ranks.spread(model)
-    optimizer = torch.optim.SGD(
-        trained.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        fused=True,  # the same update in one pass; on small models, where a step is overhead
-    )
+    optimizer = make_optimizer(trained, recipe)
     ranks.fit(optimizer)
     if sparsifier is not None:
         sparsifier.attach(trained, optimizer)
 
+    forward = forward_pass(trained, recipe)
+
     def loss(step: int) -> torch.Tensor:
         (inputs, targets), share = ranks.part(batches(step))
         ranks.draw(job.settings["seed"], step)
-        return share * problem.loss(trained(inputs), targets)
-
-    example = Batches(problem.train, batch_size=8, seed=0)(0)
-    flops = step_flops(model, example, problem.loss)
+        return share * problem.loss(forward(inputs), targets)
 
     def cost() -> float:
         if sparsifier is None:
@@ -156,6 +177,7 @@ def _train(
     rate = learning_rate(recipe)
     run = Run(trained, loss, optimizer, rate, last, sparsifier=sparsifier, cost=cost, first=first)
     run.ranks = ranks
+    run.transform = clipping(trained, recipe)
     with global_seed(job.settings["seed"], "training"):  # for what draws within a model: dropout
         observe = trajectory.beside(job.observer(recipe.steps), run)
         observe = with_snapshots(observe, job, run)
@@ -169,14 +191,6 @@ def _gradients(sparsifier: Sparsifier) -> Mapping[str, float]:
     if sparsifier.wants_gradient(sparsifier.step + 1):
         return {}
     return sparsifier.trained if isinstance(sparsifier, View) else sparsifier.densities
-
-
-def learning_rate(recipe: Recipe) -> schedules.Schedule:
-    """The recipe's learning rate at every step."""
-    if recipe.schedule == "constant":
-        return schedules.warmup(schedules.constant(recipe.lr), recipe.warmup)
-    decay = schedules.cosine(recipe.lr, begin=recipe.warmup, end=recipe.steps)
-    return schedules.warmup(decay, recipe.warmup)
 
 
 def _plan(problem: Problem, settings: Mapping[str, Any], mask: Mask | None) -> Plan:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..objective import Batch, Loss
 from ..points import named_weights
@@ -54,12 +55,15 @@ def step_flops(model: nn.Module, batch: Batch, loss: Loss) -> StepFlops:
     ({'0.weight': 48, '1.weight': 36}, {'0.weight': 24, '1.weight': 12}, 0)
     """
     inputs, targets = batch
-    counts, total = _counts(model, lambda m: loss(m(inputs), targets).backward())
-    # The product that makes a weight's gradient takes as many operations as the forward one.
-    forward, _ = _counts(model, lambda m: m(inputs))
-    by_weight = _shared(model, counts, len(inputs))
-    rest = total // len(inputs) - sum(by_weight.values())
-    return StepFlops(by_weight, _shared(model, forward, len(inputs)), rest)
+    examples = len(inputs)
+    total = _total(model, lambda m: loss(m(inputs), targets).backward()) // examples
+    forward = _forward(model, inputs)
+    # The products that make a weight's gradient and that of its inputs take as many operations as
+    # the forward one; where inputs need none, as those of a first layer, there is one product less.
+    own = {name: flops for name, (flops, _) in forward.items()}
+    whole = {name: flops * (3 if needed else 2) for name, (flops, needed) in forward.items()}
+    by_weight = _shared(model, whole, examples)
+    return StepFlops(by_weight, _shared(model, own, examples), total - sum(by_weight.values()))
 
 
 def _shared(model: nn.Module, counts: Mapping[str, int], examples: int) -> dict[str, int]:
@@ -76,13 +80,58 @@ def _shared(model: nn.Module, counts: Mapping[str, int], examples: int) -> dict[
     return shares
 
 
-def _counts(model: nn.Module, work: Callable[[nn.Module], object]) -> tuple[dict[str, int], int]:
-    """What each module does itself, its children apart, by its name; and all together."""
+def _total(model: nn.Module, work: Callable[[nn.Module], object]) -> int:
+    """All operations of what is done with a copy of the model."""
     from torch.utils.flop_counter import FlopCounterMode
 
     model = copy.deepcopy(model)
-    with torch.random.fork_rng(devices=()), FlopCounterMode(display=False) as counter:
+    mapping = {torch.ops.aten.convolution_backward: _convolution_backward}
+    counter = FlopCounterMode(display=False, custom_mapping=mapping)
+    with torch.random.fork_rng(devices=()), counter:
         work(model)
+    return counter.get_total_flops()
+
+
+def _convolution_backward(
+    outer: Sequence[int],
+    inputs: Sequence[int],
+    weight: Sequence[int],
+    bias: object,
+    stride: object,
+    padding: object,
+    dilation: object,
+    transposed: bool,
+    output_padding: object,
+    groups: int,
+    wanted: Sequence[bool],
+    **_: object,
+) -> int:
+    """The products for the gradients of the inputs and of the weight: each as large as the forward
+    one. Torch's own count takes a convolution in groups, as depthwise ones are, for a full one."""
+    positions = math.prod(inputs if transposed else outer)
+    return 2 * positions * math.prod(weight[1:]) * sum(wanted[:2])
+
+
+def _forward(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, bool]]:
+    """What each module does itself in a forward pass, its children apart, by its name; and whether
+    its inputs need a gradient.
+
+    The counter's own count of a module's backward pass is no help: with an identity in the graph,
+    as dropout of 0 is, it books one module's operations under another.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = copy.deepcopy(model)
+    needed: dict[nn.Module, bool] = {}
+
+    def look(module: nn.Module, given: tuple[object, ...], named: dict[str, object]) -> None:
+        tensors = [t for t in (*given, *named.values()) if isinstance(t, Tensor)]
+        needed[module] = needed.get(module, False) or any(t.requires_grad for t in tensors)
+
+    for module in model.modules():
+        module.register_forward_pre_hook(look, with_kwargs=True)
+    with torch.random.fork_rng(devices=()), FlopCounterMode(display=False) as counter:
+        model(inputs)
     counted = counter.get_flop_counts()
     root = type(model).__name__
 
@@ -92,5 +141,9 @@ def _counts(model: nn.Module, work: Callable[[nn.Module], object]) -> tuple[dict
     own = {}
     for name, module in model.named_modules():
         children = [f"{name}.{child}" if name else child for child, _ in module.named_children()]
-        own[name] = inclusive(name) - sum(inclusive(child) for child in children)
-    return own, counter.get_total_flops()
+        flops = inclusive(name) - sum(inclusive(child) for child in children)
+        # What a module multiplies beside trained children is taken to come after them.
+        called = (child for child in module.children() if child in needed)
+        after = any(p.requires_grad for child in called for p in child.parameters())
+        own[name] = flops, after or needed.get(module, False)
+    return own

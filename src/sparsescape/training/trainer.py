@@ -111,6 +111,7 @@ class Run:
         return {
             "step": step,
             "random": torch.get_rng_state(),  # of dropout, say
+            "random_gpu": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
             "spent": self.spent,
             "module": dict(self.module.state_dict()),
             "optimizer": self.optimizer.state_dict(),
@@ -126,5 +127,7 @@ class Run:
         if self.sparsifier is not None:
             self.sparsifier.load_state_dict(state["sparsifier"])
         torch.set_rng_state(state["random"])
+        if state["random_gpu"] is not None:
+            torch.cuda.set_rng_state(state["random_gpu"])
         self.spent = state["spent"]
         return state["step"]
