@@ -126,8 +126,17 @@ def test_the_published_schedule():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"pivots": 0}, {"insert": -1}, {"cycles": ()}, {"cycles": (ss.Cycle(0, 0.1),)}]
+    "wrong",
+    [
+        {"pivots": 0},
+        {"insert": -1},
+        {"cycles": ()},
+        {"cycles": (ss.Cycle(0, 0.1),)},
+        {"batch_size": 0},
+        {"threshold": -0.1},
+        {"threshold": float("nan")},
+    ],
 )
 def test_a_band_that_makes_no_sense_is_refused(wrong):
-    with pytest.raises(ss.InputError, match="A band has"):
+    with pytest.raises(ss.InputError, match="A band"):
         ss.Band(**wrong)

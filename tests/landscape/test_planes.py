@@ -124,6 +124,14 @@ def test_what_spans_no_plane_is_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize("across", [0.0, -2.0])
+def test_nothing_is_located_on_what_is_no_plane(across):
+    along = {"w": torch.tensor([[1.0, 2.0]])}
+    plane = ss.Plane({"w": torch.zeros(1, 2)}, along, {"w": across * along["w"]})
+    with pytest.raises(ss.InputError, match="span no plane"):
+        plane.locate({"w": torch.ones(1, 2)})
+
+
 def test_a_survey_without_finite_coordinates_is_refused():
     plane = ss.plane_through(at(0.0, 0.0), at(1.0, 0.0), at(0.0, 1.0))
     for x in ([], [0.0, math.inf]):

@@ -57,6 +57,8 @@ class Band:
             raise InputError("A band has 1 pivot or more, and 0 or more are inserted at a time.")
         if not self.cycles or any(c.steps < 1 or not c.lr > 0 for c in self.cycles):
             raise InputError("A band has cycles of 1 step or more at a learning rate above 0.")
+        if self.batch_size < 1 or not self.threshold >= 0:
+            raise InputError("A band's batch is 1 or more, and its threshold 0 or more.")
 
     def search(
         self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None

@@ -46,11 +46,17 @@ class Plane:
         >>> plane = plane_through(*({"w": torch.eye(3)[i : i + 1]} for i in range(3)))
         >>> [round(number, 4) for number in plane.locate({"w": torch.eye(3)[2:3]})]
         [0.7071, 1.2247, 0.0]
+
+        Raises:
+            InputError: the plane's directions are parallel, or one is 0.
         """
         names = list(self.along)
         away = _flat(as_point(point), names) - _flat(self.origin, names)
         basis = torch.stack([_flat(self.along, names), _flat(self.across, names)])
-        coordinates = torch.linalg.solve(basis @ basis.T, basis @ away)
+        products = basis @ basis.T
+        if float(torch.linalg.det(products)) <= _ON_A_LINE * float(products.diagonal().prod()):
+            raise InputError("The directions of this plane span no plane: parallel, or one is 0.")
+        coordinates = torch.linalg.solve(products, basis @ away)
         distance = float((away - coordinates @ basis).norm())
         return float(coordinates[0]), float(coordinates[1]), distance
 
