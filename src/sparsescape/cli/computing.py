@@ -35,7 +35,7 @@ class Computing:
     checkpoint_every: float = 30.0
     """Seconds between two checkpoints of a stage."""
     device: str = "auto"
-    """Cpu, cuda and so on; auto takes a GPU, if there is one, for large problems."""
+    """A device as torch names it; auto takes a GPU, if there is one, for large problems."""
     executor: Literal["local", "ray"] = "local"
     """Worker processes on this machine, or tasks on a Ray cluster (docs/machines.md)."""
     workers: int = 0
