@@ -442,7 +442,8 @@ def test_the_help_of_each_command_names_every_flag(words, function, capsys, monk
     shown = capsys.readouterr().out
     for name, parameter in inspect.signature(function).parameters.items():
         if name == "computing":
-            assert all(f"--{f.name.replace('_', '-')} " in shown for f in fields(Computing))
+            for field in fields(Computing):
+                assert re.search(f"--{field.name.replace('_', '-')}[ ,]", shown)
         elif parameter.kind is not inspect.Parameter.POSITIONAL_ONLY:
             assert f"--{name.replace('_', '-')} " in shown
         about = re.search(rf"^ +{name}: (\S+ \S+)", inspect.getdoc(function), re.MULTILINE)
