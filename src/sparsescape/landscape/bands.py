@@ -142,7 +142,7 @@ def neb(
     >>> objective = Objective(model, (torch.ones(4, 1), torch.zeros(4, 1)), mse_loss)
     >>> ends = {"weight": torch.ones(1, 1)}, {"weight": -torch.ones(1, 1)}
     >>> neb(*ends, objective, cycles=(Cycle(2, 0.1), Cycle(2, 0.1)), batch_size=4)[1]
-    Search(steps=4, passes=20, examples=80, diverged=False)
+    Search(steps=4, passes=20, examples=80, diverged=False, run_sparse=())
     """
     band = Band(cycles, pivots, insert, threshold, batch_size, momentum, fresh=True)
     straight = Line(start, end, subspace=subspace)
