@@ -2,9 +2,10 @@
 
     python benchmarks/execution.py [--rounds N] [--sparsity 0.8 0.9 0.95 0.98]
 
-Per network and sparsity (uniform, on random masks): fitting a quadratic curve inside the mask, and
-evaluating one along it, each run masked, by the rule and sparse, in turn in one process, on one
-thread; printed are median milliseconds a step and a point, and how many times faster than masked.
+Per network and sparsity (one threshold over random scores): fitting a quadratic curve inside the
+mask, and evaluating a line inside it, each run masked, by the rule and sparse, in turn in one
+process, on one thread (a perceptron's first layer is evaluated once for each end, whatever the
+way); printed are median milliseconds a step and a point, and how many times faster than masked.
 The rule is good where its ratio is at or above 1 and near the better of the other two.
 """
 
@@ -16,13 +17,14 @@ import random
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 import sparsescape as ss
-from sparsescape.landscape.combinations import _one_by_one
 
+Make = Callable[[], tuple[nn.Module, torch.Tensor]]
 WAYS = ("masked", "auto", "sparse")
 STEPS, POINTS, SAMPLES = 20, 5, 1000
 
@@ -52,7 +54,11 @@ def perceptron() -> tuple[nn.Module, torch.Tensor]:
     return nn.Sequential(*layers[:-1]), torch.randn(SAMPLES, 1, 28, 28)
 
 
-NETWORKS = {"small convnet": small_convnet, "LeNet-5": lenet5, "784-300-100-10": perceptron}
+NETWORKS: dict[str, Make] = {
+    "small convnet": small_convnet,
+    "LeNet-5": lenet5,
+    "784-300-100-10": perceptron,
+}
 
 
 def ends(model: nn.Module, sparsity: float) -> tuple[ss.Mask, ss.Line]:
@@ -67,8 +73,8 @@ def ends(model: nn.Module, sparsity: float) -> tuple[ss.Mask, ss.Line]:
     return mask, ss.Line(*points)
 
 
-def timed(make: object, sparsity: float, rounds: int) -> dict[tuple[str, str], list[float]]:
-    model, inputs = make()  # type: ignore[operator]
+def timed(make: Make, sparsity: float, rounds: int) -> dict[tuple[str, str], list[float]]:
+    model, inputs = make()
     data = inputs, torch.randint(0, 10, (len(inputs),))
     mask, line = ends(model, sparsity)
     objectives = {way: ss.Objective(model, data, execution=way) for way in WAYS}
@@ -79,8 +85,7 @@ def timed(make: object, sparsity: float, rounds: int) -> dict[tuple[str, str], l
             clock = time.perf_counter()
             ss.fit_curve(curve, objectives[way], steps=STEPS, batch_size=50)
             between = time.perf_counter()
-            points = [line.point(i / (POINTS - 1)) for i in range(POINTS)]
-            _one_by_one(objectives[way], [line.start, line.end], points)
+            ss.profile(line, objectives[way], points=POINTS)
             if number:  # the first compiles
                 times["a step", way].append((between - clock) / STEPS)
                 times["a point", way].append((time.perf_counter() - between) / POINTS)

@@ -115,10 +115,11 @@ class Objective:
         return self._model
 
     def rebuilt(
-        self, change: Callable[[nn.Module], nn.Module], data: Batch | None = None
+        self,
+        change: Callable[[nn.Module], nn.Module] = lambda model: model,
+        data: Batch | None = None,
     ) -> Objective:
-        """The same objective of another network, made from a copy of this one's; and of other data,
-        where they are given."""
+        """The same objective of what is made of a copy of its network, or of other data."""
         return Objective(
             change(copy.deepcopy(self._model)),
             self.data if data is None else data,

@@ -136,7 +136,13 @@ class DoublesItsWeight(ReadsItsWeight):
         return self.layer(x).mean((2, 3)) + (weight.sum() if weight.ndim == 4 else 1)
 
 
-@pytest.mark.parametrize("kind", [ReadsItsWeight, DoublesItsWeight])
+class CountsItsWeight(ReadsItsWeight):
+    def forward(self, x):
+        outputs, inputs, *_ = self.layer.weight.shape
+        return self.layer(x).mean((2, 3)) * (outputs / inputs)
+
+
+@pytest.mark.parametrize("kind", [ReadsItsWeight, DoublesItsWeight, CountsItsWeight])
 def test_what_cannot_be_run_sparse_is_run_masked_or_refused(kind):
     torch.manual_seed(0)
     model = kind()

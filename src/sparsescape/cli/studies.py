@@ -21,7 +21,7 @@ def study_difficulty(
     search: Literal["curves", "trials"] = "curves",
     points: int = 61,
     execution: Execution = "auto",
-    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
+    computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """Why does training not find the sparse network that pruning finds? (Evci et al. 2019)
 
@@ -71,7 +71,7 @@ def study_methods(
     steps: int | None = None,
     flops: float = 0.1,
     methods: tuple[str, ...] = (),
-    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
+    computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """Every sparse-training method on one problem, at equal steps and at equal training FLOPs.
 
@@ -119,7 +119,7 @@ def study_dimensions(
     search_steps: int = 60,
     points: int = 31,
     precision: float = 0.2,
-    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
+    computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """How many closed weights must be opened, while travelling, to get out of a bad solution?
 
@@ -173,7 +173,7 @@ def study_escape(
     constant_lr: float = 0.1,
     trajectory: int = 40,
     points: int = 61,
-    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
+    computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """From a bad sparse solution, which ways of training on lead out, and does knowing how many
     weights to open beat RigL?
@@ -230,7 +230,7 @@ def study_landscape(
     curve_lr: float = 0.05,
     grid: int = 31,
     snapshots: int = 40,
-    computing: OmitArgPrefixes[Computing] = Computing(),  # noqa: B008
+    computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """Maps of the loss: between the solutions, around them, and along the runs that found them.
 

@@ -78,7 +78,7 @@ def compressed(objective: Objective, mask: Mask) -> Compressed | None:
     try:
         found = Compressed(objective, chosen)
         _compare(objective, found)
-    except (InputError, RuntimeError, TypeError, IndexError, _Differs) as error:
+    except Exception as error:  # whatever a user's model raises when a weight has one dimension
         if objective.execution == "sparse":
             raise InputError(f"This network cannot be run sparse: {error}") from error
         return None
@@ -176,11 +176,7 @@ def _compare(objective: Objective, found: Compressed) -> None:
         point[name] *= found.mask[name]
     inputs, targets = next(iter(objective.batches()))
     few = inputs[:2], targets[:2]
-    (expected, _), *_ = objective.rebuilt(_as_it_is, few).outputs(point)
-    (there, _), *_ = found.objective.rebuilt(_as_it_is, few).outputs(found.into(point))
+    (expected, _), *_ = objective.rebuilt(data=few).outputs(point)
+    (there, _), *_ = found.objective.rebuilt(data=few).outputs(found.into(point))
     if not torch.allclose(expected, there, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise _Differs("its outputs are not those of the dense network.")
-
-
-def _as_it_is(model: nn.Module) -> nn.Module:
-    return model

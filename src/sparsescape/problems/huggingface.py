@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,11 @@ def hub_problem(name: str, recipe: Recipe) -> Problem:
 
 
 def _needed() -> None:
-    try:
-        import datasets  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"hf:MODEL:DATASET needs {error.name}: pip install 'sparsescape[huggingface]'."
-        ) from None
+    for name in ("datasets", "transformers"):
+        if find_spec(name) is None:
+            raise InputError(
+                f"hf:MODEL:DATASET needs {name}: pip install 'sparsescape[huggingface]'."
+            )
 
 
 def _loaded(dataset: list[str]) -> dict[str, Any]:

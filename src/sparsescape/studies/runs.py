@@ -73,13 +73,12 @@ def train(job: Job) -> Metrics:
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
     held = _run_sparse(job, model, mask)
     outcome = _train(job, problem, model, sparsifier, trajectory, held)
-    final = sparsifier.mask if sparsifier is not None else None
+    final = sparsifier.mask if sparsifier is not None else Mask.of(model)
     if held and sparsifier is not None:
         sparsifier.detach()
         to_dense(model)
     save_point(model, job.out / "point.safetensors")
     nonzero = Mask.of(model)
-    final = nonzero if final is None else final
     final.save(job.out / "mask.safetensors")
     reached = _evaluated(job, problem, model)
     diverged = outcome.diverged or not math.isfinite(reached["train_loss"])
