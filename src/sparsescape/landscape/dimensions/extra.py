@@ -141,6 +141,7 @@ def extra_dimensions(
 
     A wall of height 1 between −1 and 1, and one closed weight that leads around it:
 
+    >>> import torch
     >>> def loss(w, _):
     ...     return (torch.exp(-4 * w[:, 0] ** 2) * (1 - w[:, 1]) ** 2 - 0.2 * w[:, 0]).mean()
     >>> class Plane(torch.nn.Linear):
