@@ -11,7 +11,6 @@ from typing import Literal, TypeAlias, TypeGuard, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .architecture import convolutions, split_first_layer
@@ -21,6 +20,7 @@ from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
 from .points import Point, PointLike, as_point, is_statistic, named_parameters, plain_name
+from .stateless import Stateless
 
 Half: TypeAlias = Callable[[PointLike, Tensor], Tensor]
 BatchNormMode: TypeAlias = Literal["recompute", "stored", "batch"]
@@ -101,6 +101,7 @@ class Objective:
         self.execution = execution
         self._model = copy.deepcopy(getattr(model, "_orig_mod", model)).eval()
         self._model.requires_grad_(False).zero_grad(set_to_none=True)
+        self._run = Stateless(self._model)
         self._names = {plain_name(n): n for n, _ in self._model.named_parameters()}
         self._names |= {plain_name(n): n for n, _ in self._model.named_buffers()}
         self._parameters = list(named_parameters(self._model))
@@ -151,7 +152,7 @@ class Objective:
         by batch; of some of the :meth:`batches` only, where they are given."""
         state = self._with_statistics(self._channels_last(self.check(point)))
         for inputs, targets in self.batches() if batches is None else batches:
-            yield functional_call(self._model, state, (inputs,)), targets
+            yield self._run(state, inputs), targets
 
     def halves(self) -> tuple[Half, Half] | None:
         """The network's first layer and the rest of it, each a function of a point and a batch of
@@ -170,7 +171,7 @@ class Objective:
         point = self.check(point)
         names = [n for n, _ in (*part.named_parameters(), *part.named_buffers())]
         state = {n: point[plain_name(n)] for n in names if plain_name(n) in point}
-        return functional_call(part, state, (inputs,))
+        return Stateless(part)(state, inputs)
 
     def penalty(self, point: PointLike) -> float:
         """The regularizer (λ/2)·‖θ‖², which is part of the loss."""
@@ -188,10 +189,10 @@ class Objective:
         if self.changes_buffers:
             buffers = {n: b.clone() for n, b in self._model.named_buffers()}
             self._set_norms(training=True)
-            outputs = functional_call(self._model, {**state, **buffers}, (inputs,))
+            outputs = self._run({**state, **buffers}, inputs)
             self._set_norms(training=self.batch_norm == "batch")
         else:
-            outputs = functional_call(self._model, state, (inputs,))
+            outputs = self._run(state, inputs)
         return self.loss(outputs, targets) + self._penalty(state)
 
     @property
@@ -255,7 +256,7 @@ class Objective:
             for inputs, targets in self.batches():
                 # The only implementation of attention that has second derivatives.
                 with sdpa_kernel(SDPBackend.MATH):
-                    outputs = functional_call(self._model, state, (inputs,))
+                    outputs = self._run(state, inputs)
                 yield self.loss(outputs, targets), len(targets)
 
         return free, losses
@@ -326,7 +327,7 @@ class Objective:
         inputs, _ = next(iter(self.batches()))
         try:
             with torch.no_grad():
-                functional_call(self._model, state, (inputs[:2],))
+                self._run(state, inputs[:2])
         except RuntimeError:
             return []
         return list(weights)
@@ -355,7 +356,7 @@ class Objective:
             seen += len(inputs)
             for norm in self._norms:
                 norm.momentum = len(inputs) / seen  # a running mean over examples, not batches
-            functional_call(self._model, state, (inputs,))
+            self._run(state, inputs)
         self._set_norms(training=False)
         for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.momentum = momentum

@@ -97,12 +97,11 @@ def test_two_ranks_train_as_one_process_does_and_one_goes_on(tmp_path, parallel)
     assert_same_run(interrupted, Store(together), one)
 
 
-def test_torchrun_trains_and_one_rank_tells(tmp_path):
-    problem = tiny.write(tmp_path)
-    words = ["train", "--problem", problem, "--store", str(tmp_path / "runs")]
+def torchrun(*words: str) -> str:
+    """What two processes say together."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
-        [*launcher, "--nproc-per-node", "2", "-m", "sparsescape", *words, "--parallel", "fsdp"],
+        [*launcher, "--nproc-per-node", "2", "-m", "sparsescape", *words],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -110,10 +109,21 @@ def test_torchrun_trains_and_one_rank_tells(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    return done.stdout
+
+
+def test_torchrun_trains_and_searches_and_one_rank_tells(tmp_path):
+    problem, store = tiny.write(tmp_path), ["--store", str(tmp_path / "runs")]
+    said = torchrun("train", "--problem", problem, "--parallel", "fsdp", *store)
+    told = dict(line.split(maxsplit=1) for line in said.splitlines())
     assert Store(tmp_path / "runs").runs() == [told["run"]]
     assert told["active"] == "13"
-    assert done.stdout.count("active") == 1
+    assert said.count("active") == 1
+    between = [told["run"], told["run"], "--problem", problem, "--curve-steps", "4"]
+    said = torchrun("path", *between, "--points", "5", *store)
+    told = dict(line.split(maxsplit=1) for line in said.splitlines())
+    assert float(told["climb"]) >= 0
+    assert said.count("climb") == 1
 
 
 @pytest.mark.parametrize("size", [2, 3])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from ..errors import InputError
-from .computing import Distribution, compute_one, how_parallel, print_metrics
+from .computing import Distribution, compute_one, how_parallel, is_first, print_metrics
 
 
 def train(
@@ -56,7 +56,8 @@ def train(
     )
     context = Context(problem, data_root, checkpoint_every, device=device)
     kept = compute_one(stage, store, context, together)
-    print_metrics(kept, stage.key)
+    if is_first():
+        print_metrics(kept, stage.key)
 
 
 def path(
@@ -75,6 +76,8 @@ def path(
     data_root: str | None = None,
 ) -> None:
     """Search for a path between two training runs, and say whether it climbs.
+
+    Under torchrun all processes do it together: a part of every batch, some of the points each.
 
     Args:
         run_a: name of the run where the path starts (see: sparsescape list runs).
@@ -96,13 +99,17 @@ def path(
     from ..studies.store import Store
 
     ends = [Store(store).stage(run) for run in (run_a, run_b)]
+    together = how_parallel(None)
+    common: Any = {"space": space, "points": points, "parallel": together}
     if search == "trials":
-        stage = single.best_path(*ends, space=space, points=points, seed=seed)
+        stage = single.best_path(*ends, seed=seed, **common)
     else:
         one = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
-        stage = single.path(*ends, space=space, points=points, search=one)
+        stage = single.path(*ends, search=one, **common)
     context = Context(single.locator(stage, problem), data_root)
-    kept = compute_one(stage, store, context)
+    kept = compute_one(stage, store, context, together)
+    if not is_first():
+        return
     for attempt in kept.metrics(stage.inputs["curve"].key).get("attempts", ()):
         what = f"{attempt['goal']} at degree {attempt['degree']}"
         print(f"{what:20} climb {attempt['climb']} with {attempt['passes']} passes")
@@ -139,9 +146,10 @@ def diagnose(
     better = None if reference is None else kept.stage(reference)
     stage = single.diagnosis(kept.stage(run), better, curve_steps=curve_steps, seed=seed)
     context = Context(single.locator(stage, problem), data_root)
-    compute_one(stage, store, context)
-    print_diagnosis(kept.metrics(stage.key))
-    print(f"\n{'run':15} {stage.key}")
+    compute_one(stage, store, context, how_parallel(None))
+    if is_first():
+        print_diagnosis(kept.metrics(stage.key))
+        print(f"\n{'run':15} {stage.key}")
 
 
 def report(study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")], /) -> None:

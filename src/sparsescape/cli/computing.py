@@ -163,8 +163,6 @@ def tell(results: dict[str, Any], stages: Sequence[Stage], kept: Store) -> None:
 
 
 def print_metrics(store: Store, key: str) -> None:
-    if not is_first():
-        return
     metrics = store.metrics(key)
     for name, value in metrics.items():
         if not isinstance(value, list):

@@ -27,8 +27,9 @@ def fit(job: Job) -> Metrics:
         lr=settings["curve_lr"],
         batch_size=problem.recipe.batch_size,
         seed=settings["seed"],
-        checkpoint=job.checkpoint(),
+        checkpoint=job.shared_checkpoint(),
         observe=job.observer(settings["curve_steps"]),
+        ranks=job.ranks,
     )
     for number, point in enumerate(curve.control_points(), start=1):
         save_point(point, job.out / f"control-{number}.safetensors")
@@ -87,8 +88,8 @@ def along(job: Job) -> Metrics:
         return {"t": settings["t"], **unknown, **measures, "decreasing": False, "diverged": True}
     curve = fitted(job) if "curve" in job.inputs else _line(job)
     t = settings["t"]
-    train = profile(curve, job.objective(), t=t)
-    test = profile(curve, job.objective("test"), t=t)
+    train = profile(curve, job.objective(), t=t, ranks=job.ranks)
+    test = profile(curve, job.objective("test"), t=t, ranks=job.ranks)
     return {
         "t": list(t),
         "train_loss": list(train.loss),

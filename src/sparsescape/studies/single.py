@@ -53,18 +53,32 @@ def training(
     return Stage("train", {**common, **what}, {"check": check}, label=f"train {method}")
 
 
-def path(start: Stage, end: Stage, *, space: str, points: int, search: Mapping[str, Any]) -> Stage:
+def path(
+    start: Stage,
+    end: Stage,
+    *,
+    space: str,
+    points: int,
+    search: Mapping[str, Any],
+    parallel: str | None = None,
+) -> Stage:
     """A curve fitted between two training runs, evaluated along its length.
+
+    Args:
+        parallel: that several ranks search and evaluate together, if they do: as in
+            :func:`training`.
 
     Raises:
         InputError: the runs are of different problems, or one is no training run.
     """
     if search["degree"] < 1 or search["curve_steps"] < 1 or not search["curve_lr"] > 0:
         raise InputError("--degree and --curve-steps are at least 1, and --curve-lr is above 0.")
-    return _searched("fit", start, end, points, {**search, "space": space})
+    return _searched("fit", start, end, points, {**search, "space": space}, parallel)
 
 
-def best_path(start: Stage, end: Stage, *, space: str, points: int, seed: int) -> Stage:
+def best_path(
+    start: Stage, end: Stage, *, space: str, points: int, seed: int, parallel: str | None = None
+) -> Stage:
     """The best path between two training runs that all of ``find_path``'s trials find.
 
     Raises:
@@ -74,19 +88,28 @@ def best_path(start: Stage, end: Stage, *, space: str, points: int, seed: int) -
 
     trials = [asdict(trial) for trial in paths.TRIALS]  # another list of them is another stage
     search = {"trials": trials, "points": points, "seed": seed, "space": space}
-    return _searched("find", start, end, points, search)
+    return _searched("find", start, end, points, search, parallel)
 
 
-def _searched(kind: str, start: Stage, end: Stage, points: int, search: Mapping[str, Any]) -> Stage:
+def _searched(
+    kind: str,
+    start: Stage,
+    end: Stage,
+    points: int,
+    search: Mapping[str, Any],
+    parallel: str | None,
+) -> Stage:
     """A search of that kind, and the evaluation of what it finds."""
     for run in (start, end):
         if run.kind != "train":
             raise InputError(f"{run.key} is not a training run.")
-    common = {name: start.settings[name] for name in ("problem", "steps")}
+    common: dict[str, Any] = {name: start.settings[name] for name in ("problem", "steps")}
     if any(end.settings[name] != value for name, value in common.items()):
         raise InputError("The two runs are of different problems, or of different lengths.")
     if points < 3:
         raise InputError(f"--points is at least 3, not {points}.")
+    if parallel is not None:
+        common["parallel"] = parallel
     ends = {"start": start, "end": end}
     found = Stage(kind, {**common, **search}, {**ends, "mask": end}, label="search the path")
     t = [i / (points - 1) for i in range(points)]

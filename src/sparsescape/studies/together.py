@@ -16,7 +16,7 @@ from .executor import Context, StageError, Watcher
 from .graph import Stage, with_inputs
 from .store import Store
 
-TOGETHER = ("train",)
+TOGETHER = ("train", "fit", "along")
 """The kinds of stages that all ranks do together; the others are done by the first one."""
 
 

@@ -12,12 +12,12 @@ import copy
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from ..sparsifiers.shards import whole
 from .checkpoints import Checkpoint, ShardedCheckpoint
 
 Parallel: TypeAlias = Literal["ddp", "fsdp"]
+Thing = TypeVar("Thing")
 
 
 class Alone:
@@ -59,6 +60,21 @@ class Alone:
     def value(self, loss: Tensor) -> float:
         """The loss of the whole batch, from the weighted losses of its parts."""
         return loss.item()
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """The losses of the whole batch, differentiable, from the weighted ones of its parts."""
+        return losses
+
+    def average(self, parameters: Iterable[Tensor]) -> None:
+        """Let gradients be the mean of those of all ranks."""
+
+    def mine(self, count: int) -> range:
+        """Which of so many things this rank does."""
+        return range(self.rank, count, self.size)
+
+    def together(self, done: list[Thing]) -> list[Thing]:
+        """All of the things, in order, from those that each rank did."""
+        return done
 
     def agree(self, verdict: bool) -> bool:
         """What the first rank says, so that all do the same."""
@@ -158,6 +174,22 @@ class Ranks(Alone):
         torch.distributed.all_reduce(total)
         return total.item() / self.size
 
+    def mean(self, losses: Tensor) -> Tensor:
+        return _Mean.apply(losses, self.size)
+
+    @torch.no_grad()
+    def average(self, parameters: Iterable[Tensor]) -> None:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.size
+
+    def together(self, done: list[Thing]) -> list[Thing]:
+        parts: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(parts, done)
+        rows = zip_longest(*parts, fillvalue=_NOTHING)
+        return [thing for row in rows for thing in row if thing is not _NOTHING]
+
     def agree(self, verdict: bool) -> bool:
         said = torch.tensor(int(verdict), device=self.device)
         torch.distributed.broadcast(said, src=0)
@@ -197,6 +229,23 @@ class Ranks(Alone):
 
     def wait(self) -> None:
         torch.distributed.barrier()
+
+
+_NOTHING = object()
+
+
+class _Mean(torch.autograd.Function):
+    """The mean over the ranks of a number that each has; to each it is its own that is moved."""
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor, size: int) -> Tensor:
+        total = mine.clone()
+        torch.distributed.all_reduce(total)
+        return total / size
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        return slope, None  # the factor 1 / size is that of :meth:`Ranks.average`
 
 
 @contextmanager

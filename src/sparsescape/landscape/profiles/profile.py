@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...errors import InputError
 from ...objective import Objective
+from ...training.ranks import ALONE, Alone
 from ..curves.curve import Curve
 from . import measures
 from .combinations import evaluate_combinations
@@ -54,6 +55,7 @@ def profile(
     points: int = 61,
     *,
     t: Sequence[float] | None = None,
+    ranks: Alone = ALONE,
 ) -> Profile:
     """Evaluate the objective along the curve.
 
@@ -62,6 +64,7 @@ def profile(
         objective: evaluated on all of its data at every point.
         points: number of evenly spaced points from 0 to 1, both included.
         t: the points themselves, instead; in ascending order, 0 and 1 among them.
+        ranks: the processes that do it together, each some of the points.
 
     Raises:
         InputError: fewer than two points, or a t without 0 and 1.
@@ -82,8 +85,10 @@ def profile(
     elif sorted(t) != list(t) or 0 not in t or 1 not in t:
         raise InputError("The t of a profile ascend and have 0 and 1 among them.")
     corners = [curve.start, *curve.control_points(), curve.end]
-    mixes = [curve.coefficients(s) for s in t]
-    found, layers = evaluate_combinations(objective, corners, mixes, lambda i: curve.point(t[i]))
+    mine = [t[number] for number in ranks.mine(len(t))]
+    mixes = [curve.coefficients(s) for s in mine]
+    done, layers = evaluate_combinations(objective, corners, mixes, lambda i: curve.point(mine[i]))
+    found = ranks.together(done)
     return Profile(
         t=tuple(t),
         loss=tuple(e.loss for e in found),

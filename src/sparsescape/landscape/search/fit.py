@@ -14,7 +14,8 @@ from ...objective import Batch, Objective
 from ...schedules import cosine
 from ...seeds import generator
 from ...training.batches import Batches
-from ...training.checkpoints import Checkpoint
+from ...training.checkpoints import Checkpoint, ShardedCheckpoint
+from ...training.ranks import ALONE, Alone
 from ...training.trainer import Observer, Run
 from ..curves.curve import Curve
 from .batched import Losses
@@ -58,8 +59,9 @@ def fit_curve(
     sampling: str = "even",
     enough: float | None = None,
     seed: int = 0,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | ShardedCheckpoint | None = None,
     observe: Observer | None = None,
+    ranks: Alone = ALONE,
 ) -> Search:
     """Train the curve until a goal is low along it, in place; by default the mean loss.
 
@@ -82,6 +84,7 @@ def fit_curve(
         enough: the search ends once the goal has not been above this for 15 steps in a row.
         seed: decides every t and every batch, the same for the sparse and the dense case.
         checkpoint, observe: as in :class:`sparsescape.training.trainer.Run`.
+        ranks: the processes that search together, each with its part of every batch.
 
     Raises:
         InputError: no goal, optimizer or sampling of that name.
@@ -113,7 +116,7 @@ def fit_curve(
     drawn = torch.rand(steps, goal.drawn, generator=generator(seed, "t along the curve"))
     parts = (torch.arange(goal.drawn) + drawn) / goal.drawn
     where = SAMPLINGS[sampling]()
-    walk = _Walk(trained, where, goal, seen, enough)
+    walk = _Walk(trained, where, goal, seen, enough, ranks)
     run = Run(
         module=walk,
         loss=lambda step: walk(parts[step], batches(step)),
@@ -121,6 +124,8 @@ def fit_curve(
         learning_rate=cosine(lr, end=steps),
         steps=steps,
         enough=walk.is_enough,
+        transform=lambda: ranks.average(trained.parameters()),
+        ranks=ranks,
     )
     outcome = run.train(checkpoint, observe)
     if form is not None:
@@ -157,9 +162,10 @@ class _Walk(nn.Module):
         goal: Goal,
         objective: Objective,
         enough: float | None,
+        ranks: Alone,
     ):
         super().__init__()
-        self.curve, self.where = curve, where
+        self.curve, self.where, self.ranks = curve, where, ranks
         self.goal, self.objective, self.enough = goal, objective, enough
         self.losses = Losses(objective)
         self.register_buffer("low", torch.zeros((), dtype=torch.int64))
@@ -167,21 +173,20 @@ class _Walk(nn.Module):
     def forward(self, parts: Tensor, batch: Batch) -> Tensor:
         """The goal on one batch."""
         t, weights = self.where(parts)
-        losses = self._one(t, batch) if self.goal.points == 1 else self._several(t, batch)
+        batch, share = self.ranks.part(batch)
+        found = self._one(t, batch) if self.goal.points == 1 else self._several(t, batch)
+        losses = self.ranks.mean(found * share)
+        self.where.saw(t, losses.detach()[1:-1] if self.goal.ends else losses.detach())
         return self.goal.of(losses, weights.to(losses))
 
     def _one(self, t: Tensor, batch: Batch) -> Tensor:
         point = self.curve.crossing if self.goal.across else self.curve
-        losses = self.objective.batch_loss(point(t.item()), batch).reshape(1)
-        self.where.saw(t, losses.detach())
-        return losses
+        return self.objective.batch_loss(point(t.item()), batch).reshape(1)
 
     def _several(self, t: Tensor, batch: Batch) -> Tensor:
         """The losses at the drawn t, between those at the ends where the goal wants them."""
         at = [0.0, *t.tolist(), 1.0] if self.goal.ends else t.tolist()
-        losses = self.losses(self.curve.several(at, crossing=self.goal.across), batch)
-        self.where.saw(t, losses.detach()[1:-1] if self.goal.ends else losses.detach())
-        return losses
+        return self.losses(self.curve.several(at, crossing=self.goal.across), batch)
 
     def is_enough(self, value: float) -> bool:
         """Whether the goal has been low for long; what it counts is part of the state."""
