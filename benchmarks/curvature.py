@@ -33,8 +33,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import sparsescape as ss
-from sparsescape.landscape.coordinates import Coordinates, Restricted
-from sparsescape.landscape.lanczos import extreme_eigenvalues
+from sparsescape.landscape.curvature.coordinates import Coordinates, Restricted
+from sparsescape.landscape.curvature.lanczos import extreme_eigenvalues
 from sparsescape.seeds import generator
 
 Data = tuple[torch.Tensor, torch.Tensor]

@@ -6,14 +6,14 @@ from .kernels.checkpoint import load_sparse, save_sparse
 from .kernels.convert import to_dense, to_sparse
 from .kernels.measure import layer_times
 from .kernels.modules import SparseConv2d, SparseLinear
-from .landscape.alignment import Alignment, align
-from .landscape.bands import Band, Cycle, neb
-from .landscape.curvature import Stationarity, stationarity
-from .landscape.curves import Bezier, Curve, Line, PolygonalChain
-from .landscape.diagnosis import Diagnosis, diagnose
-from .landscape.dimensions import ExtraDimensions, extra_dimensions
-from .landscape.goals import Goal
-from .landscape.paths import Attempt, FoundPath, Trial, find_path
+from .landscape.alignment.matching import Alignment, align
+from .landscape.curvature.spectrum import Spectrum, spectrum
+from .landscape.curvature.stationarity import Stationarity, stationarity
+from .landscape.curves.bezier import Bezier, Line
+from .landscape.curves.chain import PolygonalChain
+from .landscape.curves.curve import Curve
+from .landscape.diagnosis.diagnose import Diagnosis, diagnose
+from .landscape.dimensions.extra import ExtraDimensions, extra_dimensions
 from .landscape.planes import (
     Plane,
     Surface,
@@ -22,9 +22,11 @@ from .landscape.planes import (
     random_plane,
     survey,
 )
-from .landscape.profiles import Profile, profile
-from .landscape.search import fit_curve
-from .landscape.spectrum import Spectrum, spectrum
+from .landscape.profiles.profile import Profile, profile
+from .landscape.search.bands import Band, Cycle, neb
+from .landscape.search.fit import fit_curve
+from .landscape.search.goals import Goal
+from .landscape.search.paths import Attempt, FoundPath, Trial, find_path
 from .masks import Mask
 from .objective import Objective
 from .problems.problem import Problem, Recipe

@@ -1,1 +1,1 @@
-"""The loss between two points: curves, their search, and what they show."""
+"""The loss between points and around them: curves, the search for them, and what they show."""

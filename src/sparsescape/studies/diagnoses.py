@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..landscape.diagnosis import Diagnosis, diagnose
-from ..landscape.paths import FoundPath, Trial
-from ..landscape.rules import Condition
+from ..landscape.diagnosis.diagnose import Diagnosis, diagnose
+from ..landscape.diagnosis.rules import Condition
+from ..landscape.search.paths import FoundPath, Trial
 from ..objective import Objective
 from ..points import save_point
 from .job import Job, Metrics

@@ -214,7 +214,7 @@ def _trials(
     space: str,
 ) -> Stage:
     """The same with all of ``find_path``'s trials."""
-    from ..landscape import paths  # which needs torch, unlike the study from the store
+    from ..landscape.search import paths  # which needs torch, unlike the study from the store
 
     trials = [asdict(trial) for trial in paths.TRIALS]
     return Stage(

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import InputError, unknown
-from ..landscape.openings import CHOICES
+from ..landscape.dimensions.openings import CHOICES
 from ..problems import catalogue
 from .claims import FAILS, HOLDS, UNDECIDED, bad_margin
 from .command import command

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..landscape import measures
+from ..landscape.profiles import measures
 from .claims import FAILS, HOLDS, UNDECIDED, bad_margin
 from .statistics import Interval, interval
 from .ways import MEASURED

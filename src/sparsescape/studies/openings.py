@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..landscape.dimensions import ExtraDimensions, default_trials, extra_dimensions
-from ..landscape.measures import tolerance
-from ..landscape.profiles import profile
+from ..landscape.dimensions.extra import ExtraDimensions, extra_dimensions
+from ..landscape.dimensions.trials import default_trials
+from ..landscape.profiles.measures import tolerance
+from ..landscape.profiles.profile import profile
 from ..points import save_point
 from .graph import Stage
 from .job import Job, Metrics

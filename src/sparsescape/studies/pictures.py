@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..landscape.curvature.spectrum import spectrum
 from ..landscape.planes import Plane, plane_through, principal_plane, random_plane, survey
-from ..landscape.spectrum import spectrum
 from ..objective import Objective
 from ..points import Point, load_point
 from .further import SNAPSHOTS

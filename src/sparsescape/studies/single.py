@@ -84,7 +84,7 @@ def best_path(
     Raises:
         InputError: the runs are of different problems, or one is no training run.
     """
-    from ..landscape import paths  # which needs torch, unlike what lists or refuses
+    from ..landscape.search import paths  # which needs torch, unlike what lists or refuses
 
     trials = [asdict(trial) for trial in paths.TRIALS]  # another list of them is another stage
     search = {"trials": trials, "points": points, "seed": seed, "space": space}
@@ -126,7 +126,7 @@ def diagnosis(run: Stage, reference: Stage | None, *, curve_steps: int | None, s
     Raises:
         InputError: one is no training run, or they are of different problems.
     """
-    from ..landscape import paths
+    from ..landscape.search import paths
 
     inputs = {"run": run} if reference is None else {"run": run, "reference": reference}
     for stage in inputs.values():

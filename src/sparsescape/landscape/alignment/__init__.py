@@ -1,0 +1,1 @@
+"""Permutation alignment: relabelling one network's units to bring it near another."""

@@ -1,0 +1,1 @@
+"""Slope and curvature at a point: derivatives, eigenvalues, steps down, signals."""

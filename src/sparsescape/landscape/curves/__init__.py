@@ -1,0 +1,1 @@
+"""Curves: families of points with two fixed ends."""

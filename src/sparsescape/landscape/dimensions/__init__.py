@@ -1,0 +1,1 @@
+"""How many extra dimensions a path needs to get out, and which."""

@@ -1,0 +1,200 @@
+"""How many closed weights must be opened, while travelling only, until a path need not climb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...errors import InputError
+from ...masks import Mask
+from ...objective import Objective
+from ...points import PointLike, matching, snapshot
+from ...training.checkpoints import Checkpoint
+from ..curves.curve import Curve
+from ..profiles.measures import tolerance
+from ..profiles.profile import Profile
+from ..search.paths import Attempt, Method
+from .bisection import Ground, smallest
+from .openings import Choice, Journey, Order, check_choice, chosen
+from .trials import default_trials, restarted
+
+
+@dataclass(frozen=True)
+class ExtraDimensions:
+    """How many dimensions it took, and all that was tried to find out."""
+
+    count: int | None
+    """Fewest opened weights with which a path without climb was found; None where there was none
+    with any number of them."""
+    closed: int
+    """Number of weights that the mask closes."""
+    profiles: Mapping[int, Profile]
+    """Count → profile of the best path known with so many weights open, for every count tried. A
+    path is one at every larger count too, so their climbs never rise."""
+    attempts: Mapping[int, tuple[Attempt, ...]]
+    """Count → every search that was made there."""
+    curve: Curve
+    """The path at the answer; where there is none, the one that climbs least."""
+    opened: Mask
+    """What was opened for it, apart from the mask."""
+    tol: float
+    """The climb that counted as none."""
+    choose: str
+    """What was opened first."""
+    among: tuple[str, ...]
+    """Names of the weights that might be opened."""
+    trials: tuple[Method, ...]
+    """What was tried at every count, beside what is known from other counts."""
+    precision: float
+    """Between the last count that failed and the answer there are at most so many, as a share of
+    the answer; with 0 they are neighbours."""
+    seed: int = 0
+
+    @property
+    def fraction(self) -> float | None:
+        """The count as a share of the closed weights."""
+        return None if self.count is None else self.count / max(1, self.closed)
+
+    @property
+    def climbs(self) -> dict[int, float]:
+        """Count → climb of the best path known with so many weights open, from 0 up."""
+        return {count: seen.climb for count, seen in self.profiles.items()}
+
+    @property
+    def failed(self) -> int | None:
+        """The largest count below the answer where no path was found; None for an answer of 0."""
+        below = [k for k in self.profiles if self.count is None or k < self.count]
+        return max(below, default=None)
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes over a batch, of all searches together."""
+        return sum(a.passes for tried in self.attempts.values() for a in tried)
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Weight name → how many of its weights are open at the answer."""
+        return self.opened.counts
+
+
+def extra_dimensions(
+    start: PointLike,
+    end: PointLike,
+    mask: Mask,
+    objective: Objective,
+    choose: Choice = "gradient",
+    *,
+    among: Iterable[str] = ("*",),
+    reference: PointLike | None = None,
+    trials: Sequence[Method] | None = None,
+    restarts: int = 1,
+    points: int = 61,
+    tol: float | None = None,
+    precision: float = 0.0,
+    seed: int = 0,
+    checkpoint: Checkpoint | None = None,
+) -> ExtraDimensions:
+    """The smallest k such that opening the first k closed weights leaves a path without climb.
+
+    Both ends lie in the mask; the weights are open while travelling only: the path's control
+    points lie in the mask and the opened weights. Which weights are the first is decided once, by a
+    score; so the subspaces are nested, and a path with k of them is one with more. Counts 0, 1, 2,
+    4, … are tried until a path is found, then bisection goes on between the last that failed and
+    the first that did not; the largest count that failed is tried once more from the path just
+    above it. At every count the search begins at the best path known with fewer weights and at the
+    one known with more, its closed weights set to 0, before it makes its trials
+    (:func:`sparsescape.find_path`). A path
+    found must not climb between the grid's points either: it is looked at again at an even stride
+    (:func:`sparsescape.landscape.curves.pacing.paced`).
+
+    "Smallest" is what this search finds: it is an upper bound, and what it failed with is on
+    record. See ``docs/dimensions.md``.
+
+    Args:
+        start, end: points or models, inside the mask.
+        mask: the sparse subspace.
+        objective: climbs are over all of its data.
+        choose: which closed weights are opened first. ``"random"``; ``"gradient"``: the largest
+            |∂L/∂w| at the start; ``"path-gradient"``: the largest along the best path inside the
+            mask; ``"distance"``: the largest |reference − start|; ``"neighbours"``: those beside
+            the strongest weights of the end, layer by layer; or a score of one's own, weight name
+            → tensor, or a function to it from a
+            :class:`~sparsescape.landscape.dimensions.openings.Journey`.
+        among: patterns of the weights that may be opened, as for
+            :func:`sparsescape.points.named_weights`; all of the mask's unless given.
+        reference: what ``"distance"`` measures to; the end unless given. As both ends lie in the
+            mask, their distance is 0 where it is closed: give the dense solution, say.
+        trials: of the search at every count; :func:`default_trials` unless given.
+        restarts: how often the trials are made at a count before it has failed; from the second
+            time on, curves start off the straight line at random.
+        points: of the profiles.
+        tol: the climb that still counts as none; the larger of 1e-3 and 1 % of the difference of
+            the end losses unless given.
+        precision: bisection stops where the two bounds are so near, as a share of the upper one;
+            0 for neighbours.
+        seed: decides every draw.
+        checkpoint: as for :func:`sparsescape.find_path`.
+
+    Raises:
+        InputError: an end lies outside the mask; an unknown choice or pattern; scores that do not
+            fit; "distance" to a point that lies in the mask.
+
+    A wall of height 1 between −1 and 1, and one closed weight that leads around it:
+
+    >>> import torch
+    >>> def loss(w, _):
+    ...     return (torch.exp(-4 * w[:, 0] ** 2) * (1 - w[:, 1]) ** 2 - 0.2 * w[:, 0]).mean()
+    >>> class Plane(torch.nn.Linear):
+    ...     def forward(self, inputs):
+    ...         return self.weight.expand(len(inputs), 2)
+    >>> objective = Objective(Plane(2, 1, bias=False), (torch.zeros(1, 1), torch.zeros(1)), loss)
+    >>> start, end = {"weight": torch.tensor([[-1.0, 0.0]])}, {"weight": torch.tensor([[1.0, 0.0]])}
+    >>> mask = Mask({"weight": torch.tensor([[True, False]])})
+    >>> found = extra_dimensions(start, end, mask, objective)
+    >>> found.count, found.fraction, sorted(found.profiles)
+    (1, 1.0, [0, 1])
+    """
+    if not isinstance(mask, Mask):
+        raise InputError("Without a mask there are no closed weights to open: give the ends' mask.")
+    start, end = snapshot(start), snapshot(end)
+    mask.check_contains(start, "The start")
+    mask.check_contains(end, "The end")
+    objective.check(start)
+    objective.check(end)
+    check_choice(choose)
+    names = tuple(name for name in mask if name in matching(mask, among))
+    if restarts < 1:
+        raise InputError(f"There is at least 1 start of a search, not {restarts}.")
+    if not 0 <= precision < 1:
+        raise InputError(f"Precision is a share from 0 to below 1, not {precision}.")
+    if tol is None:
+        tol = tolerance([objective(start), objective(end)])
+    if trials is None:
+        trials = default_trials(start, end, enough=tol / 4)
+    all_trials = restarted(trials, restarts)
+    ground = Ground(start, end, objective, mask, all_trials, points, tol, seed, checkpoint)
+    if ground.is_open(0):
+        order = Order(mask, {}, names)
+    else:
+        reference = end if reference is None else snapshot(reference)
+        path = ground.found[0].curve
+        journey = Journey(start, end, mask, objective, path, reference, seed)
+        order = Order(mask, chosen(choose, journey), names)
+    ground.order = order
+    count = smallest(ground, len(order), precision)
+    best = ground.best()
+    answer = max(best) if count is None else count
+    return ExtraDimensions(
+        count=count,
+        closed=mask.total - mask.count,
+        profiles={k: found.profile for k, found in best.items()},
+        attempts={k: tuple(ground.attempts[k]) for k in best},
+        curve=best[answer].curve,
+        opened=order.first(answer),
+        tol=tol,
+        choose=choose if isinstance(choose, str) else "scores of one's own",
+        among=names,
+        trials=all_trials,
+        precision=precision,
+        seed=seed,
+    )

@@ -1,0 +1,1 @@
+"""The loss along a curve, and its measures."""

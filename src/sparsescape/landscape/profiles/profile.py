@@ -1,0 +1,98 @@
+"""The loss along a curve, over the whole data set, and its measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...errors import InputError
+from ...objective import Objective
+from ...training.ranks import ALONE, Alone
+from ..curves.curve import Curve
+from . import measures
+from .combinations import evaluate_combinations
+
+
+@dataclass(frozen=True)
+class Profile:
+    """L(t) on a grid, and what it says of the path. Measures look at t in [0, 1] only."""
+
+    t: tuple[float, ...]
+    loss: tuple[float, ...]
+    accuracy: tuple[float | None, ...] = ()
+    count: int = 0
+    """Number of examples each loss is the mean over."""
+    run_sparse: tuple[str, ...] = ()
+    """Weights of the layers that were run sparse (:mod:`sparsescape.kernels.execution`)."""
+
+    @property
+    def barrier(self) -> float:
+        """Largest excess over the straight line between the end losses, at least 0."""
+        inside = self._inside()
+        return measures.barrier([t for t, _ in inside], [loss for _, loss in inside])
+
+    @property
+    def climb(self) -> float:
+        """How far one has to go uphill from the worse end to the better one, at least 0."""
+        return measures.climb([loss for _, loss in self._inside()])
+
+    @property
+    def tolerance(self) -> float:
+        """The climb that still counts as none: the larger of 1e-3 and 1 % of |L(0) − L(1)|."""
+        return measures.tolerance([loss for _, loss in self._inside()])
+
+    def monotone(self, tol: float | None = None) -> bool:
+        """Whether climb ≤ tol; by default :attr:`tolerance`."""
+        return self.climb <= (self.tolerance if tol is None else tol)
+
+    def _inside(self) -> list[tuple[float, float]]:
+        return [(t, x) for t, x in zip(self.t, self.loss, strict=True) if -1e-9 <= t <= 1 + 1e-9]
+
+
+def profile(
+    curve: Curve,
+    objective: Objective,
+    points: int = 61,
+    *,
+    t: Sequence[float] | None = None,
+    ranks: Alone = ALONE,
+) -> Profile:
+    """Evaluate the objective along the curve.
+
+    Args:
+        curve: any curve.
+        objective: evaluated on all of its data at every point.
+        points: number of evenly spaced points from 0 to 1, both included.
+        t: the points themselves, instead; in ascending order, 0 and 1 among them.
+        ranks: the processes that do it together, each some of the points.
+
+    Raises:
+        InputError: fewer than two points, or a t without 0 and 1.
+
+    >>> import torch
+    >>> from torch.nn.functional import mse_loss
+    >>> from sparsescape import Line, Objective
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> objective = Objective(model, (torch.ones(4, 1), torch.zeros(4, 1)), mse_loss)
+    >>> line = Line({"weight": torch.ones(1, 1)}, {"weight": -torch.ones(1, 1)})
+    >>> profile(line, objective, points=3).loss
+    (1.0, 0.0, 1.0)
+    """
+    if t is None:
+        if points < 2:
+            raise InputError(f"A profile needs at least 2 points, not {points}.")
+        t = [i / (points - 1) for i in range(points)]
+    elif sorted(t) != list(t) or 0 not in t or 1 not in t:
+        raise InputError("The t of a profile ascend and have 0 and 1 among them.")
+    corners = [curve.start, *curve.control_points(), curve.end]
+    mine = [t[number] for number in ranks.mine(len(t))]
+    mixes = [curve.coefficients(s) for s in mine]
+    done, layers = evaluate_combinations(objective, corners, mixes, lambda i: curve.point(mine[i]))
+    found = ranks.together(done)
+    return Profile(
+        t=tuple(t),
+        loss=tuple(e.loss for e in found),
+        accuracy=tuple(e.accuracy for e in found),
+        count=found[0].count,
+        run_sparse=layers,
+    )

@@ -1,0 +1,1 @@
+"""The search for a path: curves trained for a goal, elastic bands, trials one after another."""

@@ -1,0 +1,191 @@
+"""The best path between two points that a stated search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...errors import InputError
+from ...masks import Mask
+from ...objective import Objective
+from ...points import PointLike
+from ...seeds import derived_seed, generator
+from ...training.checkpoints import Checkpoint
+from ..curves.bezier import Bezier, Line
+from ..curves.chain import PolygonalChain
+from ..curves.curve import Curve
+from ..profiles.profile import Profile, profile
+from .fit import Search, fit_curve
+from .goals import Goal
+
+
+class Method(Protocol):
+    """One way to search for a path: a :class:`Trial`, a :class:`~sparsescape.Band`."""
+
+    def search(
+        self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None
+    ) -> tuple[Curve, Search]:
+        """A path between the ends of the best one so far, and how hard was searched for it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One way to search: which curve, from where, for which goal, and how long it is trained.
+
+    The arguments of :func:`sparsescape.fit_curve` mean what they mean there.
+    """
+
+    degree: int = 3
+    """Of the Bézier curve; 1 is the straight line, which needs no search."""
+    steps: int = 1000
+    lr: float = 0.05
+    batch_size: int = 100
+    goal: str | Goal = "mean"
+    optimizer: str = "sgd"
+    sampling: str = "even"
+    bends: int | None = None
+    """Where given, the curve is a polygonal chain with so many bends."""
+    fresh: bool = False
+    """Whether it starts from the straight line, instead of the best path so far."""
+    perturbed: float = 0.0
+    """How far each control point is moved at random before, over the distance of the ends."""
+    enough: float | None = None
+    """A goal that is low enough to end before the last step."""
+
+    def search(
+        self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None
+    ) -> tuple[Curve, Search]:
+        """Train such a curve, from the best path so far or from the straight line."""
+        curve = self._curve(best)
+        if not self.fresh:
+            curve.follow_(best)
+        if self.perturbed:
+            curve.perturb_(self.perturbed, generator(seed, "perturbed"))
+        search = fit_curve(
+            curve,
+            objective,
+            goal=self.goal,
+            steps=self.steps,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            sampling=self.sampling,
+            enough=self.enough,
+            seed=seed,
+            checkpoint=checkpoint,
+        )
+        return curve, search
+
+    def _curve(self, best: Curve) -> Curve:
+        if self.bends is not None:
+            return PolygonalChain(best.start, best.end, bends=self.bends, subspace=best.subspace)
+        return Bezier(best.start, best.end, degree=self.degree, subspace=best.subspace)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A trial that was made, and what it came to."""
+
+    trial: Method
+    """Curve, goal, optimizer and all else that was set."""
+    passes: int
+    """Forward and backward passes over a batch."""
+    climb: float
+    seed: int = 0
+    """Of this trial's draws."""
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
+class FoundPath:
+    """The best path found, and all that was tried for it."""
+
+    curve: Curve
+    profile: Profile
+    """Of the best path, over all data."""
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes of all attempts together: what a "not found" is worth."""
+        return sum(attempt.passes for attempt in self.attempts)
+
+
+TRIALS: tuple[Trial, ...] = (
+    Trial(degree=1, steps=0),
+    Trial(degree=3, lr=0.01, optimizer="adam"),
+    Trial(degree=5, lr=0.01, optimizer="adam"),
+    Trial(degree=5, steps=125, goal="uphill"),
+    Trial(degree=3, steps=125, goal="uphill", fresh=True),
+    Trial(degree=3, steps=125, lr=0.1, goal="uphill", fresh=True, perturbed=0.1),
+    Trial(degree=7, lr=0.01, optimizer="adam"),
+    Trial(degree=7, steps=125, goal="uphill"),
+)
+"""The straight line; the mean loss along a cubic curve, then along one of degree 5 that starts from
+it; what is left of its climb; restarts for the climb alone, from the line and from a bent one; and
+both goals once more at degree 7, from the best. 1000 passes each, at most 7000.
+Between real networks the mean gets furthest; around a wall that the mean is content to hurry
+through only the climb does (``benchmarks/search_power.py``)."""
+
+
+def find_path(
+    start: PointLike,
+    end: PointLike,
+    objective: Objective,
+    *,
+    subspace: Mask | None = None,
+    trials: Sequence[Method] = TRIALS,
+    points: int = 61,
+    tol: float | None = None,
+    seed: int = 0,
+    checkpoint: Checkpoint | None = None,
+) -> FoundPath:
+    """Make the trials in turn until one has no climb; the path with the smallest climb is kept.
+
+    Each trial starts from the best path so far, laid over the trial's own kind of curve, unless it
+    is ``fresh``.
+
+    Args:
+        start, end: points or models.
+        objective: climbs are over all of its data.
+        subspace: the mask that paths stay in; None is all of weight space.
+        trials: what is tried, the cheapest first.
+        points: of the profiles.
+        tol: the climb that still counts as none; :attr:`Profile.tolerance` unless given.
+        seed: decides every draw; each trial has its own.
+        checkpoint: where to go on from, and where to leave the state now and then; each trial has
+            its own file beside it until the search is done.
+
+    Raises:
+        InputError: there is no trial, or an end lies outside the subspace.
+
+    >>> import torch
+    >>> from torch.nn.functional import mse_loss
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> objective = Objective(model, (torch.ones(4, 1), torch.zeros(4, 1)), mse_loss)
+    >>> ends = {"weight": torch.ones(1, 1)}, {"weight": torch.zeros(1, 1)}
+    >>> found = find_path(*ends, objective)
+    >>> found.profile.climb, len(found.attempts), found.passes
+    (0.0, 1, 0)
+    """
+    if not trials:
+        raise InputError("A search for a path needs at least one trial.")
+    attempts: list[Attempt] = []
+    best: Curve = Line(start, end, subspace=subspace)
+    shown: Profile | None = None
+    for number, trial in enumerate(trials):
+        own = derived_seed(seed, "trial", number)
+        kept = checkpoint and checkpoint.part(number)
+        curve, search = trial.search(best, objective, seed=own, checkpoint=kept)
+        seen = profile(curve, objective, points)
+        attempts.append(Attempt(trial, search.passes, seen.climb, own, search.diverged))
+        if shown is None or seen.climb < shown.climb:
+            best, shown = curve, seen
+        if seen.monotone(tol):
+            break
+    if checkpoint is not None:
+        checkpoint.discard_parts(len(attempts))
+    assert shown is not None
+    return FoundPath(best, shown, tuple(attempts))

@@ -1,0 +1,227 @@
+"""How many dimensions were planted, and whether that many are found."""
+
+import pytest
+import torch
+from planted import (
+    Planted,
+    shortfall_of_the_lowest,
+    shortfall_saturating,
+    shortfall_squared,
+)
+
+import sparsescape as ss
+from helpers import bits, classes, condition, draw, perceptron
+from sparsescape.landscape.dimensions.openings import CHOICES, Journey, Order
+from sparsescape.landscape.dimensions.trials import default_trials
+from sparsescape.training.checkpoints import Checkpoint
+from sparsescape.training.trainer import Run
+
+
+def found_in(planted, choose="gradient", steps=60, **settings):
+    ends = planted.ends
+    trials = default_trials(*ends, steps=steps, enough=1e-3 / 4)
+    return ss.extra_dimensions(
+        *ends, planted.mask, planted.objective, choose, trials=trials, points=31, **settings
+    )
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        Planted(1),
+        Planted(3, height=50, drop=1, distance=0.2, reach=0.3),
+        Planted(7, height=0.1, drop=0.01, distance=10, reach=5, shortfall=shortfall_saturating),
+        Planted(20, height=12, drop=0.3, reach=2),
+    ],
+    ids=str,
+)
+def test_as_many_are_found_as_were_planted(planted):
+    assert planted.height / planted.helpful > planted.drop  # or fewer are enough
+    found = found_in(planted, steps=120)
+    assert found.count == planted.helpful
+    assert found.fraction == planted.helpful / planted.closed
+    assert found.failed == planted.helpful - 1
+
+
+def test_a_score_of_ones_own_finds_what_has_no_even_gradient():
+    planted = Planted(20, height=3, reach=0.5, shortfall=shortfall_of_the_lowest)
+    found = found_in(planted, planted.score)
+    assert found.count == 20
+    where = found.opened["rest"].reshape(-1).nonzero().reshape(-1)
+    assert sorted(where.tolist()) == sorted(planted.where.tolist())
+    assert found.choose == "scores of one's own"
+
+
+@pytest.mark.parametrize("reach", [0.05, 10])
+def test_a_way_around_may_be_of_another_size_than_the_distance_of_the_ends(reach):
+    planted = Planted(2, height=3, reach=reach, closed=10)
+    assert found_in(planted, steps=120).count == 2
+
+
+def test_random_needs_more():
+    planted = Planted(3, closed=30)
+    found = found_in(planted, "random")
+    assert 3 < found.count <= 30
+    assert planted.score["rest"][found.opened["rest"]].sum() == 3  # all of them are among those
+
+
+def test_an_interruption_changes_nothing(tmp_path, monkeypatch):
+    planted, settings = Planted(1, closed=10), {"steps": 4, "tol": 1e-6}
+    whole = found_in(planted, **settings)
+    calls, take = [], Run.take
+
+    def interrupted(run, step):
+        calls.append(step)
+        if len(calls) == 15:  # count 0 has had its 12
+            raise KeyboardInterrupt
+        return take(run, step)
+
+    kept = Checkpoint(tmp_path / "found.safetensors", 0.0)
+    monkeypatch.setattr(Run, "take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        found_in(planted, checkpoint=kept, **settings)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir())
+    again = found_in(planted, checkpoint=kept, **settings)
+    assert (again.attempts, again.climbs) == (whole.attempts, whole.climbs)
+    assert torch.equal(again.curve.control, whole.curve.control)
+    assert not list(tmp_path.iterdir())
+
+
+def no_way(raised):
+    """The wall stands, whatever is raised."""
+    return 1 + 0 * raised.sum()
+
+
+def test_where_there_is_no_way_at_any_count_it_says_so():
+    planted = Planted(3, closed=10, shortfall=no_way)
+    found = found_in(planted, steps=20)
+    assert (found.count, found.fraction) == (None, None)
+    assert sorted(found.profiles) == [0, 1, 2, 4, 8, 10]
+    assert min(found.climbs.values()) > 0.5
+    assert found.failed == 10
+    assert found.passes > 0
+
+
+def test_where_nothing_need_be_opened_the_count_is_0():
+    found = found_in(Planted(3, height=0.01))
+    assert (found.count, found.fraction, found.failed) == (0, 0.0, None)
+    assert found.opened.count == 0
+
+
+def test_the_path_stays_where_it_may_and_does_not_climb_between_the_points_either():
+    planted = Planted(2)
+    found = found_in(planted)
+    where = planted.mask | found.opened
+    for point in found.curve.control_points():
+        where.check_contains(point)
+    assert bits(found.curve.point(0)) == bits(planted.ends[0])
+    assert bits(found.curve.point(1)) == bits(planted.ends[1])
+    assert ss.profile(found.curve, planted.objective, points=401).monotone()
+
+
+def test_climbs_never_rise_with_the_count():
+    found = found_in(Planted(3), steps=15)
+    climbs = list(found.climbs.values())
+    assert list(found.profiles) == sorted(found.profiles)
+    assert climbs == sorted(climbs, reverse=True)
+
+
+def test_the_same_seed_finds_the_same_and_leaves_the_random_state_alone():
+    planted = Planted(1, closed=10)
+    before = torch.get_rng_state()
+    one, other = (found_in(planted, "random", steps=10, seed=3) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert (one.climbs, one.attempts) == (other.climbs, other.attempts)
+    assert torch.equal(one.curve.control, other.curve.control)
+
+
+@pytest.mark.parametrize("choose", CHOICES)
+def test_a_model_is_bit_for_bit_what_it_was(choose):
+    model, end, dense = perceptron(), perceptron(), perceptron()
+    mask = ss.Mask.from_scores(ss.scores.random(model), sparsity=0.7)
+    for ended in (model, end):
+        mask.apply_(ended)
+    with torch.no_grad():
+        end[0].bias.add_(1.0)
+    model.train()
+    objective = ss.Objective(model, (draw(30, 6), classes(30, 3)))
+    before = condition(model), condition(end), condition(dense)
+    ss.extra_dimensions(
+        model, end, mask, objective, choose, reference=dense, points=5,
+        trials=[ss.Trial(degree=2, steps=2)], precision=0.5, tol=0.0,
+    )  # fmt: skip
+    assert (condition(model), condition(end), condition(dense)) == before
+
+
+def test_restarts_are_made_where_a_count_fails():
+    planted = Planted(1, closed=10, shortfall=no_way)
+    once, twice = (found_in(planted, steps=3, restarts=n) for n in (1, 2))
+    assert len(once.attempts[10]) == 1 + 3
+    assert len(twice.attempts[10]) == 1 + 3 + 3
+    assert len(once.attempts[0]) == 4
+
+
+def test_only_the_weights_of_a_pattern_are_opened():
+    planted = Planted(1)
+    with pytest.raises(ss.InputError, match="matches none"):
+        found_in(planted, among=["nothing"])
+    found = found_in(planted, among=["travel"], steps=5)
+    assert (found.count, list(found.profiles)) == (None, [0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"choose": "gradeint"}, "did you mean 'gradient'"),
+        ({"choose": 3}, "chosen by a name, scores or a function"),
+        ({"choose": "distance"}, "Both points lie in the mask"),
+        ({"choose": {"rest": torch.ones(2, 2)}}, "have shape"),
+        ({"choose": {"other": torch.ones(2, 2)}}, "does not name"),
+        ({"choose": {"rest": torch.full((6, 10), float("nan"))}}, "NaN"),
+        ({"restarts": 0}, "at least 1"),
+        ({"precision": 1.0}, "below 1"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(change, message):
+    with pytest.raises(ss.InputError, match=message):
+        found_in(Planted(1), **{"steps": 1, **change})
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_end_outside_the_mask_is_refused(which):
+    planted = Planted(1)
+    ends = list(planted.ends)
+    ends[which] = {**ends[which], "rest": torch.ones(6, 10)}
+    with pytest.raises(ss.InputError, match="is outside the subspace"):
+        ss.extra_dimensions(*ends, planted.mask, planted.objective)
+
+
+def test_distance_opens_what_is_furthest_from_the_reference():
+    planted = Planted(2)
+    far = planted.ends[1] | {"rest": planted.score["rest"] * 5}
+    assert found_in(planted, "distance", reference=far).count == 2
+
+
+def test_neighbours_are_the_weights_beside_the_strong_ones():
+    end = {"w": torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, 0.0]])}
+    mask = ss.Mask.of(end)
+    journey = Journey(end, end, mask, None, None, end, 0)
+    scores = CHOICES["neighbours"](journey)
+    assert scores["w"].tolist() == [[1.5, 1.5, 1.5], [1.5, 0.0, 0.0]]
+
+
+def test_the_order_is_nested_and_ties_go_to_the_lower_index():
+    mask = ss.Mask({"w": torch.tensor([[True, False, False, False]])})
+    order = Order(mask, {"w": torch.tensor([[9.0, 1.0, 2.0, 1.0]])}, ["w"])
+    opened = [order.first(k)["w"].int().tolist()[0] for k in range(4)]
+    assert opened == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 1, 0], [0, 1, 1, 1]]
+
+
+def test_the_planted_wall_needs_all_that_were_planted():
+    """What the tests above stand on: with one of them down, the wall is still there."""
+    for shortfall in (shortfall_squared, shortfall_saturating, shortfall_of_the_lowest):
+        raised = torch.ones(5)
+        assert float(shortfall(raised)) == 0
+        raised[3] = 0
+        assert float(shortfall(raised)) >= 0.2

@@ -1,0 +1,117 @@
+"""The best of several searches, each from where the best one so far has come."""
+
+import math
+
+import pytest
+import torch
+
+import sparsescape as ss
+from helpers import at, bits, convnet, images, moved, on_the_plane, same_values
+from sparsescape.landscape.search.paths import TRIALS
+from sparsescape.seeds import derived_seed
+from sparsescape.training.checkpoints import Checkpoint
+
+ENDS = at(-1.0, 0.05), at(1.0, 0.05)
+SHORT = (
+    ss.Trial(degree=1, steps=0),
+    ss.Trial(degree=2, steps=30, lr=0.1),
+    ss.Trial(degree=3, steps=10, lr=0.1, goal="uphill"),
+    ss.Trial(bends=3, steps=10, optimizer="adam", goal="worst", fresh=True, perturbed=0.2),
+    ss.Band(cycles=(ss.Cycle(5, 0.1),)),
+)
+
+
+@pytest.fixture
+def ridge():
+    """A wall that has no end, and no way around it."""
+    return on_the_plane(lambda w: torch.exp(-(w[0] ** 2) / 0.02) + 0.1 * torch.sigmoid(-w[0]))
+
+
+def test_a_straight_way_down_needs_no_search():
+    found = ss.find_path(*ENDS, on_the_plane(lambda w: -w[0]))
+    assert (found.passes, len(found.attempts), found.profile.climb) == (0, 1, 0)
+
+
+def test_where_there_is_no_way_everything_was_tried_and_is_on_record(ridge):
+    found = ss.find_path(*ENDS, ridge, trials=SHORT, seed=4)
+    assert not found.profile.monotone()
+    assert found.profile.climb == min(a.climb for a in found.attempts) > 0.9
+    assert tuple(a.trial for a in found.attempts) == SHORT
+    assert [a.passes for a in found.attempts] == [0, 30, 80, 80, 25]
+    assert [a.seed for a in found.attempts] == [derived_seed(4, "trial", n) for n in range(5)]
+    assert found.passes == 215
+    assert ss.profile(found.curve, ridge, points=61).climb == found.profile.climb
+
+
+def test_the_search_ends_with_the_first_path_without_a_climb():
+    hill = on_the_plane(lambda w: torch.exp(-(w[0] ** 2) / 0.1 - (w[1] / 0.5) ** 2) - 0.1 * w[0])
+    trials = (*SHORT[:1], ss.Trial(steps=150, lr=0.3, goal="uphill"), *SHORT[1:])
+    found = ss.find_path(*ENDS, hill, trials=trials)
+    assert len(found.attempts) == 2
+    assert found.profile.monotone()
+
+
+def test_a_tolerance_can_be_given(ridge):
+    assert len(ss.find_path(*ENDS, ridge, trials=SHORT, tol=5.0).attempts) == 1
+
+
+def test_a_trial_goes_on_from_the_best_path_so_far(ridge):
+    first = ss.Trial(degree=2, steps=20, lr=0.1)
+    onward = ss.find_path(*ENDS, ridge, trials=(first, ss.Trial(degree=4, steps=0)))
+    assert onward.attempts[1].climb == pytest.approx(onward.attempts[0].climb, abs=1e-5)
+    anew = ss.find_path(*ENDS, ridge, trials=(first, ss.Trial(degree=4, steps=0, fresh=True)))
+    straight = ss.profile(ss.Line(*ENDS), ridge).climb
+    assert anew.attempts[1].climb == pytest.approx(straight, abs=1e-6)
+
+
+def test_the_default_trials_start_with_the_line_and_get_costlier():
+    assert TRIALS[0] == ss.Trial(degree=1, steps=0)
+    assert len(TRIALS) > 3
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("goal", ["mean", "worst", "uphill"])
+@pytest.mark.parametrize("shape", [{"degree": 4}, {"bends": 3}])
+def test_every_trial_stays_in_its_subspace_and_keeps_its_ends(optimizer, goal, shape):
+    start = convnet()
+    mask = ss.Mask.from_scores(ss.scores.magnitude(start), sparsity=0.75)
+    end = moved(start)
+    for model in (start, end):
+        mask.apply_(model)
+    trial = ss.Trial(steps=3, batch_size=4, optimizer=optimizer, goal=goal, perturbed=0.1, **shape)
+    objective = ss.Objective(start, images(0))
+    found = ss.find_path(start, end, objective, subspace=mask, trials=(trial,), points=5)
+    for name, active in mask.items():
+        for point in (*found.curve.control_points(), found.curve.point(0.4)):
+            assert (point[name][~active] == 0).all()
+            assert (point[name][active] != 0).any()
+    assert bits(found.curve.point(0)) == bits(start)
+    assert bits(found.curve.point(1)) == bits(end)
+
+
+def test_the_same_seed_finds_the_same_path_and_an_interruption_changes_nothing(
+    ridge, tmp_path, monkeypatch
+):
+    whole = ss.find_path(*ENDS, ridge, trials=SHORT)
+    calls, batch_loss = [], ridge.batch_loss
+
+    def interrupted(point, batch):
+        calls.append(1)
+        if len(calls) == 60:  # inside the third trial
+            raise KeyboardInterrupt
+        return batch_loss(point, batch)
+
+    monkeypatch.setattr(ridge, "batch_loss", interrupted)
+    kept = Checkpoint(tmp_path / "path.safetensors", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        ss.find_path(*ENDS, ridge, trials=SHORT, checkpoint=kept)
+    again = ss.find_path(*ENDS, ridge, trials=SHORT, checkpoint=kept)
+    assert again.attempts == whole.attempts
+    assert same_values(again.curve.point(0.3), whole.curve.point(0.3))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_needs_a_trial(ridge):
+    with pytest.raises(ss.InputError, match="at least one trial"):
+        ss.find_path(*ENDS, ridge, trials=())
+    assert math.isfinite(ss.find_path(*ENDS, ridge, trials=SHORT[:1]).profile.climb)
