@@ -19,7 +19,7 @@ def train(
     distribution: Distribution = "erk",
     seed: int = 0,
     steps: int | None = None,
-    store: Path = Path("runs"),
+    store: str = "runs",
     data_root: str | None = None,
     checkpoint_every: float = 30.0,
     parallel: Literal["ddp", "fsdp"] | None = None,
@@ -35,7 +35,7 @@ def train(
         distribution: of what is kept over the layers: uniform, erk or global.
         seed: decides the initialization, the order of the data and every other draw.
         steps: training steps instead of the problem's own.
-        store: folder of finished stages and studies.
+        store: folder of finished stages and studies, or its URL (docs/machines.md).
         data_root: folder of the data, for problems that need files.
         checkpoint_every: seconds between two checkpoints.
         parallel: under torchrun: the whole model on each rank (ddp), or a shard of it (fsdp).
@@ -72,7 +72,7 @@ def path(
     points: int = 61,
     seed: int = 0,
     problem: str | None = None,
-    store: Path = Path("runs"),
+    store: str = "runs",
     data_root: str | None = None,
 ) -> None:
     """Search for a path between two training runs, and say whether it climbs.
@@ -91,14 +91,14 @@ def path(
         points: points at which the path is evaluated.
         seed: decides the draws of the search.
         problem: my_file.py:make_problem, where the runs are of a problem of one's own.
-        store: folder of finished stages and studies.
+        store: folder of finished stages and studies, or its URL (docs/machines.md).
         data_root: folder of the data, for problems that need files.
     """
     from ..studies import single
     from ..studies.executor import Context
-    from ..studies.store import Store
+    from ..studies.store import open_store
 
-    ends = [Store(store).stage(run) for run in (run_a, run_b)]
+    ends = [open_store(store).stage(run) for run in (run_a, run_b)]
     together = how_parallel(None)
     common: Any = {"space": space, "points": points, "parallel": together}
     if search == "trials":
@@ -123,7 +123,7 @@ def diagnose(
     curve_steps: int | None = None,
     seed: int = 0,
     problem: str | None = None,
-    store: Path = Path("runs"),
+    store: str = "runs",
     data_root: str | None = None,
 ) -> None:
     """Say which kind of stuck a training run is, with the evidence, and what to try.
@@ -134,15 +134,15 @@ def diagnose(
         curve_steps: steps of each search for a path to the reference, instead of its own.
         seed: decides the draws.
         problem: my_file.py:make_problem, where the run is of a problem of one's own.
-        store: folder of finished stages and studies.
+        store: folder of finished stages and studies, or its URL (docs/machines.md).
         data_root: folder of the data, for problems that need files.
     """
     from ..report.diagnosis import print_diagnosis
     from ..studies import single
     from ..studies.executor import Context
-    from ..studies.store import Store
+    from ..studies.store import open_store
 
-    kept = Store(store)
+    kept = open_store(store)
     better = None if reference is None else kept.stage(reference)
     stage = single.diagnosis(kept.stage(run), better, curve_steps=curve_steps, seed=seed)
     context = Context(single.locator(stage, problem), data_root)
@@ -177,13 +177,13 @@ def report(study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="S
 def list_(
     what: tyro.conf.Positional[Literal["problems", "methods", "runs"]],
     /,
-    store: Path = Path("runs"),
+    store: str = "runs",
 ) -> None:
     """List the problems and methods that can be named, or the runs and studies in the store.
 
     Args:
         what: problems, methods or runs.
-        store: folder of finished stages and studies.
+        store: folder of finished stages and studies, or its URL (docs/machines.md).
     """
     if what == "problems":
         from ..problems.catalogue import CATALOGUE
@@ -195,9 +195,9 @@ def list_(
         rows = [(name, method.summary) for name, method in METHODS.items()]
     else:
         from ..studies.single import summaries
-        from ..studies.store import Store
+        from ..studies.store import open_store
 
-        rows = summaries(Store(store))
+        rows = summaries(open_store(store))
     for name, summary in rows:
         print(f"{name}  {summary}")
 

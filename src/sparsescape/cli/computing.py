@@ -28,8 +28,8 @@ Conduct: TypeAlias = "tuple[Sequence[Stage], Callable[[], dict[str, Any]]]"
 class Computing:
     """Where the stages of a study are done, and what is kept of them: nothing it depends on."""
 
-    store: Path = Path("runs")
-    """Folder of finished stages and studies."""
+    store: str = "runs"
+    """Folder of finished stages and studies, or its URL: s3://… (docs/machines.md)."""
     data_root: str | None = None
     """Folder of the data, for problems that need files."""
     checkpoint_every: float = 30.0
@@ -68,9 +68,9 @@ class Computing:
 def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) -> None:
     """Do a study, stage by stage, and tell of it; or foresee what it takes."""
     from ..studies.executor import Context
-    from ..studies.store import Store
+    from ..studies.store import open_store
 
-    kept, executor = Store(computing.store), computing.make_executor()
+    kept, executor = open_store(computing.store), computing.make_executor()
     context = Context(
         problem, computing.data_root, computing.checkpoint_every, device=computing.device
     )
@@ -118,14 +118,14 @@ def compute(stages: Sequence[Stage], store: Store, context: Context, executor: E
 
 
 def compute_one(
-    stage: Stage, store: Path, context: Context, parallel: Literal["ddp", "fsdp"] | None = None
+    stage: Stage, store: str, context: Context, parallel: Literal["ddp", "fsdp"] | None = None
 ) -> Store:
     """Do one stage, and what it needs: in a worker process that has all of the machine, or in
     these processes, if they are several that train together."""
     from ..studies.executor import LocalExecutor
-    from ..studies.store import Store
+    from ..studies.store import open_store
 
-    kept = Store(store)
+    kept = open_store(store)
     if parallel is None:
         compute([stage], kept, context, LocalExecutor(workers=1))
     else:

@@ -38,6 +38,7 @@ def publish(results: dict[str, Any], stages: Iterable[Stage], store: Store) -> P
     if folder.exists():
         os.rename(folder, old)
     os.rename(fresh, folder)
+    store.keep(folder)
     shutil.rmtree(old, ignore_errors=True)
     return folder
 

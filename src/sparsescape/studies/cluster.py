@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..problems import catalogue
 from .executor import Context, Schedule, Watcher
 from .graph import Stage, with_inputs
-from .store import Store
+from .store import Store, open_store
 from .worker import perform
 
 _LOOK_EVERY = 0.25  # seconds between two looks at what tasks tell
@@ -133,7 +133,7 @@ def _ground(store: Store, context: Context) -> Iterator[dict[str, Any]]:
     token = f"driver-{uuid.uuid4().hex}"
     with store.lock(token):
         yield {
-            "store": str(store.root),
+            "store": store.address,
             "token": token,
             "version": __version__,
             "torch": _torch(),
@@ -155,7 +155,7 @@ def _objection(ground: tuple[tuple[str, str], ...]) -> str | None:
     from .. import __version__
 
     here = dict(ground)
-    store = Store(here["store"])
+    store = open_store(here["store"])
     if not store.is_held(here["token"]):
         return (
             f"the store {here['store']!r} is not the same folder, or its locks do not hold: it "

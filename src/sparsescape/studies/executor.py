@@ -131,7 +131,7 @@ class Schedule:
             {
                 "key": stage.key,
                 "description": stage.description,
-                "store": str(self.store.root),
+                "store": self.store.address,
                 "context": asdict(self.context),
             }
         )

@@ -21,6 +21,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..points import named_parameters, named_weights
 from ..problems import catalogue
 from ..problems.problem import Problem
@@ -309,5 +310,7 @@ def _flops(problem: Problem) -> tuple[float, float]:
 
 def temporary(store: Store) -> tempfile.TemporaryDirectory[str]:
     """A folder for short runs, where all nodes see it if they see the store."""
+    if store.address != str(store.root):
+        raise InputError("--plan is done in a folder: leave out --store, or name one.")
     store.root.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(prefix="plan-", dir=store.root)

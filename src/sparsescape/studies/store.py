@@ -12,7 +12,8 @@
       locks/                           who is working on what
       difficulty-0123456789abcdef/     one study: results.json, report.html, figures/
 
-A stage appears by one atomic rename, so what is there is whole.
+A stage appears by one atomic rename, so what is there is whole. The same in an object store:
+:mod:`sparsescape.studies.remote`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,15 +37,13 @@ class Store:
         root: the folder; made when something is written.
 
     Raises:
-        InputError: the root is a URL or a file, or cannot be written to.
+        InputError: the root is a file, or cannot be written to.
     """
 
     def __init__(self, root: str | Path = "runs"):
-        if re.match(r"\w{2,}:/", str(root)):
-            raise InputError(
-                f"The store is a folder, not {str(root)!r}: mount what lies elsewhere."
-            )
         self.root = Path(root).absolute()
+        self.address = str(self.root)
+        """Where another process finds it, as :func:`open_store` takes it."""
         self._stages = f"{self.root}{os.sep}stages{os.sep}"  # joined ten thousand times
         nearest = next(p for p in (self.root, *self.root.parents) if p.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -84,6 +82,13 @@ class Store:
         self.path(key).parent.mkdir(parents=True, exist_ok=True)
         os.rename(self.root / "partial" / key, self.path(key))
 
+    def keep(self, folder: Path) -> None:
+        """To be called when the folder of a study has been written."""
+
+    def keys(self) -> list[str]:
+        """Those of all finished stages."""
+        return os.listdir(self._stages) if os.path.isdir(self._stages) else []
+
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """Hold a stage against other processes; the lock of a process that dies is free."""
@@ -118,7 +123,7 @@ class Store:
             InputError: there is none of that key.
         """
         if not self.has(key):
-            known = [p.name for p in (self.root / "stages").glob("*")]
+            known = self.keys()
             raise unknown("run", key, known) if known else InputError("The store is empty.")
         return self._planned(key, {})
 
@@ -136,9 +141,16 @@ class Store:
 
     def runs(self) -> list[str]:
         """The keys of the finished training runs."""
-        if not os.path.isdir(self._stages):
-            return []
-        return sorted(name for name in os.listdir(self._stages) if name.startswith("train-"))
+        return sorted(key for key in self.keys() if key.startswith("train-"))
+
+
+def open_store(address: str) -> Store:
+    """The store in a folder, or in an object store by its URL (``s3://…``)."""
+    if "://" in address:
+        from .remote import RemoteStore
+
+        return RemoteStore(address)
+    return Store(address)
 
 
 def write_json(path: Path, value: Any) -> None:

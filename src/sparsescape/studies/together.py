@@ -14,7 +14,7 @@ from ..training.ranks import Parallel, Ranks, joined
 from . import worker
 from .executor import Context, StageError, Watcher
 from .graph import Stage, with_inputs
-from .store import Store
+from .store import Store, open_store
 
 TOGETHER = ("train", "fit", "along")
 """The kinds of stages that all ranks do together; the others are done by the first one."""
@@ -45,7 +45,7 @@ class RanksExecutor:
                 request = {
                     "key": stage.key,
                     "description": stage.description,
-                    "store": str(store.root),
+                    "store": store.address,
                     "context": asdict(context),
                 }
                 if stage.kind in TOGETHER:
@@ -67,7 +67,7 @@ def _together(request: dict[str, Any], store: Store, ranks: Ranks, watch: Watche
 
 
 def _by_the_first(request: dict[str, Any], stage: Stage, ranks: Ranks, watch: Watcher) -> None:
-    there = Store(request["store"]).has(request["key"])
+    there = open_store(request["store"]).has(request["key"])
     answers: list[Any] = [None]
     if ranks.rank == 0 and not there:
         answers[0] = worker.perform(request, watch)

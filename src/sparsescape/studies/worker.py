@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .store import Store, write_json
+from .store import Store, open_store, write_json
 
 if TYPE_CHECKING:
     # These import torch: the thread that reads requests comes first.
@@ -71,7 +71,7 @@ def perform(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """
     key = request["key"]
     try:
-        store = Store(request["store"])
+        store = open_store(request["store"])
         tell({"event": "begun", "key": key})
         with store.lock(key):
             if not store.has(key):
