@@ -12,10 +12,11 @@ from torch import nn
 from .. import init
 from ..kernels.convert import to_dense
 from ..kernels.execution import runs_sparse, sparse_inside
-from ..masks import Mask, keep_count
+from ..masks import Mask
 from ..points import named_weights, save_point
 from ..problems.problem import Problem
 from ..seeds import global_seed
+from ..selection import keep_count
 from ..sparsifiers.base import Sparsifier
 from ..sparsifiers.catalogue import Plan, make_method
 from ..sparsifiers.views import View
