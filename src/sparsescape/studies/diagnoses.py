@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ..landscape.diagnosis.conditions import Condition
 from ..landscape.diagnosis.diagnose import Diagnosis, diagnose
-from ..landscape.diagnosis.rules import Condition
 from ..landscape.search.paths import FoundPath, Trial
 from ..objective import Objective
 from ..points import save_point
