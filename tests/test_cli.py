@@ -46,12 +46,6 @@ REFUSED = {  # what a problem file's make_problem does → what the sentence spe
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages are done in this process, so that no worker has to import torch."""
-    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
-
-
-@pytest.fixture
 def refused(capsys, tmp_path):
     """Run a command that must be refused: the one sentence it says, all of it on stderr."""
 
@@ -171,8 +165,8 @@ def test_a_problem_file_that_cannot_be_imported_is_refused(refused, tmp_path, te
     assert "cannot be imported" in refused(*words)
 
 
-def test_data_that_is_missing_is_said_with_where_it_was_looked_for(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
+@pytest.mark.usefixtures("here")
+def test_data_that_is_missing_is_said_with_where_it_was_looked_for(refused, tmp_path):
     flags = ["--data-root", str(tmp_path / "nowhere"), "--store", str(tmp_path / "runs")]
     assert "nowhere" in refused("train", "--problem", "mnist-lenet300", *flags)
 

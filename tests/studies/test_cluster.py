@@ -9,11 +9,11 @@ import pytest
 
 import tiny
 from sparsescape.cli import main
-from sparsescape.errors import InputError
+from sparsescape.errors import InputError, StageError
 from sparsescape.problems import catalogue
 from sparsescape.report import page
 from sparsescape.studies.cluster import RayExecutor
-from sparsescape.studies.executor import Context, StageError
+from sparsescape.studies.executor import Context
 from sparsescape.studies.graph import Stage
 from sparsescape.studies.store import Store
 

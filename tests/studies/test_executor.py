@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import tiny
-from sparsescape.errors import InputError
+from sparsescape.errors import InputError, StageError
 from sparsescape.problems import catalogue
-from sparsescape.studies.executor import Context, LocalExecutor, StageError
+from sparsescape.studies.executor import Context, LocalExecutor
 from sparsescape.studies.graph import Stage
 from sparsescape.studies.store import Store
 

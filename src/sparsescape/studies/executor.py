@@ -15,15 +15,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from ..errors import InputError
+from ..errors import InputError, StageError
 from .graph import Stage, with_inputs
 from .store import Store
 
 Watcher = Callable[[dict[str, Any]], None]
-
-
-class StageError(RuntimeError):
-    """A stage failed, for a reason that is not bad input."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, StageError
 from ..training.ranks import Parallel, Ranks, joined
 from . import worker
-from .executor import Context, StageError, Watcher
+from .executor import Context, Watcher
 from .graph import Stage, with_inputs
 from .store import Store
 
