@@ -8,15 +8,14 @@ Every number comes from ``results.json`` and ``provenance.json`` of the studies.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
+
+import markdown
 
 from sparsescape.report.escape import tables
 from sparsescape.report.numbers import interval
-from sparsescape.report.tables import Table
 from sparsescape.studies.statistics import interval as over_seeds
-from sparsescape.studies.store import Store, read_json
+from sparsescape.studies.store import read_json
 
 INTRODUCTION = """# The escape study on `{problem}`
 
@@ -27,9 +26,9 @@ says what the columns mean.
 
 
 def main(root: str, problem: str) -> None:
-    studies = [folder for folder in Store(root).studies() if _is_of(folder, problem)]
+    studies = markdown.finished(root, "escape", problem)
     print(INTRODUCTION.format(problem=problem))
-    print(_machine(read_json(studies[0] / "provenance.json")))
+    print(markdown.machine(studies[0]))
     for results in (read_json(folder / "results.json") for folder in studies):
         print(f"\n## {results['settings']['sparsity']:.0%} sparsity\n\n    {results['command']}\n")
         print(tables.lead(results) + "\n")
@@ -39,12 +38,7 @@ def main(root: str, problem: str) -> None:
             print(f"{finding.statement} {finding.rule}\n")
             print("\n".join(f"- {sentence}" for sentence in finding.evidence) + "\n")
         for table in (tables.comparison(results), tables.against_rigl(results)):
-            print(_markdown(table))
-
-
-def _is_of(folder: Path, problem: str) -> bool:
-    results = read_json(folder / "results.json")
-    return results["study"] == "escape" and results["problem"]["name"] == problem
+            print(markdown.table(table.header, table.rows))
 
 
 def _ends(results: dict[str, Any]) -> str:
@@ -57,24 +51,6 @@ def _ends(results: dict[str, Any]) -> str:
         of = {"mean": loss.mean, "low": loss.low, "high": loss.high, "n": loss.n}
         said.append(f"{name} {interval(of)}")
     return f"Training loss of the solutions it starts from and is held against: {', '.join(said)}."
-
-
-def _machine(provenance: dict[str, Any]) -> str:
-    stage = next(iter(provenance["stages"].values()))
-    return (
-        f"Written {provenance['written'][:10]}; sparsescape {stage['sparsescape']}, torch "
-        f"{stage['torch']}, Python {stage['python']}, {stage['processor']}, "
-        f"{stage['threads']} thread per stage."
-    )
-
-
-def _markdown(table: Table) -> str:
-    return _lines(table.header, table.rows)
-
-
-def _lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":
