@@ -6,7 +6,8 @@ DataLoader's pass over a torchvision data set of images, decoded and normalized 
 a network whose every layer makes its weights anew from the control points for each batch of 128.
 Wanted: at most 1/8 of its time on a perceptron, 1/1.8 on a small convnet.
 
-Fitting: a step on a quadratic and a cubic curve, against a training step of the same network.
+Fitting: a step on a quadratic and a cubic curve, against a training step of the same network; each
+draws its batch from the data.
 Wanted: at most 1.5 times on the perceptron, 1.15 times on the convnet.
 
     python benchmarks/paths.py [evaluate | fit] [perceptron | convnet] [--rounds 5] [--points 61]
@@ -124,13 +125,12 @@ def fitting(make: Callable[[], nn.Module], _: int) -> dict[str, Callable[[], obj
     model = make()
     objective = ss.Objective(model, data)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
-    batches = [(data[0][i : i + 100], data[1][i : i + 100]) for i in range(0, 2000, 100)]
 
     def train() -> None:
-        for step in range(100):
-            inputs, targets = batches[step % len(batches)]
+        for _ in range(100):
+            chosen = torch.randint(2000, (100,))
             optimizer.zero_grad()
-            F.cross_entropy(model(inputs), targets).backward()
+            F.cross_entropy(model(data[0][chosen]), data[1][chosen]).backward()
             optimizer.step()
 
     def fit(degree: int) -> Callable[[], object]:

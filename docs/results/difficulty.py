@@ -8,6 +8,7 @@ Every number comes from ``results.json`` and ``provenance.json`` of the studies.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import markdown
@@ -26,7 +27,9 @@ def main(root: str, problem: str) -> None:
     studies = markdown.finished(root, "difficulty", problem)
     print(INTRODUCTION.format(problem=problem))
     print(markdown.machine(studies[0]))
-    for results in sorted((read_json(f / "results.json") for f in studies), key=_order):
+    for results, folder in sorted(
+        ((read_json(f / "results.json"), f) for f in studies), key=_order
+    ):
         print(f"\n## {results['settings']['sparsity']:.0%} sparsity, ", end="")
         harder = ", and all trials" if results["settings"].get("search") == "trials" else ""
         print(f"{results['settings']['curve_steps']} search steps{harder}\n")
@@ -34,10 +37,11 @@ def main(root: str, problem: str) -> None:
         print(tables.tally(results) + "\n")
         for table in (tables.solutions(results), tables.paths(results)):
             print(markdown.table(table.header, table.rows))
+        print(markdown.figures(folder))
 
 
-def _order(results: dict[str, Any]) -> tuple[float, int, str]:
-    given = results["settings"]
+def _order(study: tuple[dict[str, Any], Path]) -> tuple[float, int, str]:
+    given = study[0]["settings"]
     return given["sparsity"], given["curve_steps"], given.get("search", "")
 
 

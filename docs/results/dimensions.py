@@ -49,6 +49,7 @@ def main(root: str, problem: str) -> None:
             made = table(results)
             print(f"### {made.title}\n\n{made.note}\n")
             print(markdown.table(made.header, made.rows))
+        print(markdown.figures(folder))
 
 
 def _title(results: Mapping[str, Any]) -> str:

@@ -29,7 +29,8 @@ def main(root: str, problem: str) -> None:
     studies = markdown.finished(root, "escape", problem)
     print(INTRODUCTION.format(problem=problem))
     print(markdown.machine(studies[0]))
-    for results in (read_json(folder / "results.json") for folder in studies):
+    for folder in studies:
+        results = read_json(folder / "results.json")
         print(f"\n## {results['settings']['sparsity']:.0%} sparsity\n\n    {results['command']}\n")
         print(tables.lead(results) + "\n")
         print(_ends(results) + "\n")
@@ -39,6 +40,7 @@ def main(root: str, problem: str) -> None:
             print("\n".join(f"- {sentence}" for sentence in finding.evidence) + "\n")
         for table in (tables.comparison(results), tables.against_rigl(results)):
             print(markdown.table(table.header, table.rows))
+        print(markdown.figures(folder))
 
 
 def _ends(results: dict[str, Any]) -> str:

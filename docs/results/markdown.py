@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,18 @@ def machine(folder: Path) -> str:
         f"{stage['torch']}, Python {stage['python']}, {stage['processor']}, "
         f"{stage['threads']} thread per stage."
     )
+
+
+def figures(folder: Path) -> str:
+    """The figures of a study, copied beside the pages."""
+    kept = Path(__file__).parent / "figures"
+    kept.mkdir(exist_ok=True)
+    lines = []
+    for figure in sorted(folder.glob("figures/*.png")):
+        name = f"{folder.name}-{figure.name}"
+        shutil.copyfile(figure, kept / name)
+        lines.append(f"![{figure.stem}](figures/{name})")
+    return "\n".join(lines) + "\n"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -65,7 +65,8 @@ def main(root: str, problem: str) -> None:
     studies = markdown.finished(root, "methods", problem)
     print(INTRODUCTION.format(problem=problem))
     print(markdown.machine(studies[0]))
-    for results in (read_json(folder / "results.json") for folder in studies):
+    for folder in studies:
+        results = read_json(folder / "results.json")
         given = results["settings"]
         print(f"\n## {given['sparsity']:.0%} sparsity\n\n    {results['command']}\n")
         print(standing.lead(results) + "\n")
@@ -75,6 +76,7 @@ def main(root: str, problem: str) -> None:
             table = tables.comparison(results, budget)
             print(f"### {table.title}\n\n{markdown.table(table.header, table.rows)}")
         _published(results)
+        print("\n" + markdown.figures(folder))
 
 
 def _published(results: dict[str, Any]) -> None:

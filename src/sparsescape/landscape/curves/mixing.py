@@ -13,7 +13,7 @@ class Mix(torch.autograd.Function):
     """Σ_k c_k·θ_k, cut into one piece for every parameter; differentiable in the inner θ_k.
 
     Autograd's own way through the sum takes a new tensor as large as all weights for every term,
-    there and back. The bits are the same.
+    there and back; here matrix-vector products add up all terms in one pass each.
     """
 
     @staticmethod
@@ -37,21 +37,26 @@ class Mix(torch.autograd.Function):
             along: what is left out of the gradient, a direction of length 1, if any.
         """
         first, *inner, last = coefficients
-        mix = torch.tensor(inner, dtype=ends.dtype, device=ends.device)
-        flat = first * ends[0]
-        term = last * ends[1]
-        flat += term
-        if inner:
-            torch.mv(control.T, mix, out=term)
-            flat += term if openings is None else term.mul_(openings)
+        outer, mix = ends.new_tensor([first, last]), ends.new_tensor(inner)
+        flat = torch.mv(ends.T, outer)
+        if openings is None:
+            flat.addmv_(control.T, mix)
+        else:
+            flat.addcmul_(torch.mv(control.T, mix), openings)
         ctx.mix, ctx.openings, ctx.along = mix, openings, along
         return flat.split(list(sizes))
 
     @staticmethod
     def backward(ctx: Any, *pieces: Tensor) -> tuple[Tensor | None, ...]:
-        flat = torch.cat(pieces)
+        slopes = ctx.mix.new_empty(len(ctx.mix), sum(len(piece) for piece in pieces))
+        flat, *others = slopes
+        torch.cat(pieces, out=flat)
         if ctx.along is not None:
-            flat = flat - (flat @ ctx.along) * ctx.along
+            flat.sub_((flat @ ctx.along) * ctx.along)
         if ctx.openings is not None:
-            flat = flat * ctx.openings
-        return torch.outer(ctx.mix, flat), None, None, None, None, None
+            flat.mul_(ctx.openings)
+        own, *weights = ctx.mix
+        for weight, other in zip(weights, others, strict=True):
+            torch.mul(flat, weight, out=other)
+        flat.mul_(own)
+        return slopes, None, None, None, None, None
