@@ -84,7 +84,7 @@ def data_folder(
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages are done in this process, so that no worker has to import torch."""
-    from sparsescape.studies import executor
+    from sparsescape.studies.executors import local
     from tiny import PoolHere
 
-    monkeypatch.setattr(executor, "_Pool", PoolHere)
+    monkeypatch.setattr(local, "_Pool", PoolHere)

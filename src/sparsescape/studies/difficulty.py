@@ -25,7 +25,7 @@ SPARSE_ARMS = {
     "scratch": "fresh",
     "scratch-fan-in": "fresh-sparse-fan-in",
 }
-"""Arm → where it starts (:func:`sparsescape.studies.runs.start`)."""
+"""Arm → where it starts (:func:`sparsescape.studies.stages.runs.start`)."""
 
 ARMS = ("dense", "pruned", *SPARSE_ARMS)
 

@@ -21,7 +21,7 @@ from .command import heading
 from .counts import LAYER_CHOICE, findings, layer_row, row
 from .flags import check_at_least, check_sparsity
 from .graph import Stage
-from .openings import counting
+from .stages.openings import counting
 from .store import Store
 
 

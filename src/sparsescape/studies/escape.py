@@ -21,10 +21,10 @@ from .command import heading
 from .flags import check_above_zero, check_at_least, check_sparse
 from .graph import Stage
 from .leaving import comparisons, findings, judged, table
-from .openings import counting
+from .stages.openings import MEASURED, counting, to_open
 from .statistics import interval
 from .store import Store
-from .ways import MEASURED, Way, all_ways, to_open
+from .ways import Way, all_ways
 
 BAD, GOOD = "scratch", "pruned"
 """Arms of the difficulty study: where every way starts, and what it should get to."""

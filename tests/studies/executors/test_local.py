@@ -9,8 +9,9 @@ import pytest
 import tiny
 from sparsescape.errors import InputError, StageError
 from sparsescape.problems import catalogue
-from sparsescape.studies.executor import Context, LocalExecutor
+from sparsescape.studies.executors.local import LocalExecutor
 from sparsescape.studies.graph import Stage
+from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store
 
 MEET = """
