@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib.util
 import random
 import statistics
 import time
@@ -144,20 +145,30 @@ def curvlinops(model: nn.Module, data: Data, tol: float = TOL) -> Callable[[], f
     return run
 
 
+def is_there(package: str) -> bool:
+    found = importlib.util.find_spec(package) is not None
+    if not found:
+        print(f"  {package} is left out: it is not installed.")
+    return found
+
+
 def compare(make: Callable[[], tuple[nn.Module, torch.Tensor]], rounds: int) -> None:
     model, data = trained(make)
     ours = Ours(model, data)
     double = Ours(copy.deepcopy(model).double(), (data[0].double(), data[1]))
     exact = double.lanczos(tol=1e-12, products=120)
-    contenders = {
-        "ours": ours.lanczos,
-        "ours, scipy": ours.scipy,
-        "PyHessian, one batch": pyhessian(model, data, whole=True),
-        "PyHessian, one batch, 1e-6": pyhessian(model, data, whole=True, tol=1e-6),
-        "PyHessian, loader": pyhessian(model, data, whole=False),
-        "curvlinops, scipy": curvlinops(model, data),
-        "curvlinops, scipy, 1e-2": curvlinops(model, data, tol=1e-2),
-    }
+    contenders = {"ours": ours.lanczos, "ours, scipy": ours.scipy}
+    if is_there("pyhessian"):
+        contenders |= {
+            "PyHessian, one batch": pyhessian(model, data, whole=True),
+            "PyHessian, one batch, 1e-6": pyhessian(model, data, whole=True, tol=1e-6),
+            "PyHessian, loader": pyhessian(model, data, whole=False),
+        }
+    if is_there("curvlinops"):
+        contenders |= {
+            "curvlinops, scipy": curvlinops(model, data),
+            "curvlinops, scipy, 1e-2": curvlinops(model, data, tol=1e-2),
+        }
     times: dict[str, list[float]] = {name: [] for name in contenders}
     errors: dict[str, list[float]] = {name: [] for name in contenders}
     chance = random.Random(0)

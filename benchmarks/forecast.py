@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsescape.studies import difficulty
-from sparsescape.studies.executor import Context, LocalExecutor
+from sparsescape.studies.executors.local import LocalExecutor
 from sparsescape.studies.forecast import Forecast, Forecaster, temporary
 from sparsescape.studies.graph import Stage, with_inputs
+from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store, read_json
 
 

@@ -25,7 +25,8 @@ from sparsescape.landscape.search.paths import Method
 from sparsescape.points import load_point
 from sparsescape.problems.catalogue import load
 from sparsescape.studies import difficulty
-from sparsescape.studies.executor import Context, LocalExecutor
+from sparsescape.studies.executors.local import LocalExecutor
+from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store
 
 

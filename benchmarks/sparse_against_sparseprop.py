@@ -39,12 +39,12 @@ def seconds(layer: nn.Module, x: Tensor) -> float:
 
 
 def main() -> None:
-    from sparseprop.modules import SparseConv2d, SparseLinear
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
+    from sparseprop.modules import SparseConv2d, SparseLinear
+
     torch.set_num_threads(1)
     for sparsity in (0.95, 0.98, 0.99):
         for name, (layer, shape) in layers().items():

@@ -1,6 +1,6 @@
 """What the trainer costs: the same training by it and by a loop written by hand.
 
-    python benchmarks/trainer.py [digits-conv digits-mlp mnist-lenet300 mnist-lenet5]
+    python benchmarks/trainer.py [digits-conv digits-mlp mnist-lenet300 mnist-lenet5] [--turns 60]
 
 Both train the same model from the same start, with torch's own fused SGD. The loop has what a loop
 needs, and no more: draw a batch, forward, backward, step, and look at the loss. The trainer also
@@ -37,28 +37,28 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "mnist-lenet300": (mnist._lenet300, (1, 28, 28), 60_000),
     "mnist-lenet5": (mnist._lenet5, (1, 28, 28), 60_000),
 }
-TURNS = 60
 SECONDS = 0.2  # of a turn
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("problems", nargs="*", default=list(MODELS))
+    parser.add_argument("--turns", type=int, default=60, help="of each side")
     given = parser.parse_args()
     torch.set_num_threads(1)
     print("problem          by hand          trainer          trainer / by hand (quartiles)")
     for name in given.problems:
-        compare(name, CATALOGUE[name].recipe)
+        compare(name, CATALOGUE[name].recipe, given.turns)
 
 
-def compare(name: str, recipe: Recipe) -> None:
+def compare(name: str, recipe: Recipe, turns: int) -> None:
     make, shape, count = MODELS[name]
     data = torch.rand(count, *shape), torch.arange(count) % 10
     loop, trainer = (way(make, data, recipe) for way in (by_hand, by_trainer))
     steps = max(5, int(SECONDS / (timed(loop, 50) / 50)))
     timed(trainer, steps)
     pairs = []
-    for turn in range(TURNS):
+    for turn in range(turns):
         first, second = (loop, trainer) if turn % 2 else (trainer, loop)
         times = {way: timed(way, steps) for way in (first, second)}
         pairs.append((times[loop], times[trainer]))

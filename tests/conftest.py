@@ -79,3 +79,12 @@ def data_folder(
     root = tmp_path_factory.mktemp("data")
     everything(root, write_mnist)
     return root
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages are done in this process, so that no worker has to import torch."""
+    from sparsescape.studies.executors import local
+    from tiny import PoolHere
+
+    monkeypatch.setattr(local, "_Pool", PoolHere)

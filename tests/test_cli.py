@@ -19,9 +19,10 @@ from sparsescape.cli.computing import Computing
 from sparsescape.landscape.diagnosis.rules import VERDICTS
 from sparsescape.problems.catalogue import CATALOGUE
 from sparsescape.sparsifiers.catalogue import METHODS
-from sparsescape.studies import diagnoses, executor
-from sparsescape.studies.executor import Context
-from sparsescape.studies.job import Job
+from sparsescape.studies.executors import local
+from sparsescape.studies.stages import diagnoses
+from sparsescape.studies.stages.context import Context
+from sparsescape.studies.stages.job import Job
 
 TRAINING = ["train", "--method", "gradual-magnitude", "--sparsity", "0.8"]
 QUICK = ["--curve-steps", "5", "--points", "6"]
@@ -43,12 +44,6 @@ REFUSED = {  # what a problem file's make_problem does → what the sentence spe
     "return problem(train=None)": "training data",
     "return problem(dense=('no-such-layer',))": "no-such-layer",
 }
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages are done in this process, so that no worker has to import torch."""
-    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
 
 
 @pytest.fixture
@@ -122,7 +117,7 @@ def test_a_sparsity_that_is_none_is_refused(refused, tmp_path, command, sparsity
 def test_a_number_that_makes_no_sense_is_named_with_its_flag(
     refused, tmp_path, monkeypatch, command, flag, value
 ):
-    monkeypatch.setattr(executor, "_Pool", None)  # before any work is done
+    monkeypatch.setattr(local, "_Pool", None)  # before any work is done
     problem = tiny.write(tmp_path)
     where = ["--problem", problem, "--store", str(tmp_path / "runs")]
     assert flag in refused(*command.split(), *where, flag, value)
@@ -171,8 +166,8 @@ def test_a_problem_file_that_cannot_be_imported_is_refused(refused, tmp_path, te
     assert "cannot be imported" in refused(*words)
 
 
-def test_data_that_is_missing_is_said_with_where_it_was_looked_for(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
+@pytest.mark.usefixtures("here")
+def test_data_that_is_missing_is_said_with_where_it_was_looked_for(refused, tmp_path):
     flags = ["--data-root", str(tmp_path / "nowhere"), "--store", str(tmp_path / "runs")]
     assert "nowhere" in refused("train", "--problem", "mnist-lenet300", *flags)
 
@@ -321,10 +316,10 @@ def test_a_run_is_diagnosed_beside_another_and_kept(tmp_path, capsys, monkeypatc
     assert (folder / "better.safetensors").is_file()
     assert {"gradient_inside", "smallest_dense", "signals"} <= metrics["stationarity"].keys()
 
-    monkeypatch.setattr(executor, "_Pool", None)  # what is done is not done again
+    monkeypatch.setattr(local, "_Pool", None)  # what is done is not done again
     assert main(["diagnose", run, *given]) == 0
     assert capsys.readouterr().out == shown
-    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
+    monkeypatch.setattr(local, "_Pool", tiny.PoolHere)
 
     for words, about in [
         ([other, "--reference", run], "good enough|under-trained"),
@@ -410,7 +405,7 @@ def test_every_method_trains(tmp_path, capsys, method):
 def test_a_training_run_is_done_once(tmp_path, capsys, monkeypatch):
     where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
     first = trained(capsys, *TRAINING, *where)
-    monkeypatch.setattr(executor, "_Pool", None)
+    monkeypatch.setattr(local, "_Pool", None)
     assert trained(capsys, *TRAINING, *where) == first
 
 
@@ -475,7 +470,7 @@ def done(tmp_path_factory) -> tuple[list[str], Path]:
     folder = tmp_path_factory.mktemp("done")
     words = tiny.study(tiny.write(folder), folder / "runs", "--seeds", "1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executor, "_Pool", tiny.PoolHere)
+        patch.setattr(local, "_Pool", tiny.PoolHere)
         assert main(words) == 0
     return words, tiny.results_file(folder / "runs").parent
 

@@ -13,7 +13,6 @@ from torch.nn.utils import prune
 
 from helpers import bits, convnet, draw, perceptron
 from sparsescape import InputError, Mask, distributions, scores
-from sparsescape.masks import keep_count, top
 from sparsescape.points import as_point, snapshot
 
 SHAPES = {"a": (3, 4), "b": (2, 3, 2, 1), "c": (40, 5)}
@@ -259,13 +258,6 @@ def test_indices_that_cannot_be_are_refused(indices, message):
 # ---------------------------------------------------------------------- from scores
 
 
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 30))
-def test_the_highest_are_kept_and_of_equal_ones_the_first(values, count):
-    order = sorted(range(len(values)), key=lambda i: (-values[i], i))
-    kept = sorted(order[:count])
-    assert top(torch.tensor(values).float(), count).nonzero().flatten().tolist() == kept
-
-
 @given(st.integers(0, 3), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_counts_are_exact_under_heavy_ties(levels, a, b, c):
     """With one level all scores are equal; with three, hundreds of them are."""
@@ -349,12 +341,6 @@ def test_a_count_that_is_almost_a_half_is_rounded_as_torch_rounds_it(size, spars
     assert mask.count == torch_pruned(model, sparsity, together=True).count
 
 
-@pytest.mark.parametrize("sparsity", [-0.1, 1.1, float("nan")])
-def test_a_sparsity_that_cannot_be_is_refused(sparsity):
-    with pytest.raises(InputError, match="Sparsity is a number from 0 to 1"):
-        keep_count(10, sparsity)
-
-
 @pytest.mark.parametrize(
     ("given_scores", "how", "message"),
     [
@@ -428,32 +414,3 @@ def test_a_point_outside_the_subspace_is_told_from_one_inside():
     mask.check_contains({"w": torch.tensor([[5.0, -0.0, 0.0]])})
     with pytest.raises(InputError, match="The end is outside the subspace: 2 weights of 'w'"):
         mask.check_contains({"w": torch.tensor([[5.0, torch.nan, 1e-30]])}, "The end")
-
-
-@pytest.mark.parametrize(
-    "kind", ["normal", "mostly 0", "rounded", "infinite", "all equal", "sorted"]
-)
-@pytest.mark.parametrize("size", [50, 20_000])
-def test_top_is_the_head_of_a_stable_sort_also_among_some(kind, size):
-    chance = torch.Generator().manual_seed(size)
-    scores = torch.randn(size, generator=chance)
-    some = torch.rand(size, generator=chance) < 0.3
-    if kind == "mostly 0":
-        scores *= torch.rand(size, generator=chance) < 0.1
-    elif kind == "rounded":
-        scores = (3 * scores).round()
-    elif kind == "infinite":
-        scores[::7], scores[::5] = torch.inf, -torch.inf
-    elif kind == "all equal":
-        scores.zero_()
-    elif kind == "sorted":
-        scores = scores.sort().values
-    order = scores.argsort(descending=True, stable=True)
-    for among in (torch.ones(size, dtype=torch.bool), some, torch.zeros(size, dtype=torch.bool)):
-        allowed = order[among[order]]
-        for count in (0, 1, size // 100, size // 10, size // 4, size // 2, size - 1, size):
-            expected = torch.zeros(size, dtype=torch.bool)
-            expected[allowed[:count]] = True
-            assert torch.equal(top(scores, count, among), expected), count
-            if among.all():
-                assert torch.equal(top(scores, count), expected), count

@@ -136,7 +136,7 @@ def test_buffers_that_the_point_does_not_carry_stay():
         (lambda point: point.update(extra=torch.zeros(1)), "no parameter named 'extra'"),
         (
             lambda point: point.update({"2.weight": torch.zeros(3, 9)}),
-            r"'2.weight' has shape \(3, 8\) in the model and \(3, 9\) in the point",
+            r"'2.weight' has shape \(3, 9\) in the point and \(3, 8\) in the model",
         ),
     ],
     ids=["missing", "unknown", "shape"],

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sparsescape.studies import worker
-from sparsescape.studies.executor import Context
-from sparsescape.studies.job import Job
+from sparsescape.studies.executors import worker
+from sparsescape.studies.stages.context import Context
+from sparsescape.studies.stages.job import Job
 
 COMMAND = str(Path(sys.executable).with_name("sparsescape"))
 """The installed program."""

@@ -36,9 +36,9 @@ def machine(folder: Path) -> str:
 def figures(folder: Path) -> str:
     """The figures of a study, copied beside the pages."""
     kept = Path(__file__).parent / "figures"
-    kept.mkdir(exist_ok=True)
     lines = []
     for figure in sorted(folder.glob("figures/*.png")):
+        kept.mkdir(exist_ok=True)
         name = f"{folder.name}-{figure.name}"
         shutil.copyfile(figure, kept / name)
         lines.append(f"![{figure.stem}](figures/{name})")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from .points import named_parameters
+from .points import named_parameters, plain_name
+from .stateless import Stateless
 
 _KEEP_INPUTS = (nn.Flatten, nn.Identity, nn.Dropout)  # linear, and without parameters, in eval mode
 
@@ -39,6 +41,27 @@ def convolutions(model: nn.Module) -> dict[str, nn.Parameter]:
     """
     owned = {id(m._parameters.get("weight")) for m in model.modules() if isinstance(m, nn.Conv2d)}
     return {n: p for n, p in named_parameters(model).items() if id(p) in owned}
+
+
+def channels_last(weight: Tensor) -> Tensor:
+    """A copy of a convolution's weight whose channels lie last in memory."""
+    # contiguous() would leave a weight of one channel, whose layout is either, as it is.
+    return torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
+
+
+@torch.no_grad()
+def runs_channels_last(model: nn.Module, inputs: Tensor) -> bool:
+    """Whether the network computes with its convolutions' weights so laid out. One that *views*
+    what it should reshape does not, which is tried out on the inputs."""
+    weights = convolutions(model)
+    laid = {n: p for n, p in model.named_parameters() if plain_name(n) in weights}
+    state = {n: channels_last(p) for n, p in laid.items()}
+    state |= {n: b.clone() for n, b in model.named_buffers()}
+    try:
+        Stateless(model)(state, inputs)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _is_hooked(model: nn.Module) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard, cast
 
 import torch
 from torch import Tensor
@@ -123,6 +123,43 @@ def check_data(data: Batch) -> Batch:
     if len(inputs) == 0:
         raise InputError("The data set is empty.")
     return inputs, targets
+
+
+def is_pair(data: object) -> TypeGuard[Batch]:
+    """Whether the data are one pair of tensors, and not batches of such pairs."""
+    return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor)
+
+
+def in_batches(data: Batch | Iterable[Batch], size: int) -> Iterator[Batch]:
+    """The data in order: a pair of tensors in batches of at most that size, others as they come.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not is_pair(data):
+        return _quietly(cast("Iterable[Batch]", data))
+    inputs, targets = data
+    # Evenly, so that no batch of one is left over, which BatchNorm could not take.
+    count = -(-len(inputs) // size)
+    return zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True)
+
+
+def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches, with torch's random state left alone: a DataLoader draws from it even where it
+    does not shuffle."""
+    found, state = False, torch.get_rng_state()
+    source = iter(batches)
+    torch.set_rng_state(state)
+    while True:
+        state = torch.get_rng_state()
+        batch = next(source, None)
+        torch.set_rng_state(state)
+        if batch is None:
+            break
+        found = True
+        yield batch
+    if not found:
+        raise InputError("The data set is empty.")
 
 
 def reader(

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from torch import Tensor
 
 from .errors import InputError, unknown
-from .masks import Mask, keep_count
+from .masks import Mask
 from .points import PointLike, matching, named_weights
 from .scores import lamp as lamp_scores
 from .scores import magnitude
+from .selection import keep_count
 
 Densities = dict[str, float]
 Distribution = Callable[..., Densities]

@@ -1,4 +1,4 @@
-"""The one exception for input that cannot be used."""
+"""What goes wrong in a way that one sentence tells: bad input, and stages that fail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ class InputError(ValueError):
 
     It is raised before any work is done. The command line prints the sentence and exits with
     status 2.
+    """
+
+
+class StageError(RuntimeError):
+    """A stage of a study failed, for a reason that is not bad input.
+
+    The command line prints the message and exits with status 1.
     """
 
 

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
-from typing import Literal, TypeAlias, TypeGuard, cast
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .architecture import convolutions, split_first_layer
-from .data import Batch, Examples, Tensors, check_data
+from .architecture import channels_last, convolutions, runs_channels_last, split_first_layer
+from .batchnorm import BatchNormMode, batch_norms, recompute
+from .data import Batch, Examples, Tensors, check_data, in_batches, is_pair
 from .errors import InputError, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
-from .points import Point, PointLike, as_point, is_statistic, named_parameters, plain_name
+from .points import Point, PointLike, fitting, is_statistic, named_parameters, plain_name
 from .stateless import Stateless
 
 Half: TypeAlias = Callable[[PointLike, Tensor], Tensor]
-BatchNormMode: TypeAlias = Literal["recompute", "stored", "batch"]
 
 EXECUTIONS = ("auto", "masked", "sparse")
 """How a network inside a mask can be run."""
-
-_BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
 
 class Objective:
@@ -92,7 +89,7 @@ class Objective:
             kind = type(data).__name__
             raise InputError(f"Data are (inputs, targets), or batches of such pairs, not {kind}.")
         self.data = data
-        self._pair = check_data(data) if _is_pair(data) else None
+        self._pair = check_data(data) if is_pair(data) else None
         self._statistics = data if statistics is None else statistics
         self.loss = loss
         self.weight_decay = weight_decay
@@ -105,7 +102,7 @@ class Objective:
         self._names = {plain_name(n): n for n, _ in self._model.named_parameters()}
         self._names |= {plain_name(n): n for n, _ in self._model.named_buffers()}
         self._parameters = list(named_parameters(self._model))
-        self._norms = [m for m in self._model.modules() if isinstance(m, _BATCH_NORMS)]
+        self._norms = batch_norms(self._model)
         if batch_norm == "batch":
             self._set_norms(training=True)
         self._parts = split_first_layer(self._model)
@@ -269,15 +266,7 @@ class Objective:
         Raises:
             InputError: there is none.
         """
-        return self._in_batches(self.data)
-
-    def _in_batches(self, data: Batch | Iterable[Batch]) -> Iterator[Batch]:
-        if not _is_pair(data):
-            return _quietly(cast("Iterable[Batch]", data))
-        inputs, targets = data
-        # Evenly, so that no batch of one is left over, which BatchNorm could not take.
-        count = math.ceil(len(inputs) / self.batch_size)
-        return zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True)
+        return in_batches(self.data, self.batch_size)
 
     def tensors(self) -> Batch:
         """The data as one pair of tensors; those of a data loader are gathered."""
@@ -294,43 +283,22 @@ class Objective:
 
     def check(self, point: PointLike) -> Point:
         """The point, if it fits the model; :class:`InputError` otherwise."""
-        point = as_point(point)
-        shapes = {plain_name(n): t.shape for n, t in as_point(self._model).items()}
-        for name in self._parameters:
-            if name not in point:
-                raise InputError(f"The point has no value for the parameter {name!r}.")
-        for name, tensor in point.items():
-            if name not in shapes:
-                raise InputError(f"The model has no parameter named {name!r}.")
-            if tensor.shape != shapes[name]:
-                raise InputError(
-                    f"{name!r} has shape {tuple(tensor.shape)} in the point "
-                    f"and {tuple(shapes[name])} in the model."
-                )
-        return point
+        return fitting(point, self._model)
 
     def _channels_last(self, point: Point) -> Point:
         """The point, laid out for a network that keeps channels last from the first convolution
         on: on a CPU pooling is then many times as fast, and a convolution somewhat. The values are
         the same."""
-        return {**point, **{n: _with_channels_last(point[n]) for n in self._laid_out}}
+        return {**point, **{n: channels_last(point[n]) for n in self._laid_out}}
 
     @cached_property
     def _laid_out(self) -> list[str]:
-        """The weights to lay out: none on a GPU, and none of a network that *views* what it should
-        reshape, which is tried out on two examples."""
+        """The weights to lay out: none on a GPU, nor where the network does not take it."""
         weights = convolutions(self._model)
         if not weights or any(w.is_cuda for w in weights.values()):
             return []
-        state = {self._names[n]: _with_channels_last(w) for n, w in weights.items()}
-        state |= {n: b.clone() for n, b in self._model.named_buffers()}
         inputs, _ = next(iter(self.batches()))
-        try:
-            with torch.no_grad():
-                self._run(state, inputs[:2])
-        except RuntimeError:
-            return []
-        return list(weights)
+        return list(weights) if runs_channels_last(self._model, inputs[:2]) else []
 
     def _with_statistics(self, point: Point) -> dict[str, Tensor]:
         """The point under the model's own names, with BatchNorm's statistics as asked for."""
@@ -340,26 +308,9 @@ class Objective:
         statistics = {n: b.clone() for n, b in self._model.named_buffers() if is_statistic(n)}
         state = {**state, **statistics}
         if self.batch_norm == "recompute":
-            self._recompute(state)
+            inputs = (batch[0] for batch in in_batches(self._statistics, self.batch_size))
+            recompute(state, self._norms, inputs, partial(self._run, state))
         return state
-
-    @torch.no_grad()
-    def _recompute(self, state: dict[str, Tensor]) -> None:
-        """Replace the statistics in ``state`` by their mean over all examples they are of."""
-        for name, tensor in state.items():
-            if is_statistic(name):
-                tensor.fill_(1 if name.endswith("running_var") else 0)
-        momenta = [norm.momentum for norm in self._norms]
-        self._set_norms(training=True)
-        seen = 0
-        for inputs, _ in self._in_batches(self._statistics):
-            seen += len(inputs)
-            for norm in self._norms:
-                norm.momentum = len(inputs) / seen  # a running mean over examples, not batches
-            self._run(state, inputs)
-        self._set_norms(training=False)
-        for norm, momentum in zip(self._norms, momenta, strict=True):
-            norm.momentum = momentum
 
     def _set_norms(self, *, training: bool) -> None:
         for norm in self._norms:
@@ -370,30 +321,3 @@ class Objective:
             return 0.0
         squares = [state[self._names[n]].square().sum() for n in self._parameters]
         return self.weight_decay / 2 * torch.stack(squares).sum()
-
-
-def _with_channels_last(weight: Tensor) -> Tensor:
-    # contiguous() would leave a weight of one channel, whose layout is either, as it is.
-    return torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
-
-
-def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches, with torch's random state left alone: a DataLoader draws from it even where it
-    does not shuffle."""
-    found, state = False, torch.get_rng_state()
-    source = iter(batches)
-    torch.set_rng_state(state)
-    while True:
-        state = torch.get_rng_state()
-        batch = next(source, None)
-        torch.set_rng_state(state)
-        if batch is None:
-            break
-        found = True
-        yield batch
-    if not found:
-        raise InputError("The data set is empty.")
-
-
-def _is_pair(data: object) -> TypeGuard[Batch]:
-    return isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor)

@@ -119,9 +119,44 @@ def as_point(model: PointLike) -> Point:
     raise InputError(f"A point is a model or a mapping of names to tensors, not {model!r:.60}.")
 
 
+def coordinates(point: PointLike) -> list[str]:
+    """The names that span weight space: a model's parameters; of a mapping, which does not say
+    what is a buffer, every tensor of real numbers but BatchNorm's statistics.
+
+    >>> coordinates(nn.BatchNorm1d(2)), coordinates(as_point(nn.BatchNorm1d(2)))
+    (['weight', 'bias'], ['weight', 'bias'])
+    """
+    real = {name for name, tensor in as_point(point).items() if tensor.is_floating_point()}
+    if isinstance(point, nn.Module):
+        return [name for name in named_parameters(point) if name in real]
+    return [name for name in as_point(point) if name in real and not is_statistic(name)]
+
+
 def snapshot(model: PointLike) -> Point:
     """A copy of the point that later training does not move."""
     return {name: tensor.clone() for name, tensor in as_point(model).items()}
+
+
+def fitting(point: PointLike, model: nn.Module) -> Point:
+    """The point, if it is one of the model: it has all parameters and nothing that the model lacks.
+
+    Raises:
+        InputError: it lacks a parameter of the model, or has another, or a shape differs.
+    """
+    point = as_point(point)
+    shapes = {name: tensor.shape for name, tensor in as_point(model).items()}
+    for name in named_parameters(model):
+        if name not in point:
+            raise InputError(f"The point has no value for the parameter {name!r}.")
+    for name, tensor in point.items():
+        if name not in shapes:
+            raise InputError(f"The model has no parameter named {name!r}.")
+        if tensor.shape != shapes[name]:
+            raise InputError(
+                f"{name!r} has shape {tuple(tensor.shape)} in the point "
+                f"and {tuple(shapes[name])} in the model."
+            )
+    return point
 
 
 @torch.no_grad()
@@ -129,22 +164,10 @@ def move_to(model: nn.Module, point: PointLike) -> None:
     """Set the model's parameters, and the buffers the point carries, to the point, in place.
 
     Raises:
-        InputError: the point lacks a parameter of the model, or a shape differs.
+        InputError: the point does not fit the model (:func:`fitting`).
     """
-    point = as_point(point)
     targets = as_point(model)
-    missing = [n for n in named_parameters(model) if n not in point]
-    if missing:
-        raise InputError(f"The point has no value for the parameter {missing[0]!r}.")
-    for name, value in point.items():
-        if name not in targets:
-            raise InputError(f"The model has no parameter named {name!r}.")
-        if targets[name].shape != value.shape:
-            raise InputError(
-                f"{name!r} has shape {tuple(targets[name].shape)} in the model "
-                f"and {tuple(value.shape)} in the point."
-            )
-    for name, value in point.items():
+    for name, value in fitting(point, model).items():
         targets[name].copy_(value)
 
 

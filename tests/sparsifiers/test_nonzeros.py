@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import sparsescape as ss
-from sparsescape.masks import keep_count
 from sparsescape.seeds import noise_at
+from sparsescape.selection import keep_count
 from sparsescape.sparsifiers.redistribution import over_urns
 
 SHAPE = (12, 20)

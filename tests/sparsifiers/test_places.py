@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsescape as ss
-from sparsescape.masks import top
+from sparsescape.selection import top
 from sparsescape.sparsifiers import places
 from sparsescape.sparsifiers.places import Listed, Marked, Outside, ranks
 

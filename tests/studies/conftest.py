@@ -12,7 +12,6 @@ import pytest
 
 import tiny
 from sparsescape.cli import main
-from sparsescape.studies import executor
 from sparsescape.studies.store import Store
 
 
@@ -40,12 +39,6 @@ def finished(tiny_problem: str, tmp_path_factory: pytest.TempPathFactory) -> Fin
     root = tmp_path_factory.mktemp("undisturbed")
     assert main(tiny.study(tiny_problem, root, "--workers", "2")) == 0
     return Finished(tiny_problem, Store(root), tiny.results(root))
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages are done in this process, so that no worker has to import torch."""
-    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
 
 
 @pytest.fixture

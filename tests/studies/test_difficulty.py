@@ -19,8 +19,8 @@ from sparsescape.cli import main
 from sparsescape.errors import InputError
 from sparsescape.masks import Mask
 from sparsescape.report import page
-from sparsescape.studies import executor
 from sparsescape.studies.difficulty import Settings
+from sparsescape.studies.executors import local
 from sparsescape.studies.store import read_json
 
 WEIGHTS = ("0.weight", "2.weight")
@@ -354,7 +354,7 @@ def test_times_and_machines_are_not_among_the_results(finished):
 
 def test_the_command_in_the_results_is_the_same_study_again(finished, tmp_path, monkeypatch):
     words = finished.results["command"].split()
-    monkeypatch.setattr(executor, "_Pool", None)  # nothing is to be done
+    monkeypatch.setattr(local, "_Pool", None)  # nothing is to be done
     assert words[0] == "sparsescape"
     assert main([*words[1:], "--store", str(finished.store.root)]) == 0
     assert list(tmp_path.iterdir()) == []
@@ -366,7 +366,7 @@ def test_the_command_in_the_results_is_the_same_study_again(finished, tmp_path, 
 def test_a_second_run_does_nothing_and_leaves_the_bytes_as_they_are(finished, monkeypatch):
     root = finished.store.root
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in root.rglob("*") if p.is_file()}
-    monkeypatch.setattr(executor, "_Pool", None)
+    monkeypatch.setattr(local, "_Pool", None)
     assert main(tiny.study(finished.problem, root)) == 0
     after = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in root.rglob("*") if p.is_file()}
     assert after == before
@@ -377,7 +377,7 @@ def test_a_lost_folder_is_the_same_bytes_again(finished, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(finished.store.root, copy)
     shutil.rmtree(tiny.results_file(copy).parent)
-    monkeypatch.setattr(executor, "_Pool", None)
+    monkeypatch.setattr(local, "_Pool", None)
     assert main(tiny.study(finished.problem, copy)) == 0
     expected = tiny.results_file(finished.store.root).read_bytes()
     assert tiny.results_file(copy).read_bytes() == expected
@@ -425,7 +425,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(finished, tmp_path, 
     killed(words, note, pause_at=30)  # in a run or a search, wherever the workers are by then
     killed(words, note, pause_at=33)
     assert not list(root.glob("*/results.json"))
-    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
+    monkeypatch.setattr(local, "_Pool", tiny.PoolHere)
     assert main(words) == 0
     expected = tiny.results_file(finished.store.root).read_bytes()
     assert tiny.results_file(root).read_bytes() == expected

@@ -5,10 +5,12 @@ import json
 import pytest
 
 import sparsescape as ss
+from results_pages import written
 from sparsescape.cli import main
 from sparsescape.report import page
 from sparsescape.report.dimensions import tables
-from sparsescape.studies import difficulty, dimensions
+from sparsescape.studies import counts, difficulty, dimensions
+from sparsescape.studies.command import command
 from sparsescape.studies.store import Store
 
 
@@ -103,7 +105,7 @@ def search(choice, seed, count, layer=None):
 def verdict(random, gradient):
     records = [search("random", s, k) for s, k in enumerate(random)]
     records += [search("gradient", s, k) for s, k in enumerate(gradient)]
-    found = dimensions._findings(0.9, settings(), records)
+    found = counts.findings(0.9, settings().choices, records)
     return [finding["verdict"] for finding in found]
 
 
@@ -128,7 +130,7 @@ def synthetic():
     given = settings()
     return {
         "study": "dimensions",
-        "command": dimensions.command("dimensions", given),
+        "command": command("dimensions", given),
         "settings": {
             "problem": "p",
             "sparsity": [0.9],
@@ -140,9 +142,9 @@ def synthetic():
         "choices": ["random", "gradient"],
         "starts": [{**start, "seed": s, "counts": s < 2} for s in range(3)],
         "searches": records + alone,
-        "table": [dimensions._row({"sparsity": 0.9, "choice": c}, records) for c in given.choices],
-        "layers": [dimensions._layer_row(0.9, layer, records, alone) for layer in ("a", "b")],
-        "findings": list(dimensions._findings(0.9, given, records)),
+        "table": [counts.row({"sparsity": 0.9, "choice": c}, records) for c in given.choices],
+        "layers": [counts.layer_row(0.9, layer, records, alone) for layer in ("a", "b")],
+        "findings": list(counts.findings(0.9, given.choices, records)),
     }
 
 
@@ -157,3 +159,10 @@ def test_the_report_says_what_was_found_and_what_was_not(tmp_path):
     text = page.write(results, tmp_path).read_text(encoding="utf-8")
     assert "no number in 2 of 2" in text
     assert (tmp_path / "figures" / "transition.png").is_file()
+
+
+def test_its_page_of_results_is_written(tmp_path):
+    page = written(synthetic(), tmp_path)
+    assert page.startswith("# The dimensions study on `p`")
+    assert "Written 2026-01-02; sparsescape 0.1, torch 2" in page
+    assert "| 0 | 0.900 | 0.100 | 0.500 | 5 | yes |" in page

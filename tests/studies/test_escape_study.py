@@ -12,10 +12,11 @@ import tiny
 from sparsescape.cli import main
 from sparsescape.errors import InputError
 from sparsescape.masks import Mask
-from sparsescape.studies import executor, runs
 from sparsescape.studies.escape import Settings, opening
-from sparsescape.studies.executor import Context
-from sparsescape.studies.job import Job
+from sparsescape.studies.executors import local
+from sparsescape.studies.stages import runs
+from sparsescape.studies.stages.context import Context
+from sparsescape.studies.stages.job import Job
 from sparsescape.studies.store import Store
 
 namespace: dict = {}
@@ -52,7 +53,7 @@ def done(tmp_path_factory):
     """The store and the results of one study."""
     root = tmp_path_factory.mktemp("escape")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executor, "_Pool", tiny.PoolHere)
+        patch.setattr(local, "_Pool", tiny.PoolHere)
         problem = tiny.write(root / "problem", HARD)
         assert study(problem, root / "runs", "--open", "3", "measured") == 0
     return problem, Store(root / "runs"), results_in(root / "runs")

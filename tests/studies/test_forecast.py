@@ -10,10 +10,11 @@ import tiny
 from sparsescape.cli import main
 from sparsescape.problems.recipe import Recipe
 from sparsescape.studies import difficulty, methods
-from sparsescape.studies.executor import Context, LocalExecutor
+from sparsescape.studies.executors.local import LocalExecutor
 from sparsescape.studies.forecast import Forecaster, at_size, makespan
 from sparsescape.studies.graph import Stage, with_inputs
 from sparsescape.studies.sizes import Shorter, alike, fewer
+from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store
 
 pytestmark = pytest.mark.usefixtures("here")

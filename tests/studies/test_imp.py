@@ -14,10 +14,10 @@ from sparsescape.cli import main
 from sparsescape.points import save_point
 from sparsescape.problems import catalogue
 from sparsescape.studies import imp, methods
-from sparsescape.studies.executor import Context
 from sparsescape.studies.graph import Stage, with_inputs
-from sparsescape.studies.job import Job
-from sparsescape.studies.pruning import prune
+from sparsescape.studies.stages.context import Context
+from sparsescape.studies.stages.job import Job
+from sparsescape.studies.stages.pruning import prune
 from sparsescape.studies.store import Store
 
 SPARSITY = 0.36  # two rounds of a fifth each

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from sparsescape.cli import main
 from sparsescape.errors import InputError
-from sparsescape.studies import executor
+from sparsescape.studies.executors import local
 from sparsescape.studies.graph import Stage
 from sparsescape.studies.remote import RemoteStore
 from sparsescape.studies.store import Store, open_store, read_json, write_json
@@ -94,7 +94,7 @@ def test_a_stage_that_was_done_but_not_marked_is_done_again(machine):
 
 
 def test_a_study_is_the_same_bytes_as_in_a_folder(tmp_path, monkeypatch, machine):
-    monkeypatch.setattr(executor, "_Pool", tiny.PoolHere)
+    monkeypatch.setattr(local, "_Pool", tiny.PoolHere)
     problem = tiny.write(tmp_path)
     assert main(tiny.study(problem, tmp_path / "folder")) == 0
     url = machine("one").address
@@ -104,7 +104,7 @@ def test_a_study_is_the_same_bytes_as_in_a_folder(tmp_path, monkeypatch, machine
     assert (found / "report.html").is_file()
     expected = tiny.results_file(tmp_path / "folder").read_bytes()
     assert (found / "results.json").read_bytes() == expected
-    monkeypatch.setattr(executor, "_Pool", None)  # nothing is left to be done
+    monkeypatch.setattr(local, "_Pool", None)  # nothing is left to be done
     assert main(tiny.study(problem, url)) == 0
 
 

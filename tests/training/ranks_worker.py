@@ -12,10 +12,10 @@ from pathlib import Path
 import torch.distributed as dist
 
 from sparsescape.studies import single
-from sparsescape.studies.executor import Context
+from sparsescape.studies.executors.together import RanksExecutor
 from sparsescape.studies.graph import Stage
+from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store
-from sparsescape.studies.together import RanksExecutor
 from sparsescape.training.ranks import Ranks
 
 

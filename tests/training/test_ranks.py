@@ -16,7 +16,7 @@ import ranks_worker
 import tiny
 from sparsescape.errors import InputError
 from sparsescape.masks import Mask
-from sparsescape.studies import worker
+from sparsescape.studies.executors import worker
 from sparsescape.studies.graph import Stage, with_inputs
 from sparsescape.studies.store import Store
 from sparsescape.training.ranks import Ranks

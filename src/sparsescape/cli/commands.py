@@ -42,7 +42,7 @@ def train(
         device: cpu, cuda and so on; auto takes a GPU, if there is one, for large problems.
     """
     from ..studies import single
-    from ..studies.executor import Context
+    from ..studies.stages.context import Context
 
     together = how_parallel(parallel)
     stage = single.training(
@@ -95,7 +95,7 @@ def path(
         data_root: folder of the data, for problems that need files.
     """
     from ..studies import single
-    from ..studies.executor import Context
+    from ..studies.stages.context import Context
     from ..studies.store import open_store
 
     ends = [open_store(store).stage(run) for run in (run_a, run_b)]
@@ -139,7 +139,7 @@ def diagnose(
     """
     from ..report.diagnosis import print_diagnosis
     from ..studies import single
-    from ..studies.executor import Context
+    from ..studies.stages.context import Context
     from ..studies.store import open_store
 
     kept = open_store(store)

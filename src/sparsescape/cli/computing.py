@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..studies.executor import Context, Executor
+    from ..studies.executors.schedule import Executor
     from ..studies.graph import Stage
+    from ..studies.stages.context import Context
     from ..studies.store import Store
 
 Distribution = Literal["uniform", "erk", "global"]
@@ -57,17 +58,17 @@ class Computing:
 
     def make_executor(self) -> Executor:
         if self.executor == "ray":
-            from ..studies.cluster import RayExecutor
+            from ..studies.executors.cluster import RayExecutor
 
             return RayExecutor(self.address, self.cpus, self.gpus, self.memory)
-        from ..studies.executor import LocalExecutor
+        from ..studies.executors.local import LocalExecutor
 
         return LocalExecutor(self.workers)
 
 
 def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) -> None:
     """Do a study, stage by stage, and tell of it; or foresee what it takes."""
-    from ..studies.executor import Context
+    from ..studies.stages.context import Context
     from ..studies.store import open_store
 
     kept, executor = open_store(computing.store), computing.make_executor()
@@ -122,14 +123,14 @@ def compute_one(
 ) -> Store:
     """Do one stage, and what it needs: in a worker process that has all of the machine, or in
     these processes, if they are several that train together."""
-    from ..studies.executor import LocalExecutor
+    from ..studies.executors.local import LocalExecutor
     from ..studies.store import open_store
 
     kept = open_store(store)
     if parallel is None:
         compute([stage], kept, context, LocalExecutor(workers=1))
     else:
-        from ..studies.together import RanksExecutor
+        from ..studies.executors.together import RanksExecutor
 
         compute([stage], kept, context, RanksExecutor(parallel))
     return kept

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
-from ..errors import InputError, unknown
+from ..errors import InputError, StageError, unknown
 from .commands import COMMANDS
 from .computing import is_first
 from .studies import STUDIES
@@ -24,9 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_first():
             print(f"sparsescape: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
-        if type(error).__name__ != "StageError":
-            raise
+    except StageError as error:
         print(f"sparsescape: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .convert import Model, become_sparse
+from .layer import Sparse
 from .layout import carry_layout
-from .modules import Sparse
 from .pattern import Pattern
 
 _FORMAT = "sparsescape.sparse/1"

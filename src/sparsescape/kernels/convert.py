@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 from ..errors import InputError
 from ..masks import Mask
 from ..points import as_point, matching, plain_name
+from .layer import Sparse
 from .layout import carry_layout, drop_layout
 from .migrate import check_migratable, migrate
-from .modules import Sparse, SparseConv2d, SparseLinear
+from .modules import SparseConv2d, SparseLinear
 from .pattern import Pattern
 
 Model = TypeVar("Model", bound=nn.Module)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..masks import keep_count
 from ..positions import distinct
 from ..seeds import generator
+from ..selection import keep_count
 
 
 def random_positions(shape: Sequence[int], sparsity: float, *, seed: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..masks import Mask
 from ..objective import Objective
-from ..points import Point, PointLike, as_point, is_statistic, named_parameters, snapshot
+from ..points import Point, PointLike, as_point, coordinates, snapshot
 from ..seeds import generator
 
 _ON_A_LINE = 1e-6  # of their distance, which single precision cannot tell from rounding
@@ -56,9 +56,9 @@ class Plane:
         products = basis @ basis.T
         if float(torch.linalg.det(products)) <= _ON_A_LINE * float(products.diagonal().prod()):
             raise InputError("The directions of this plane span no plane: parallel, or one is 0.")
-        coordinates = torch.linalg.solve(products, basis @ away)
-        distance = float((away - coordinates @ basis).norm())
-        return float(coordinates[0]), float(coordinates[1]), distance
+        nearest = torch.linalg.solve(products, basis @ away)
+        distance = float((away - nearest @ basis).norm())
+        return float(nearest[0]), float(nearest[1]), distance
 
 
 def plane_through(first: PointLike, second: PointLike, third: PointLike) -> Plane:
@@ -71,7 +71,7 @@ def plane_through(first: PointLike, second: PointLike, third: PointLike) -> Plan
     Raises:
         InputError: the points have other names or shapes, or lie on one line.
     """
-    names = _coordinates([first, second, third])
+    names = _shared_coordinates([first, second, third])
     points = [snapshot(point) for point in (first, second, third)]
     flat = [_flat(point, names) for point in points]
     along, across = flat[1] - flat[0], flat[2] - flat[0]
@@ -107,7 +107,7 @@ def random_plane(point: PointLike, *, subspace: Mask | None = None, seed: int = 
     origin = snapshot(point)
     if subspace is not None:
         subspace.check_contains(origin, "The point")
-    names = _coordinates([point])
+    names = _shared_coordinates([point])
 
     def direction(purpose: str) -> Point:
         return {n: _filterwise(origin[n], n, purpose, subspace, seed) for n in names}
@@ -148,7 +148,7 @@ def principal_plane(points: Sequence[PointLike]) -> Plane:
     """
     if len(points) < 3:
         raise InputError(f"A plane needs three points or more, not {len(points)}.")
-    names = _coordinates(points)
+    names = _shared_coordinates(points)
     taken = [snapshot(point) for point in points]
     rows = torch.stack([_flat(point, names) for point in taken])
     rows = rows - rows.mean(0)
@@ -208,15 +208,15 @@ def survey(plane: Plane, objective: Objective, x: Sequence[float], y: Sequence[f
     )
 
 
-def _coordinates(points: Sequence[PointLike]) -> list[str]:
-    """The names that span weight space, the same in all points: a model's parameters; of
-    mappings, which do not say what is a buffer, all real numbers but BatchNorm's statistics."""
-    first, *others = (as_point(point) for point in points)
-    names = [n for n, p in first.items() if p.is_floating_point() and not is_statistic(n)]
+def _shared_coordinates(points: Sequence[PointLike]) -> list[str]:
+    """The names that span weight space, the same in all points. A mapping may have float buffers
+    among them; where one of the points is a model, that says what is a parameter."""
+    names = coordinates(points[0])
     for model in points:
         if isinstance(model, torch.nn.Module):
-            parameters = named_parameters(model)
+            parameters = set(coordinates(model))
             names = [n for n in names if n in parameters]
+    first, *others = (as_point(point) for point in points)
     for point in others:
         for name in names:
             if name not in point or point[name].shape != first[name].shape:

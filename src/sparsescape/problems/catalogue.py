@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
-from .entries import CATALOGUE, HUGGING_FACE, Entry
+from .entries import CATALOGUE, Entry
 from .recipe import Recipe, scaled
+from .recipes import HUGGING_FACE
 
 if TYPE_CHECKING:
     from .problem import Problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from . import recipes
 from .recipe import Recipe
 
 
@@ -25,139 +26,6 @@ class Entry:
     """Whether it goes to a GPU where there is one: small problems are faster on a CPU."""
 
 
-_DIGITS = Recipe(
-    steps=2000,
-    batch_size=50,
-    lr=0.1,
-    weight_decay=1e-3,
-    prune_begin=500,
-    prune_end=1300,
-    prune_every=50,
-)
-
-# A recipe of our own, for a look: a tenth of the usual steps and fewer.
-_CIFAR_FAST = Recipe(
-    steps=5850,  # 15 epochs
-    batch_size=128,
-    lr=0.1,
-    nesterov=True,
-    weight_decay=5e-4,
-    warmup=390,
-    prune_every=50,
-)
-_RESNET20 = Recipe(
-    steps=64_000,
-    batch_size=128,
-    lr=0.1,
-    weight_decay=1e-4,
-    schedule="step",
-    decay_at=(32_000, 48_000),
-    prune_every=500,
-)
-_WRN22_2 = Recipe(
-    steps=97_656,  # 250 epochs
-    batch_size=128,
-    lr=0.1,
-    nesterov=True,
-    weight_decay=5e-4,
-    schedule="step",
-    decay_at=(30_000, 60_000, 90_000),
-    decay_factor=0.2,
-    prune_begin=20_000,
-    prune_end=75_000,
-    prune_every=1000,
-)
-_VGG16 = Recipe(
-    steps=150_000,
-    batch_size=128,
-    lr=0.1,
-    weight_decay=5e-4,
-    schedule="step",
-    decay_at=(30_000, 60_000, 90_000, 120_000),
-    prune_every=1000,
-)
-_TINY_IMAGENET = Recipe(
-    steps=78_000,  # 200 epochs of 390
-    batch_size=256,
-    lr=0.2,
-    weight_decay=1e-4,
-    schedule="step",
-    decay_at=(39_000, 58_500),
-    prune_every=500,
-)
-_IMAGENET = Recipe(precision="bfloat16", compile=True)
-_GALE = replace(
-    _IMAGENET,
-    steps=128_000,  # 102 epochs of 1251
-    batch_size=1024,
-    lr=0.4,
-    nesterov=True,
-    weight_decay=1e-4,
-    label_smoothing=0.1,
-    warmup=6255,
-    schedule="step",
-    decay_at=(37_530, 75_060, 100_080),
-    prune_begin=40_000,
-    prune_end=76_000,
-    prune_every=2000,
-)
-_RIGL = replace(
-    _IMAGENET,
-    steps=32_000,  # 102 epochs of 312.75
-    batch_size=4096,
-    lr=1.6,
-    nesterov=True,
-    weight_decay=1e-4,
-    label_smoothing=0.1,
-    warmup=1564,
-    schedule="step",
-    decay_at=(9382, 21_892, 28_147),
-    prune_begin=8000,
-    prune_end=24_000,
-    prune_every=100,
-)
-_MOBILENET = replace(_RIGL, warmup=2502, decay_at=(12_510, 23_456, 29_711))
-_VIT = replace(
-    _IMAGENET,
-    steps=112_590,  # 90 epochs of 1251
-    batch_size=1024,
-    optimizer="adamw",
-    lr=1e-3,
-    weight_decay=0.1,
-    clip=1.0,
-    warmup=10_000,
-    prune_begin=28_000,
-    prune_end=84_000,
-    prune_every=1000,
-)
-_GPT = Recipe(
-    steps=2000,
-    batch_size=12,
-    optimizer="adamw",
-    lr=1e-3,
-    final_lr=1e-4,
-    warmup=100,
-    beta2=0.99,
-    weight_decay=0.1,
-    clip=1.0,
-    prune_every=50,
-)
-_GPT_LARGE = replace(
-    _GPT, steps=5000, batch_size=64, prune_begin=1250, prune_end=3750, precision="bfloat16",
-    compile=True,
-)  # fmt: skip
-
-HUGGING_FACE = Recipe(
-    steps=2000,
-    batch_size=32,
-    optimizer="adamw",
-    lr=5e-5,
-    warmup=200,
-    weight_decay=0.01,
-    clip=1.0,
-)
-"""For every ``hf:MODEL:DATASET``: fine-tuning as in Devlin et al. 2019, appendix A.3."""
-
 _RIGL_CIFAR = (
     "94.2, 93.6, 92.9, 91.8 % at sparsity 50, 80, 90, 95 % by RigL; "
     "94.1, 92.9, 91.5, 89.0 % static; 94.0, 93.6, 93.3, 92.3 % pruned"
@@ -171,40 +39,32 @@ _RIGL_IMAGENET = "76.8 % dense; 75.12, 73.07 % at sparsity 80, 90 % by RigL with
 CATALOGUE: dict[str, Entry] = {
     "digits-conv": Entry(
         "8×8 digits (scikit-learn); two 3×3 convolutions of 16 and 32 filters, 64 hidden",
-        _DIGITS,
+        recipes.DIGITS,
         "sparsescape.problems.digits:conv",
         parameters=13_706,
     ),
     "digits-mlp": Entry(
         "8×8 digits (scikit-learn); perceptron 64-300-100-10",
-        _DIGITS,
+        recipes.DIGITS,
         "sparsescape.problems.digits:mlp",
         parameters=50_610,
     ),
     "mnist-lenet300": Entry(
         "MNIST; perceptron 784-300-100-10 (LeCun et al. 1998)",
-        Recipe(steps=12_000, batch_size=100, lr=0.1, weight_decay=1e-4, prune_every=100),
+        recipes.LENET300,
         "sparsescape.problems.mnist:lenet300",
         parameters=266_610,
     ),
     "mnist-lenet5": Entry(
         "MNIST; LeNet-5 with 6, 16, 120, 84 units, as in Evci et al. 2020, Gradient Flow",
-        Recipe(
-            steps=11_719,
-            batch_size=128,
-            lr=0.05,
-            weight_decay=5e-4,
-            prune_begin=3000,
-            prune_end=7000,
-            prune_every=100,
-        ),
+        recipes.LENET5,
         "sparsescape.problems.mnist:lenet5",
         parameters=44_426,
         source="Evci et al. 2020, Gradient Flow",
     ),
     "cifar10-resnet20": Entry(
         "CIFAR-10; ResNet-20 with shortcuts of option A (He et al. 2016)",
-        _RESNET20,
+        recipes.RESNET20,
         "sparsescape.problems.cifar:cifar10_resnet20",
         parameters=269_722,
         source="He et al. 2016, section 4.2",
@@ -213,14 +73,14 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "cifar10-resnet20-fast": Entry(
         "CIFAR-10; ResNet-20 in 15 epochs",
-        _CIFAR_FAST,
+        recipes.CIFAR_FAST,
         "sparsescape.problems.cifar:cifar10_resnet20",
         parameters=269_722,
         gpu=True,
     ),
     "cifar10-wrn22-2": Entry(
         "CIFAR-10; WRN-22-2 as in Evci et al. 2020, RigL",
-        _WRN22_2,
+        recipes.WRN22_2,
         "sparsescape.problems.cifar:cifar10_wrn22_2",
         parameters=1_079_642,
         source="Evci et al. 2020, RigL, section 4.3, and code",
@@ -229,14 +89,14 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "cifar10-wrn22-2-fast": Entry(
         "CIFAR-10; WRN-22-2 in 15 epochs",
-        _CIFAR_FAST,
+        recipes.CIFAR_FAST,
         "sparsescape.problems.cifar:cifar10_wrn22_2",
         parameters=1_079_642,
         gpu=True,
     ),
     "cifar10-vgg16": Entry(
         "CIFAR-10; VGG-16 with two hidden layers of 512 and BatchNorm, as in Lee et al. 2019, SNIP",
-        _VGG16,
+        recipes.VGG16,
         "sparsescape.problems.cifar:cifar10_vgg16",
         parameters=15_255_626,
         source="Lee et al. 2019, section 5",
@@ -244,14 +104,14 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "cifar10-vgg16-fast": Entry(
         "CIFAR-10; VGG-16 in 15 epochs",
-        replace(_CIFAR_FAST, lr=0.05),  # deep and without shortcuts
+        replace(recipes.CIFAR_FAST, lr=0.05),  # deep and without shortcuts
         "sparsescape.problems.cifar:cifar10_vgg16",
         parameters=15_255_626,
         gpu=True,
     ),
     "cifar100-wrn22-2": Entry(
         "CIFAR-100; WRN-22-2 with its recipe for CIFAR-10",
-        _WRN22_2,
+        recipes.WRN22_2,
         "sparsescape.problems.cifar:cifar100_wrn22_2",
         parameters=1_091_252,
         source="Evci et al. 2020, RigL, section 4.3, and code",
@@ -259,14 +119,14 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "cifar100-wrn22-2-fast": Entry(
         "CIFAR-100; WRN-22-2 in 15 epochs",
-        _CIFAR_FAST,
+        recipes.CIFAR_FAST,
         "sparsescape.problems.cifar:cifar100_wrn22_2",
         parameters=1_091_252,
         gpu=True,
     ),
     "tiny-imagenet-resnet18": Entry(
         "Tiny ImageNet, 64×64; ResNet-18 with a 3×3 stem",
-        _TINY_IMAGENET,
+        recipes.TINY_IMAGENET,
         "sparsescape.problems.tiny_imagenet:tiny_imagenet_resnet18",
         parameters=11_271_432,
         source="after Frankle et al. 2021, appendix A (not checked)",
@@ -274,7 +134,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "imagenet-resnet50": Entry(
         "ImageNet; ResNet-50 with the recipe of Gale et al. 2019, the paper's workload",
-        _GALE,
+        recipes.GALE,
         "sparsescape.problems.imagenet:resnet50",
         parameters=25_557_032,
         source="Gale et al. 2019",
@@ -283,7 +143,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "imagenet-resnet50-rigl": Entry(
         "ImageNet; ResNet-50 with the recipe of Evci et al. 2020, RigL",
-        _RIGL,
+        recipes.RIGL,
         "sparsescape.problems.imagenet:resnet50",
         parameters=25_557_032,
         source="Evci et al. 2020, RigL, section 4.1, and code",
@@ -292,7 +152,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "imagenet-mobilenet-v1": Entry(
         "ImageNet; MobileNet-v1 (Howard et al. 2017), its depthwise convolutions dense",
-        _MOBILENET,
+        recipes.MOBILENET,
         "sparsescape.problems.imagenet:mobilenet_v1",
         parameters=4_231_976,
         source="Evci et al. 2020, RigL, code",
@@ -300,7 +160,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "imagenet-vit-s": Entry(
         "ImageNet; ViT-S/16 of timm with the recipe of Beyer et al. 2022",
-        _VIT,
+        recipes.VIT,
         "sparsescape.problems.imagenet:vit_s",
         parameters=22_050_664,
         source="Beyer et al. 2022, code",
@@ -309,7 +169,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "shakespeare-gpt": Entry(
         "Tiny Shakespeare, by character; a GPT of 4 blocks of width 128 (nanoGPT, for a CPU)",
-        _GPT,
+        recipes.GPT,
         "sparsescape.problems.shakespeare:small",
         parameters=804_096,
         source="nanoGPT, README",
@@ -317,7 +177,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "shakespeare-gpt-large": Entry(
         "Tiny Shakespeare, by character; a GPT of 6 blocks of width 384 (nanoGPT)",
-        _GPT_LARGE,
+        recipes.GPT_LARGE,
         "sparsescape.problems.shakespeare:large",
         parameters=10_745_088,
         source="nanoGPT, config/train_shakespeare_char.py",

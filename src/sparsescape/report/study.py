@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .scenes import Scene
 from .tables import Results, Table
@@ -25,6 +25,27 @@ class Finding:
     basis: tuple[str, ...] = ()
     """What the verdict stands on, as the number of seeds."""
     evidence: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(found: Mapping[str, Any]) -> Finding:
+        """What stands in ``results.json`` of one finding."""
+        return Finding(
+            title=found["title"],
+            verdict=found["verdict"],
+            statement=found["statement"],
+            rule=found["rule"],
+            basis=(f"n = {found['n']}", seeds_listed(found["seeds"])),
+            evidence=tuple(found["evidence"]),
+        )
+
+
+def seeds_listed(seeds: Iterable[int]) -> str:
+    """Which seeds speak to a finding, as a page says it.
+
+    >>> seeds_listed([0, 2]), seeds_listed([])
+    ('seeds: 0, 2', 'seeds: none')
+    """
+    return f"seeds: {', '.join(map(str, seeds)) or 'none'}"
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ class Column:
     cell: Callable[[Row], str]
 
 
+def column(heading: str, key: str, write: Callable[[Any], str] = str) -> Column:
+    """A column of what a row has under a key."""
+    return Column(heading, lambda row: write(row[key]))
+
+
 def interval_column(
     heading: str, key: str, write: Callable[[Mapping[str, Any] | None], str] = interval
 ) -> Column:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules
 from ..errors import InputError
-from ..masks import Mask, top
+from ..masks import Mask
 from ..positions import Positions, count_active
 from ..seeds import derived_seed
+from ..selection import top
 from .base import Active, NextMask, Sparsifier
 from .places import Places
 from .pruning import check_sparsity

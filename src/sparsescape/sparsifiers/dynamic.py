@@ -12,9 +12,10 @@ from torch import Tensor
 
 from .. import schedules, scores
 from ..errors import InputError
-from ..masks import Mask, top
+from ..masks import Mask
 from ..points import matching
 from ..positions import indices_of
+from ..selection import top
 from .base import Active, NextMask
 from .dropgrow import DropGrow
 from .masked import read

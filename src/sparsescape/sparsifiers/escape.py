@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules, scores
 from ..errors import InputError
-from ..masks import Mask, top
+from ..masks import Mask
 from ..points import named_weights
+from ..selection import top
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
 from .redistribution import shared_out

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from .. import distributions
 from ..errors import InputError
-from ..masks import top
 from ..points import PointLike, as_point, named_weights
 from ..positions import Positions, count_active
+from ..selection import top
 from .base import Active, NextMask
 from .nonzeros import shaped, sparse_layers
 from .pruning import GradualMagnitude, Magnitude, check_sparsity

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..masks import top
+from ..selection import top
 
 Structure = Callable[[Tensor, int], Tensor]
 

@@ -49,11 +49,6 @@ def verdicts(
     ]
 
 
-def _lost(run: Record) -> bool:
-    """Whether a run diverged, or ended at a loss that is no number."""
-    return run["diverged"] or run["train_loss"] is None
-
-
 def _bad_starts(losses: Mapping[tuple[int, str], float]) -> set[tuple[int, str]]:
     """The (seed, start) whose loss is above the pruned one's by more than the margin."""
     return {

@@ -1,4 +1,4 @@
-"""The command that computes a study again, from its settings."""
+"""The command that computes a study again, from its settings, and what results begin with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
+
+from ..problems import catalogue
+from .flags import flag
 
 
 def command(study: str, settings: Any) -> str:
@@ -24,8 +27,20 @@ def command(study: str, settings: Any) -> str:
     return shlex.join(["sparsescape", "study", study, *_flags(settings)])
 
 
+def heading(study: str, settings: Any) -> dict[str, Any]:
+    """What every ``results.json`` begins with: which study, of what, and how to repeat it."""
+    given = {n: list(v) if isinstance(v, tuple) else v for n, v in asdict(settings).items()}
+    return {
+        "study": study,
+        "schema": 1,
+        "command": command(study, settings),
+        "settings": given,
+        "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
+    }
+
+
 def _flags(settings: Any) -> Iterator[str]:
     for name, value in asdict(settings).items():
         if value is not None:
-            yield f"--{name.replace('_', '-')}"
+            yield flag(name)
             yield from map(str, value if isinstance(value, tuple) else (value,))

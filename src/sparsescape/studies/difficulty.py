@@ -8,15 +8,14 @@ solution, inside the sparse subspace and through all of weight space.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import InputError
 from ..problems import catalogue
 from .claims import verdicts
-from .command import command
+from .command import heading
+from .flags import check_above_zero, check_at_least, check_sparsity
 from .graph import Stage, executed
 from .statistics import interval
 from .store import Store
@@ -26,7 +25,7 @@ SPARSE_ARMS = {
     "scratch": "fresh",
     "scratch-fan-in": "fresh-sparse-fan-in",
 }
-"""Arm → where it starts (:func:`sparsescape.studies.runs.start`)."""
+"""Arm → where it starts (:func:`sparsescape.studies.stages.runs.start`)."""
 
 ARMS = ("dense", "pruned", *SPARSE_ARMS)
 
@@ -65,15 +64,9 @@ class Settings:
     """How what is inside a mask is run: ``"auto"``, ``"masked"`` or ``"sparse"``."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sparsity < 1:
-            raise InputError(f"Sparsity is a number from 0 to below 1, not {self.sparsity}.")
-        least = {"seeds": 1, "steps": 1, "curve_steps": 1, "points": 3}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise InputError(f"--{name.replace('_', '-')} is at least {low}, not {value}.")
-        if not 0 < self.curve_lr < math.inf:
-            raise InputError(f"--curve-lr is above 0 and finite, not {self.curve_lr}.")
+        check_sparsity(self.sparsity)
+        check_at_least(self, seeds=1, steps=1, curve_steps=1, points=3)
+        check_above_zero(self, "curve_lr")
 
 
 @dataclass(frozen=True)
@@ -127,9 +120,19 @@ def _plan_seed(
 
 
 def arms(
-    common: Mapping[str, Any], checked: Stage, seed: int, sparsity: float, distribution: str
+    common: Mapping[str, Any],
+    checked: Stage,
+    seed: int,
+    sparsity: float,
+    distribution: str,
+    label: str = "",
 ) -> dict[str, Stage]:
-    """Arm → its training run, of one seed; other studies start from some of them."""
+    """Arm → its training run, of one seed; other studies start from some of them.
+
+    Args:
+        label: of the runs, before their own; the seed unless given.
+    """
+    label = label or f"seed {seed}"
 
     def run(arm: str, method: str, start: str, **inputs: Stage) -> Stage:
         what = {
@@ -140,7 +143,7 @@ def arms(
             "seed": seed,
         }
         needed = {"check": checked, **inputs}
-        return Stage("train", {**common, **what}, needed, label=f"seed {seed}: train {arm}")
+        return Stage("train", {**common, **what}, needed, label=f"{label}: train {arm}")
 
     pruned = run("pruned", "gradual-magnitude", "initialization")
     runs = {"dense": run("dense", "dense", "initialization"), "pruned": pruned}
@@ -244,13 +247,8 @@ def results(settings: Settings, planned: list[SeedStages], store: Store) -> dict
     ]
     lines = [_found(path, store) for seed in planned for path in seed.lines]
     curves = [_found(path, store) for seed in planned for path in seed.curves]
-    description = catalogue.describe(settings.problem)
     return {
-        "study": "difficulty",
-        "schema": 1,
-        "command": command("difficulty", settings),
-        "settings": asdict(settings),
-        "problem": {"name": settings.problem, **description},
+        **heading("difficulty", settings),
         "arms": list(ARMS),
         "solutions": solutions,
         "lines": lines,

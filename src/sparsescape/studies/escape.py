@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
 from ..problems import catalogue
 from ..sparsifiers.escape import check_open
 from . import difficulty
-from .command import command
+from .command import heading
+from .flags import check_above_zero, check_at_least, check_sparse
 from .graph import Stage
 from .leaving import comparisons, findings, judged, table
-from .openings import counting
+from .stages.openings import MEASURED, counting, to_open
 from .statistics import interval
 from .store import Store
-from .ways import MEASURED, Way, all_ways, to_open
+from .ways import Way, all_ways
 
 BAD, GOOD = "scratch", "pruned"
 """Arms of the difficulty study: where every way starts, and what it should get to."""
@@ -49,17 +50,9 @@ class Settings:
     points: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.sparsity < 1:
-            raise InputError(f"Sparsity is a number above 0 and below 1, not {self.sparsity}.")
-        least = {"seeds": 1, "steps": 1, "trajectory": 1, "points": 3}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise InputError(f"--{name} is at least {low}, not {value}.")
-        for name in ("budget", "noise", "constant_lr"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise InputError(f"--{name.replace('_', '-')} is above 0 and finite, not {value}.")
+        check_sparse(self.sparsity)
+        check_at_least(self, seeds=1, steps=1, trajectory=1, points=3)
+        check_above_zero(self, "budget", "noise", "constant_lr")
         for count in self.open:
             if count != MEASURED:
                 check_open(count)
@@ -228,11 +221,7 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
     runs = [judged(_found(cell, store), solutions) for cell in cells]
     against = comparisons(runs)
     return {
-        "study": "escape",
-        "schema": 1,
-        "command": command("escape", settings),
-        "settings": {**asdict(settings), "open": list(settings.open)},
-        "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
+        **heading("escape", settings),
         "ways": [
             {"name": way.name, "family": way.family, "summary": way.summary, "open": way.open}
             for way in dict.fromkeys(cell.way for cell in cells)

@@ -27,9 +27,10 @@ from ..problems import catalogue
 from ..problems.problem import Problem
 from ..training.batches import Batches
 from ..training.flops import step_flops
-from .executor import Context, Executor
+from .executors.schedule import Executor
 from .graph import Stage, with_inputs
 from .sizes import Shorter, alike
+from .stages.context import Context
 from .store import Store, read_json, write_json
 
 _LONG_ENOUGH = 1.0

@@ -18,7 +18,7 @@ class Stage:
     """One computation of a study.
 
     Args:
-        kind: which computation, a name in :data:`sparsescape.studies.stages.KINDS`.
+        kind: which computation, a name in :data:`sparsescape.studies.stages.kinds.KINDS`.
         settings: everything else that decides the result; JSON values only.
         inputs: role → the stage whose results are read.
         label: for people; no part of the key.

@@ -9,13 +9,13 @@ of their own principal components; and the spectrum of the Hessian where each of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
 from ..problems import catalogue
-from .command import command
+from .command import heading
 from .difficulty import arms, search
+from .flags import check_above_zero, check_at_least, check_sparse
 from .graph import Stage
 from .store import Store
 
@@ -43,12 +43,9 @@ class Settings:
     snapshots: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.sparsity < 1:
-            raise InputError(f"Sparsity is a number above 0 and below 1, not {self.sparsity}.")
-        for name, low in {"grid": 3, "snapshots": 3, "curve_steps": 1, "steps": 1}.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise InputError(f"--{name.replace('_', '-')} is at least {low}, not {value}.")
+        check_sparse(self.sparsity)
+        check_at_least(self, grid=3, snapshots=3, curve_steps=1, steps=1)
+        check_above_zero(self, "curve_lr")
 
 
 @dataclass(frozen=True)
@@ -135,11 +132,7 @@ def _spectra(
 def results(settings: Settings, maps: Sequence[Map], store: Store) -> dict[str, Any]:
     """What ``results.json`` holds, from the finished stages: the same every time."""
     return {
-        "study": "landscape",
-        "schema": 1,
-        "command": command("landscape", settings),
-        "settings": asdict(settings),
-        "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
+        **heading("landscape", settings),
         "maps": [_found(one, store) for one in maps if one.kind != _SPECTRA],
         "spectra": [
             {"name": one.name, **one.about, **store.metrics(one.stage.key), "run": one.stage.key}

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..landscape.profiles import measures
 from .claims import FAILS, HOLDS, UNDECIDED, bad_margin
+from .stages.openings import MEASURED
 from .statistics import Interval, interval
-from .ways import MEASURED
 
 Record = Mapping[str, Any]
 

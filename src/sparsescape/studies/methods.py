@@ -20,7 +20,8 @@ from ..errors import InputError, unknown
 from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS, Method
 from . import imp
-from .command import command
+from .command import heading
+from .flags import check_at_least, check_sparsity
 from .graph import Stage
 from .statistics import interval
 from .store import Store
@@ -55,12 +56,8 @@ class Settings:
     methods: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sparsity < 1:
-            raise InputError(f"Sparsity is a number from 0 to below 1, not {self.sparsity}.")
-        if self.seeds < 1:
-            raise InputError(f"--seeds is at least 1, not {self.seeds}.")
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"--steps is at least 1, not {self.steps}.")
+        check_sparsity(self.sparsity)
+        check_at_least(self, seeds=1, steps=1)
         if not 0 <= self.flops <= 100:
             raise InputError(f"--flops is from 0 to 100, not {self.flops}.")
         for name in self.methods:
@@ -169,11 +166,7 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
     ]
     names = list(dict.fromkeys(cell.method for cell in cells))
     return {
-        "study": "methods",
-        "schema": 1,
-        "command": command("methods", settings),
-        "settings": {**asdict(settings), "methods": list(settings.methods)},
-        "problem": {"name": settings.problem, **catalogue.describe(settings.problem)},
+        **heading("methods", settings),
         "methods": [_about(name, METHODS[name]) for name in names],
         "runs": runs,
         "table": [

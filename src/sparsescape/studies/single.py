@@ -10,6 +10,7 @@ from ..errors import InputError, unknown
 from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS
 from . import imp
+from .flags import check_sparsity
 from .graph import Stage
 from .store import Store, read_json
 
@@ -35,8 +36,7 @@ def training(
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    if not 0 <= sparsity < 1:
-        raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity}.")
+    check_sparsity(sparsity)
     common: dict[str, Any] = {"problem": catalogue.describe(problem), "steps": steps}
     what = {
         "method": method,

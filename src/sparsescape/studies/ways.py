@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MEASURED = "measured"
+from .stages.openings import MEASURED
 
 _SAME, _MOVE, _OPEN, _DENSE = "same mask", "drop and grow", "open and prune back", "dense detour"
 
@@ -86,13 +86,3 @@ def _escape(count: int | float | str, layers: str) -> Way:
         more={"options": {"open": count, "layers": layers}},
         open=count if kept else None,
     )
-
-
-def to_open(measured: Mapping[str, Any]) -> int:
-    """How many weights to open where that was measured: all where no number was enough, and one
-    where none was needed, for something is to be opened.
-
-    >>> [to_open({"count": count, "closed": 99}) for count in (12, 0, None)]
-    [12, 1, 99]
-    """
-    return measured["closed"] if measured["count"] is None else max(1, measured["count"])

@@ -11,9 +11,10 @@ from torch import nn
 
 from helpers import at, condition, draw, on_the_plane, seeded
 from sparsescape import InputError, Mask, Objective, diagnose, init
-from sparsescape.landscape.diagnosis import rules
+from sparsescape.landscape.diagnosis import conditions
+from sparsescape.landscape.diagnosis.conditions import Condition
 from sparsescape.landscape.diagnosis.diagnose import Diagnosis
-from sparsescape.landscape.diagnosis.rules import RULES, VERDICTS, Condition
+from sparsescape.landscape.diagnosis.rules import RULES, VERDICTS
 from sparsescape.landscape.search.paths import Trial
 from sparsescape.points import named_weights, snapshot
 
@@ -307,14 +308,14 @@ def test_the_page_has_the_rules_in_their_order_and_their_limits():
     assert [verdict for verdict, _ in rows] == [rule.verdict for rule in RULES]
     holds = dict(rows)
     for verdict, limits in {
-        "plateau / dead signal": (rules.CONSTANT, rules.NEAR_CONSTANT),
-        "under-trained": (rules.SLOPE,),
-        "saddle": (rules.SLOPE, rules.NEGATIVE),
-        "walled in": (rules.SLOPE, rules.STEEPER),
+        "plateau / dead signal": (conditions.CONSTANT, conditions.NEAR_CONSTANT),
+        "under-trained": (conditions.SLOPE,),
+        "saddle": (conditions.SLOPE, conditions.NEGATIVE),
+        "walled in": (conditions.SLOPE, conditions.STEEPER),
     }.items():
         for limit in limits:
             assert f"{limit:g}" in holds[verdict]
-    assert rules.par(2.0, 10.0)[0] == pytest.approx(1.1 * 2 + 0.005 * 10)
+    assert conditions.par(2.0, 10.0)[0] == pytest.approx(1.1 * 2 + 0.005 * 10)
     assert "1.1 · its loss + 0.005" in holds["good enough"]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...masks import Mask
-from ...points import Point, PointLike, as_point, is_statistic, named_parameters, snapshot
+from ...points import Point, PointLike, coordinates, is_statistic, snapshot
 from .mixing import Mix
 
 
@@ -41,17 +41,17 @@ class Curve(nn.Module):
         self, start: PointLike, end: PointLike, *, bends: int, subspace: Mask | None = None
     ):
         super().__init__()
-        coordinates = _coordinates(start) & _coordinates(end)
-        self._lay(snapshot(start), snapshot(end), coordinates, bends, subspace)
+        shared = set(coordinates(start)) & set(coordinates(end))
+        self._lay(snapshot(start), snapshot(end), shared, bends, subspace)
 
     def _lay(
-        self, start: Point, end: Point, coordinates: Set[str], bends: int, subspace: Mask | None
+        self, start: Point, end: Point, names: Set[str], bends: int, subspace: Mask | None
     ) -> None:
         """Lay it straight between two ends that are the curve's own."""
         self.start, self.end = start, end
         self.subspace = subspace
         self._check_ends()
-        self._shapes = {n: p.shape for n, p in self.start.items() if n in coordinates}
+        self._shapes = {n: p.shape for n, p in self.start.items() if n in names}
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         ends = torch.stack([self._flatten(self.start), self._flatten(self.end)])
         self.register_buffer("ends", ends, persistent=False)
@@ -246,11 +246,3 @@ class Curve(nn.Module):
         if self.subspace is not None:
             self.subspace.check_contains(self.start, "The start of the curve")
             self.subspace.check_contains(self.end, "The end of the curve")
-
-
-def _coordinates(end: PointLike) -> set[str]:
-    """The names that span weight space: a model's parameters; in a mapping, which does not say
-    what is a buffer, every tensor of real numbers but BatchNorm's statistics."""
-    if isinstance(end, nn.Module):
-        return set(named_parameters(end))
-    return {n for n, p in as_point(end).items() if p.is_floating_point() and not is_statistic(n)}

@@ -11,8 +11,9 @@ from ...objective import Objective
 from ...points import Point, PointLike, snapshot
 from ..curvature.stationarity import Stationarity
 from ..search.paths import TRIALS, FoundPath, Trial
+from .conditions import Condition
 from .facts import Facts
-from .rules import RULES, UNDECIDED, VERDICTS, Condition, Remedy, Rule
+from .rules import RULES, UNDECIDED, VERDICTS, Remedy, Rule
 
 Confidence = Literal["high", "medium", "low"]
 

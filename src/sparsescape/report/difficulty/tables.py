@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .. import tables as shared
 from ..numbers import MISSING, amount, count, finite, number, percent, percent_interval
 from ..study import Finding
-from ..tables import Column, Results, Row, Table, interval_column, table, without_empty
+from ..tables import Column, Results, Row, Table, column, interval_column, table, without_empty
 
 _DEGREES = {0: "best of all trials", 1: "line", 2: "quadratic", 3: "cubic"}
 
@@ -26,8 +28,8 @@ def solutions(results: Results) -> Table:
     """
     weights = {row["arm"]: row.get("weights") for row in results["solutions"]}
     columns = [
-        Column("arm", lambda row: row["arm"]),
-        Column("n", lambda row: str(row["n"])),
+        column("arm", "arm"),
+        column("n", "n"),
         interval_column("train loss", "train_loss"),
         interval_column("train accuracy, %", "train_accuracy", percent_interval),
         interval_column("test accuracy, %", "test_accuracy", percent_interval),
@@ -50,15 +52,15 @@ def solutions(results: Results) -> Table:
 def paths(results: Results) -> Table:
     """One row per kind of curve that was searched for: what it measures and what it cost."""
     columns = [
-        Column("from", lambda row: row["start"]),
-        Column("space", lambda row: row["space"]),
-        Column("path", lambda row: degree(row["degree"])),
-        Column("n", lambda row: str(row["n"])),
+        column("from", "start"),
+        column("space", "space"),
+        column("path", "degree", degree),
+        column("n", "n"),
         interval_column("climb", "climb"),
         interval_column("barrier", "barrier"),
         Column("decreasing", lambda row: f"{row['decreasing']} of {row['n']}"),
-        Column("search steps", lambda row: count(row["steps"])),
-        Column("examples seen", lambda row: count(row["examples"])),
+        column("search steps", "steps", count),
+        column("examples seen", "examples", count),
     ]
     return table(
         "Paths to the pruned solution",
@@ -73,16 +75,16 @@ def paths(results: Results) -> Table:
 def runs(results: Results) -> Table:
     """One row per trained network: its numbers, and the stage that holds its points."""
     columns = [
-        Column("arm", lambda row: row["arm"]),
+        column("arm", "arm"),
         Column("run", lambda row: row.get("run") or MISSING),
-        Column("seed", lambda row: str(row["seed"])),
-        Column("loss at start", lambda row: number(row["initial_loss"])),
-        Column("train loss", lambda row: number(row["train_loss"])),
-        Column("test loss", lambda row: number(row["test_loss"])),
-        Column("train accuracy, %", lambda row: percent(row["train_accuracy"])),
-        Column("test accuracy, %", lambda row: percent(row["test_accuracy"])),
-        Column("sparsity, %", lambda row: percent(row["sparsity"])),
-        Column("steps", lambda row: count(row["steps"])),
+        column("seed", "seed"),
+        column("loss at start", "initial_loss", number),
+        column("train loss", "train_loss", number),
+        column("test loss", "test_loss", number),
+        column("train accuracy, %", "train_accuracy", percent),
+        column("test accuracy, %", "test_accuracy", percent),
+        column("sparsity, %", "sparsity", percent),
+        column("steps", "steps", count),
     ]
     rows = sorted(results["solutions"], key=lambda row: (_place(results, row["arm"]), row["seed"]))
     return without_empty(table("Every network", columns, rows, words=2))
@@ -93,10 +95,10 @@ def walks(results: Results) -> Table:
     columns = [
         Column("path", _walk),
         Column("run", lambda row: row.get("run") or MISSING),
-        Column("seed", lambda row: str(row["seed"])),
-        Column("climb", lambda row: number(row["climb"])),
-        Column("barrier", lambda row: number(row["barrier"])),
-        Column("tolerance", lambda row: number(row["tolerance"])),
+        column("seed", "seed"),
+        column("climb", "climb", number),
+        column("barrier", "barrier", number),
+        column("tolerance", "tolerance", number),
         Column(
             "decreasing", lambda row: {True: "yes", False: "no"}.get(row["decreasing"], MISSING)
         ),
@@ -130,14 +132,7 @@ def diverged(results: Results) -> tuple[str, ...]:
 def findings(results: Results) -> tuple[Finding, ...]:
     """Every claim of the paper: its verdict, and the seeds that speak to it."""
     return tuple(
-        Finding(
-            title=f"{claim['claim']}. {claim['title']}",
-            verdict=claim["verdict"],
-            statement=claim["statement"],
-            rule=claim["rule"],
-            basis=(f"n = {claim['n']}", f"seeds: {', '.join(map(str, claim['seeds'])) or 'none'}"),
-            evidence=tuple(claim["evidence"]),
-        )
+        replace(Finding.of(claim), title=f"{claim['claim']}. {claim['title']}")
         for claim in results["claims"]
     )
 

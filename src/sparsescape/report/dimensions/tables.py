@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import tables as shared
 from ..numbers import MISSING, count, finite, number, percent, percent_interval
 from ..study import Finding
-from ..tables import Column, Results, Row, Table, table, without_empty
+from ..tables import Column, Results, Row, Table, column, table, without_empty
 
 
 def facts(results: Results) -> tuple[tuple[str, str], ...]:
@@ -56,12 +56,12 @@ def written(row: Row) -> str:
 def counts(results: Results) -> Table:
     """One row per sparsity and choice."""
     columns = [
-        Column("opened first", lambda row: row["choice"]),
-        Column("n", lambda row: str(row["n"])),
+        column("opened first", "choice"),
+        column("n", "n"),
         Column("opened weights", written),
         Column("of the closed, %", lambda row: percent(row["fraction"]["mean"], 2)),
         Column("each seed", _each),
-        Column("passes", lambda row: count(row["passes"])),
+        column("passes", "passes", count),
     ]
     return table(
         "Opened weights",
@@ -78,10 +78,10 @@ def counts(results: Results) -> Table:
 def layers(results: Results) -> Table:
     """One row per sparsity and layer: where the room is used, and whether it is enough alone."""
     columns = [
-        Column("layer", lambda row: row["layer"]),
-        Column("n", lambda row: str(row["n"])),
-        Column("of the opened, %", lambda row: percent_interval(row["opened_share"])),
-        Column("of the closed, %", lambda row: percent_interval(row["closed_share"])),
+        column("layer", "layer"),
+        column("n", "n"),
+        column("of the opened, %", "opened_share", percent_interval),
+        column("of the closed, %", "closed_share", percent_interval),
         Column("opened where it alone may be", written),
         Column("each seed", _each),
     ]
@@ -99,11 +99,11 @@ def layers(results: Results) -> Table:
 def starts(results: Results) -> Table:
     """One row per sparsity and seed: whether it is a start to get out of."""
     columns = [
-        Column("seed", lambda row: str(row["seed"])),
-        Column("scratch loss", lambda row: number(row["scratch"])),
-        Column("pruned loss", lambda row: number(row["pruned"])),
-        Column("climb inside", lambda row: number(row["climb_inside"])),
-        Column("passes inside", lambda row: count(row["passes_inside"])),
+        column("seed", "seed"),
+        column("scratch loss", "scratch", number),
+        column("pruned loss", "pruned", number),
+        column("climb inside", "climb_inside", number),
+        column("passes inside", "passes_inside", count),
         Column("counts", _why),
     ]
     return table(
@@ -120,15 +120,15 @@ def starts(results: Results) -> Table:
 def searches(results: Results) -> Table:
     """One row per search: the bounds it ended with, and the stage that holds its path."""
     columns = [
-        Column("opened first", lambda row: row["choice"]),
+        column("opened first", "choice"),
         Column("in", lambda row: row["layer"] or "all layers"),
-        Column("run", lambda row: row["run"]),
-        Column("seed", lambda row: str(row["seed"])),
+        column("run", "run"),
+        column("seed", "seed"),
         Column("opened", lambda row: "none" if row["count"] is None else count(row["count"])),
         Column("failed with", lambda row: count(row.get("failed"))),
         Column("closed", lambda row: count(row.get("closed"))),
         Column("tolerance", lambda row: number(row.get("tolerance"))),
-        Column("passes", lambda row: count(row["passes"])),
+        column("passes", "passes", count),
     ]
     full = table("Every search", columns, results["searches"], words=3, group=_sparsity)
     return without_empty(full)
@@ -136,17 +136,7 @@ def searches(results: Results) -> Table:
 
 def findings(results: Results) -> tuple[Finding, ...]:
     """What was asked, the verdict, and the seeds that speak to it."""
-    return tuple(
-        Finding(
-            title=found["title"],
-            verdict=found["verdict"],
-            statement=found["statement"],
-            rule=found["rule"],
-            basis=(f"n = {found['n']}", f"seeds: {', '.join(map(str, found['seeds'])) or 'none'}"),
-            evidence=tuple(found["evidence"]),
-        )
-        for found in results["findings"]
-    )
+    return tuple(Finding.of(found) for found in results["findings"])
 
 
 def diverged(results: Results) -> tuple[str, ...]:

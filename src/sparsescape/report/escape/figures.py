@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import panels
+from .. import forest, panels
 from ..numbers import finite
-from ..style import FAINT, INK, MUTED
+from ..style import FAINT, MUTED
 from ..tables import Results, Row
 from . import tables
 from .families import colour, family_of, members
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROW, _HEADING = 0.17, 0.27
-"""Inches: a way's row, and a family's heading with the room above it."""
 _RIGL = (("rigl", (0, (1, 1.4))), ("rigl 0.1", (0, (4, 2))))
 
 
@@ -29,7 +27,8 @@ def closed(results: Results) -> Figure:
 
     An arrow at the frame is a seed that lies beyond it, a cross one that diverged.
     """
-    places, height = _places(members(results))
+    families = members(results)
+    places, height = forest.places(families)
     left = 0.2 + 0.06 * max([10, *map(len, places)])
     figure = panels.sheet(height + 0.86)
     [pair] = panels.grid(figure, 1, 2, left=left, right=0.15, top=0.42, bottom=0.44, gap=(0.25, 0))
@@ -44,10 +43,7 @@ def closed(results: Results) -> Figure:
         panels.heading(axes, name, rise=12)
         _ends(axes, results, key)
         _forest(axes, results, key, places)
-    for family, ways in members(results).items():
-        _label(pair[0], places[ways[0]] - 0.19, family, left, colour(family), "bold")
-        for way in ways:
-            _label(pair[0], places[way], way, left - 0.08, INK, "normal")
+    forest.write_names(pair[0], families, places, left, colour)
     return figure
 
 
@@ -59,17 +55,6 @@ _MEASURES = (
 
 def _judged(results: Results) -> list[Row]:
     return [run for run in results["runs"] if finite(run["closed"])]
-
-
-def _places(families: Mapping[str, Sequence[str]]) -> tuple[dict[str, float], float]:
-    """Way → how many inches below the top its row is; and the height of all rows."""
-    places, down = {}, 0.0
-    for ways in families.values():
-        down += _HEADING if down else _HEADING - 0.1
-        for way in ways:
-            places[way] = down + _ROW / 2
-            down += _ROW
-    return places, down + 0.04
 
 
 def _reach(runs: Iterable[Row]) -> tuple[float, float]:
@@ -103,9 +88,9 @@ def _forest(axes: Axes, results: Results, key: str, places: Mapping[str, float])
     for way, place in places.items():
         hue = colour(family[way])
         if way in rows:
-            panels.mean_and_reach(axes, place, rows[way][key], hue, 100.0, _ROW)
+            panels.mean_and_reach(axes, place, rows[way][key], hue, 100.0, forest.ROW)
         runs = [run for run in results["runs"] if run["way"] == way]
-        for run, y in zip(runs, panels.beside(place, len(runs), 0.6 * _ROW), strict=True):
+        for run, y in zip(runs, panels.beside(place, len(runs), 0.6 * forest.ROW), strict=True):
             _seed(axes, run, key, y, hue)
 
 
@@ -120,14 +105,6 @@ def _seed(axes: Axes, run: Row, key: str, y: float, hue: str) -> None:
             panels.dots(axes, [100 * run[key]], [y], hue, size=3.6)
         else:
             axes.plot(low, y, "<", color=hue, markersize=3.2, zorder=4, clip_on=False)
-
-
-def _label(axes: Axes, y: float, text: str, inches: float, hue: str, weight: str) -> None:
-    """Text that begins so many inches left of the panel."""
-    axes.annotate(
-        text, xy=(0, y), xycoords=("axes fraction", "data"), xytext=(-72 * inches + 8, 0),
-        textcoords="offset points", color=hue, fontweight=weight, fontsize=7, va="center",
-    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------- how many

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .. import tables as shared
 from ..numbers import (
     MISSING,
@@ -16,7 +14,7 @@ from ..numbers import (
     signed_percent_interval,
 )
 from ..study import Finding
-from ..tables import Column, Results, Row, Table, interval_column, table, without_empty
+from ..tables import Column, Results, Row, Table, column, interval_column, table, without_empty
 from .families import family_of
 
 
@@ -44,17 +42,7 @@ def lead(results: Results) -> str:
 
 
 def findings(results: Results) -> tuple[Finding, ...]:
-    return tuple(
-        Finding(
-            title=found["title"],
-            verdict=found["verdict"],
-            statement=found["statement"],
-            rule=found["rule"],
-            basis=(f"n = {found['n']}", f"seeds: {_listed(found['seeds'])}"),
-            evidence=tuple(found["evidence"]),
-        )
-        for found in results["findings"]
-    )
+    return tuple(Finding.of(found) for found in results["findings"])
 
 
 def diverged(results: Results) -> tuple[str, ...]:
@@ -91,12 +79,12 @@ def comparison(results: Results) -> Table:
         return number(mean / unit) if finite(mean) and unit else MISSING
 
     columns = [
-        Column("way", lambda row: row["way"]),
-        Column("n", lambda row: str(row["n"])),
+        column("way", "way"),
+        column("n", "n"),
         interval_column("gap closed, %", "closed", percent_interval),
         interval_column("train loss", "train_loss"),
         interval_column("test accuracy, %", "test_accuracy", percent_interval),
-        Column("verdict", lambda row: row["verdict"]),
+        column("verdict", "verdict"),
         Column("left", lambda row: _of(row, "left")),
         Column("arrived", lambda row: _of(row, "arrived")),
         Column("runs that climb", lambda row: _of(row, "climbing")),
@@ -124,16 +112,16 @@ def comparison(results: Results) -> Table:
 def against_rigl(results: Results) -> Table:
     """Every way's gain over RigL at both drop fractions, paired by seed."""
     columns = [
-        Column("way", lambda pair: pair["way"]),
-        Column("against", lambda pair: pair["reference"]),
+        column("way", "way"),
+        column("against", "reference"),
         Column("n", lambda pair: str(pair["gain"]["n"])),
-        Column("gain, points of the gap", lambda pair: signed_percent_interval(pair["gain"])),
+        column("gain, points of the gap", "gain", signed_percent_interval),
         Column("level, %", lambda pair: f"{100 * pair['level']:.4g}"),
         Column(
             "gain in accuracy, points", lambda pair: signed_percent_interval(pair["accuracy_gain"])
         ),
         Column("better in", lambda pair: f"{pair['better']} of {pair['gain']['n']}"),
-        Column("verdict", lambda pair: pair["verdict"]),
+        column("verdict", "verdict"),
     ]
     return table(
         "Against RigL",
@@ -148,8 +136,8 @@ def against_rigl(results: Results) -> Table:
 def ways(results: Results) -> Table:
     """What every way does."""
     columns = [
-        Column("way", lambda way: way["name"]),
-        Column("what it does", lambda way: way["summary"]),
+        column("way", "name"),
+        column("what it does", "summary"),
     ]
     return table("Ways", columns, results["ways"], words=2, group=lambda way: way["family"])
 
@@ -157,17 +145,17 @@ def ways(results: Results) -> Table:
 def runs(results: Results) -> Table:
     """One row per trained network: the bad and pruned solutions, then every run."""
     columns = [
-        Column("way", lambda row: row["way"]),
-        Column("run", lambda row: row["run"]),
-        Column("seed", lambda row: str(row["seed"])),
+        column("way", "way"),
+        column("run", "run"),
+        column("seed", "seed"),
         Column("gap closed, %", lambda row: percent(row.get("closed"))),
-        Column("train loss", lambda row: number(row["train_loss"])),
-        Column("test loss", lambda row: number(row["test_loss"])),
-        Column("test accuracy, %", lambda row: percent(row["test_accuracy"])),
+        column("train loss", "train_loss", number),
+        column("test loss", "test_loss", number),
+        column("test accuracy, %", "test_accuracy", percent),
         Column("climb", lambda row: number(row.get("climb"))),
-        Column("active", lambda row: count(row["active"])),
-        Column("training FLOPs", lambda row: amount(row["flops"])),
-        Column("steps", lambda row: count(row["steps"])),
+        column("active", "active", count),
+        column("training FLOPs", "flops", amount),
+        column("steps", "steps", count),
     ]
     ends = [{**s, "way": s["arm"]} for s in results["solutions"]]
     return without_empty(table("Every network", columns, [*ends, *results["runs"]], words=2))
@@ -175,7 +163,3 @@ def runs(results: Results) -> Table:
 
 def _of(row: Row, key: str) -> str:
     return f"{row[key]} of {row['n']}"
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds)) or "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import tables as shared
 from ..numbers import MISSING, finite, number, percent
-from ..tables import Column, Results, Row, Table, table
+from ..tables import Column, Results, Row, Table, column, table
 
 
 def facts(results: Results) -> tuple[tuple[str, str], ...]:
@@ -35,7 +35,7 @@ def diverged(results: Results) -> tuple[str, ...]:
 def maps(results: Results) -> Table:
     """One row per map: what it shows, the loss on it, and what of it lies off the plane."""
     columns = [
-        Column("map", lambda row: row["name"]),
+        column("map", "name"),
         Column("lowest loss", lambda row: number(min(_losses(row), default=None))),
         Column("highest loss", lambda row: number(max(_losses(row), default=None))),
         Column("farthest off the plane", _off),
@@ -54,7 +54,7 @@ def maps(results: Results) -> Table:
 
 def runs(results: Results) -> Table:
     """One row per map: the stage that holds its numbers."""
-    columns = [Column("map", lambda row: row["name"]), Column("run", lambda row: row["run"])]
+    columns = [column("map", "name"), column("run", "run")]
     return table("Every map", columns, results["maps"], words=2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import panels
+from .. import forest, panels
 from ..numbers import finite, number, signed_percent_interval
 from ..style import FAINT, INK, MUTED, PAPER
 from ..tables import Results, Row
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROW, _HEADING = 0.17, 0.27
-"""Inches: a method's row, and a family's heading with the room above it."""
 _LABEL = 0.135
 """Inches between the labels of two methods."""
 
@@ -31,7 +29,7 @@ def methods(results: Results) -> Figure:
     """
     by, budgets = standing.measure(results), standing.budgets(results)
     families = in_families(results, standing.best_first(results))
-    places, height = _places(families)
+    places, height = forest.places(families)
     left = 0.2 + 0.06 * max([10, *map(len, places), *map(len, families)])
     gain = 0.88 if by is standing.ACCURACY else 0.1
     figure = panels.sheet(height + 0.82)
@@ -48,10 +46,7 @@ def methods(results: Results) -> Figure:
         axes.spines["left"].set_visible(False)
         panels.heading(axes, f"At {BUDGETS[budget]}", rise=12)
         _forest(axes, results, budget, by, places)
-    for family, members in families.items():
-        _heading(row_of_axes[0], places[members[0]] - 0.19, family, left, size=7)
-        for method in members:
-            _heading(row_of_axes[0], places[method], method, left - 0.08, hue=INK, size=7)
+    forest.write_names(row_of_axes[0], families, places, left, colour)
     return figure
 
 
@@ -75,7 +70,7 @@ def cost(results: Results) -> Figure:
     )
     family = family_of(results)
     for budget, side in zip(cheap_first[::-1], ("right", "left"), strict=False):
-        _label(axes, side, points[budget], family, by)
+        _label(axes, side, points[budget], family)
         for name, (x, y) in points[budget].items():
             _mark(axes, x, y, budget, colour(family[name]))
     marks = {b: {"color": INK, "linestyle": "", **_MARKS[b]} for b in BUDGETS if b in points}
@@ -89,17 +84,6 @@ def cost(results: Results) -> Figure:
 
 
 # ---------------------------------------------------------------------------- the forest
-
-
-def _places(families: Mapping[str, Sequence[str]]) -> tuple[dict[str, float], float]:
-    """Method → how many inches below the top its row is; and the height of all rows."""
-    places, down = {}, 0.0
-    for members in families.values():
-        down += _HEADING if down else _HEADING - 0.1
-        for method in members:
-            places[method] = down + _ROW / 2
-            down += _ROW
-    return places, down + 0.04
 
 
 def _forest(
@@ -117,7 +101,7 @@ def _forest(
             run for run in results["runs"] if (run["method"], run["budget"]) == (method, budget)
         ]
         row, hue = rows.get(method, {}), colour(family[method])
-        panels.mean_and_reach(axes, place, row.get(by.key) or {}, hue, by.scale, _ROW)
+        panels.mean_and_reach(axes, place, row.get(by.key) or {}, hue, by.scale, forest.ROW)
         _seeds(axes, place, runs, hue, by)
         if by is standing.ACCURACY:
             _gain(axes, place, row)
@@ -129,7 +113,7 @@ def _seeds(axes: Axes, place: float, runs: Sequence[Row], hue: str, by: Measure)
     beyond = left if by.better > 0 else right
     arrow = "<" if by.better > 0 else ">"
     seen: list[tuple[float, float]] = []
-    for run, y in zip(runs, panels.beside(place, len(runs), 0.6 * _ROW), strict=True):
+    for run, y in zip(runs, panels.beside(place, len(runs), 0.6 * forest.ROW), strict=True):
         value = run[by.key] * by.scale if finite(run[by.key]) else None
         if value is not None and left <= value <= right:
             seen.append((value, y))
@@ -153,21 +137,6 @@ def _gain(axes: Axes, place: float, row: Row) -> None:
         text, xy=(1, place), xycoords=where, xytext=(6, 0), textcoords="offset points",
         color=hue, va="center", fontsize=6.3,
     )  # fmt: skip
-
-
-def _heading(axes: Axes, y: float, text: str, inches: float, *, hue: str = "", size: float) -> None:
-    """Text that begins so many inches left of the panel: a family's name, or a method's."""
-    axes.annotate(
-        text,
-        xy=(0, y),
-        xycoords=("axes fraction", "data"),
-        xytext=(-72 * inches + 8, 0),
-        textcoords="offset points",
-        color=hue or colour(text),
-        fontweight="normal" if hue else "bold",
-        fontsize=size,
-        va="center",
-    )
 
 
 # ---------------------------------------------------------------------------- the cost
@@ -224,7 +193,6 @@ def _label(
     side: str,
     points: Mapping[str, tuple[float, float]],
     family: Mapping[str, str],
-    by: Measure,
 ) -> None:
     """The names at one side, in the order of their points, each tied to its own."""
     low, high = axes.get_ylim()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..numbers import finite
-from ..study import Finding
+from ..study import Finding, seeds_listed
 from ..tables import Results, Row
 
 BUDGETS = {"steps": "equal steps", "flops": "equal training FLOPs"}
@@ -137,7 +137,7 @@ def _finding(results: Results, budget: str) -> Finding:
         verdict=f"{len(judged['beats'])} of {n}",
         statement=_sentence(judged),
         rule=_RULE,
-        basis=("beat static", f"seeds: {', '.join(map(str, seeds)) or 'none'}"),
+        basis=("beat static", seeds_listed(seeds)),
     )
 
 

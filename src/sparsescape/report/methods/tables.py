@@ -13,7 +13,7 @@ from ..numbers import (
     percent_interval,
     signed_percent_interval,
 )
-from ..tables import Column, Results, Row, Table, interval_column, table, without_empty
+from ..tables import Column, Results, Row, Table, column, interval_column, table, without_empty
 from . import standing
 from .families import family_of, in_families
 
@@ -44,8 +44,8 @@ def comparison(results: Results, budget: str) -> Table:
         else interval_column(by.name, by.key)
     )
     columns = [
-        Column("method", lambda row: row["method"]),
-        Column("n", lambda row: str(row["n"])),
+        column("method", "method"),
+        column("n", "n"),
         tested,
         interval_column("gain over static", "gain", signed_percent_interval),
         interval_column("train loss", "train_loss"),
@@ -72,19 +72,19 @@ def comparison(results: Results, budget: str) -> Table:
 def runs(results: Results) -> Table:
     """One row per trained network: its numbers, and the stage that holds its points."""
     columns = [
-        Column("method", lambda row: row["method"]),
+        column("method", "method"),
         Column("budget", lambda row: standing.BUDGETS[row["budget"]]),
         Column("run", lambda row: row.get("run") or MISSING),
-        Column("seed", lambda row: str(row["seed"])),
-        Column("loss at start", lambda row: number(row["initial_loss"])),
-        Column("train loss", lambda row: number(row["train_loss"])),
-        Column("test loss", lambda row: number(row["test_loss"])),
-        Column("train accuracy, %", lambda row: percent(row["train_accuracy"])),
-        Column("test accuracy, %", lambda row: percent(row["test_accuracy"])),
-        Column("nonzeros", lambda row: count(row["nonzeros"])),
+        column("seed", "seed"),
+        column("loss at start", "initial_loss", number),
+        column("train loss", "train_loss", number),
+        column("test loss", "test_loss", number),
+        column("train accuracy, %", "train_accuracy", percent),
+        column("test accuracy, %", "test_accuracy", percent),
+        column("nonzeros", "nonzeros", count),
         Column("sparsity, %", lambda row: percent(row["sparsity"], 2)),
-        Column("training FLOPs", lambda row: amount(row["flops"])),
-        Column("steps", lambda row: count(row["steps"])),
+        column("training FLOPs", "flops", amount),
+        column("steps", "steps", count),
     ]
     methods, budgets = list(family_of(results)), list(standing.BUDGETS)
 
@@ -98,8 +98,8 @@ def runs(results: Results) -> Table:
 def methods(results: Results) -> Table:
     """What every method does, and whose it is."""
     columns = [
-        Column("method", lambda method: method["name"]),
-        Column("what it does", lambda method: method["summary"]),
+        column("method", "name"),
+        column("what it does", "summary"),
     ]
     rows = results["methods"]
     return table("Methods", columns, rows, words=2, group=lambda method: method["family"])

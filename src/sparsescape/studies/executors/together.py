@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from ..errors import InputError
-from ..training.ranks import Parallel, Ranks, joined
+from ...errors import InputError, StageError
+from ...training.ranks import Parallel, Ranks, joined
+from ..graph import Stage, with_inputs
+from ..stages.context import Context
+from ..store import Store, open_store
 from . import worker
-from .executor import Context, StageError, Watcher
-from .graph import Stage, with_inputs
-from .store import Store, open_store
+from .schedule import Watcher
 
 TOGETHER = ("train", "fit", "along")
 """The kinds of stages that all ranks do together; the others are done by the first one."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..landscape.curvature.spectrum import spectrum
-from ..landscape.planes import Plane, plane_through, principal_plane, random_plane, survey
-from ..objective import Objective
-from ..points import Point, load_point
+from ...landscape.curvature.spectrum import spectrum
+from ...landscape.planes import Plane, plane_through, principal_plane, random_plane, survey
+from ...objective import Objective
+from ...points import Point, load_point
 from .further import SNAPSHOTS
 from .job import Job, Metrics
 from .paths import fitted

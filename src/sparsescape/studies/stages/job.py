@@ -8,17 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..masks import Mask
-from ..objective import Objective
-from ..points import Point, load_point
-from ..problems.catalogue import load
-from ..problems.problem import Problem
-from ..problems.recipe import scaled
-from ..training.checkpoints import Checkpoint, ShardedCheckpoint
-from ..training.ranks import ALONE, Alone
-from ..training.trainer import Observer
-from .executor import Context
-from .store import read_json
+from ...masks import Mask
+from ...objective import Objective
+from ...points import Point, load_point
+from ...problems.catalogue import load
+from ...problems.problem import Problem
+from ...problems.recipe import scaled
+from ...training.checkpoints import Checkpoint, ShardedCheckpoint
+from ...training.ranks import ALONE, Alone
+from ...training.trainer import Observer
+from ..store import read_json
+from .context import Context
 
 Metrics = dict[str, Any]
 

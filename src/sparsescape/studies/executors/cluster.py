@@ -1,10 +1,11 @@
 """Stages as Ray tasks: the executor for many machines.
 
-A task is what a worker process does with a stage (:func:`sparsescape.studies.worker.perform`), on
-whichever node has the resources it asks for. Where its worker dies, Ray starts it again elsewhere,
-and it goes on from the checkpoint that it left in the store: a folder that all nodes share. That
-they do, that the folder's locks hold between them, and that every node has the same version and the
-same problem is tried by each worker before its first stage.
+A task is what a worker process does with a stage
+(:func:`sparsescape.studies.executors.worker.perform`), on whichever node has the resources it asks
+for. Where its worker dies, Ray starts it again elsewhere, and it goes on from the checkpoint that
+it left in the store: a folder that all nodes share. That they do, that the folder's locks hold
+between them, and that every node has the same version and the same problem is tried by each worker
+before its first stage.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..problems import catalogue
-from .executor import Context, Schedule, Watcher
-from .graph import Stage, with_inputs
-from .store import Store, open_store
+from ...errors import InputError
+from ...problems import catalogue
+from ..graph import Stage, with_inputs
+from ..stages.context import Context
+from ..store import Store, open_store
+from .schedule import Schedule, Watcher
 from .worker import perform
 
 _LOOK_EVERY = 0.25  # seconds between two looks at what tasks tell
@@ -128,7 +130,7 @@ def _connected(address: str | None) -> Iterator[None]:
 @contextmanager
 def _ground(store: Store, context: Context) -> Iterator[dict[str, Any]]:
     """What every worker must find as it is here; a lock is held in the store meanwhile."""
-    from .. import __version__
+    from ... import __version__
 
     token = f"driver-{uuid.uuid4().hex}"
     with store.lock(token):
@@ -152,7 +154,7 @@ def _torch() -> str:
 @lru_cache(maxsize=8)
 def _objection(ground: tuple[tuple[str, str], ...]) -> str | None:
     """Why no stage can be done on this node, if there is a reason; a sentence without its start."""
-    from .. import __version__
+    from ... import __version__
 
     here = dict(ground)
     store = open_store(here["store"])

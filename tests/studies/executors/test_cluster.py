@@ -9,12 +9,12 @@ import pytest
 
 import tiny
 from sparsescape.cli import main
-from sparsescape.errors import InputError
+from sparsescape.errors import InputError, StageError
 from sparsescape.problems import catalogue
 from sparsescape.report import page
-from sparsescape.studies.cluster import RayExecutor
-from sparsescape.studies.executor import Context, StageError
+from sparsescape.studies.executors.cluster import RayExecutor
 from sparsescape.studies.graph import Stage
+from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store
 
 ray = pytest.importorskip("ray")

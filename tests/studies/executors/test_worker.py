@@ -12,7 +12,7 @@ import tiny
 from helpers import bits
 from sparsescape.problems import catalogue
 from sparsescape.report import page, publish
-from sparsescape.studies import worker
+from sparsescape.studies.executors import worker
 from sparsescape.studies.graph import Stage, with_inputs
 from sparsescape.studies.store import Store, read_json
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..masks import Mask
-from ..points import named_weights
-from ..sparsifiers.pruning import Magnitude
+from ...masks import Mask
+from ...points import named_weights
+from ...sparsifiers.pruning import Magnitude
 from .job import Job, Metrics
 
 

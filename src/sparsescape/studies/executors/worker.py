@@ -22,13 +22,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import InputError
-from .store import Store, open_store, write_json
+from ...errors import InputError
+from ..store import Store, open_store, write_json
 
 if TYPE_CHECKING:
     # These import torch: the thread that reads requests comes first.
-    from ..training.ranks import Alone
-    from .job import Job
+    from ...training.ranks import Alone
+    from ..stages.job import Job
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -85,16 +85,16 @@ def perform(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
 
 
 def _do(request: dict[str, Any], store: Store, tell: Tell) -> None:
-    from ..training.ranks import ALONE
+    from ...training.ranks import ALONE
 
     do(request, store, tell, ALONE)
 
 
 def do(request: dict[str, Any], store: Store, tell: Tell, ranks: Alone) -> None:
     """Do a stage that nobody else is doing; of several ranks, all call it."""
-    from .executor import Context
-    from .job import Job
-    from .stages import KINDS
+    from ..stages.context import Context
+    from ..stages.job import Job
+    from ..stages.kinds import KINDS
 
     key, description = request["key"], request["description"]
     began, clock = time.time(), time.perf_counter()
@@ -131,7 +131,7 @@ _rehearsed: set[str] = set()
 def _rehearse(kind: str, job: Job) -> dict[str, float]:
     """Where the context asks for it, what the first stage of a kind takes that no other does:
     importing, compiling, filling caches."""
-    from .stages import KINDS
+    from ..stages.kinds import KINDS
 
     if not job.context.rehearse or kind in _rehearsed:
         return {}
@@ -166,7 +166,7 @@ def _answer(answers: IO[str], answer: dict[str, Any]) -> None:
 def _machine() -> dict[str, Any]:
     import torch
 
-    from .. import __version__
+    from ... import __version__
 
     return {
         "sparsescape": __version__,

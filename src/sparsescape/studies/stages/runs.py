@@ -9,21 +9,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import init
-from ..kernels.convert import to_dense
-from ..kernels.execution import runs_sparse, sparse_inside
-from ..masks import Mask, keep_count
-from ..points import named_weights, save_point
-from ..problems.problem import Problem
-from ..seeds import global_seed
-from ..sparsifiers.base import Sparsifier
-from ..sparsifiers.catalogue import Plan, make_method
-from ..sparsifiers.views import View
-from ..training.batches import Batches
-from ..training.flops import step_flops
-from ..training.ranks import ALONE
-from ..training.recipes import clipping, forward_pass, learning_rate, make_optimizer
-from ..training.trainer import Outcome, Run
+from ... import init
+from ...kernels.convert import to_dense
+from ...kernels.execution import runs_sparse, sparse_inside
+from ...masks import Mask
+from ...points import named_weights, save_point
+from ...problems.problem import Problem
+from ...seeds import global_seed
+from ...selection import keep_count
+from ...sparsifiers.base import Sparsifier
+from ...sparsifiers.catalogue import Plan, make_method
+from ...sparsifiers.views import View
+from ...training.batches import Batches
+from ...training.flops import step_flops
+from ...training.ranks import ALONE
+from ...training.recipes import clipping, forward_pass, learning_rate, make_optimizer
+from ...training.trainer import Outcome, Run
 from .further import Trajectory, as_set, from_point, options, with_snapshots
 from .job import Job, Metrics
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..landscape.dimensions.extra import ExtraDimensions, extra_dimensions
-from ..landscape.dimensions.trials import default_trials
-from ..landscape.profiles.measures import tolerance
-from ..landscape.profiles.profile import profile
-from ..points import save_point
-from .graph import Stage
+from ...landscape.dimensions.extra import ExtraDimensions, extra_dimensions
+from ...landscape.dimensions.trials import default_trials
+from ...landscape.profiles.measures import tolerance
+from ...landscape.profiles.profile import profile
+from ...points import save_point
+from ..graph import Stage
 from .job import Job, Metrics
+
+MEASURED = "measured"
+"""In the place of a number of weights to open: as many as such a stage counted."""
 
 
 def counting(
@@ -96,3 +99,13 @@ def _told(found: ExtraDimensions) -> Metrics:
         ],
         "diverged": False,
     }
+
+
+def to_open(measured: Mapping[str, Any]) -> int:
+    """How many weights to open where that was measured: all where no number was enough, and one
+    where none was needed, for something is to be opened.
+
+    >>> [to_open({"count": count, "closed": 99}) for count in (12, 0, None)]
+    [12, 1, 99]
+    """
+    return measured["closed"] if measured["count"] is None else max(1, measured["count"])

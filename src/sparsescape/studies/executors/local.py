@@ -1,6 +1,6 @@
 """Executors: who does the stages of a graph. This one: worker processes on this machine.
 
-:mod:`sparsescape.studies.cluster` has the other: Ray.
+:mod:`sparsescape.studies.executors.cluster` has the other: Ray.
 """
 
 from __future__ import annotations
@@ -11,34 +11,15 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from ..errors import InputError
-from .graph import Stage, with_inputs
-from .store import Store
-
-Watcher = Callable[[dict[str, Any]], None]
-
-
-class StageError(RuntimeError):
-    """A stage failed, for a reason that is not bad input."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """Where things are and how stages are run: nothing that decides a result."""
-
-    problem: str
-    """As :func:`sparsescape.problems.catalogue.load` takes it."""
-    data_root: str | None = None
-    checkpoint_every: float = 30.0
-    """Seconds between two checkpoints of a stage."""
-    rehearse: bool = False
-    """Whether a worker does its first stage of each kind twice, and times the second."""
-    device: str = "auto"
-    """As :func:`sparsescape.problems.catalogue.load` takes it."""
+from ...errors import InputError
+from ..graph import Stage, with_inputs
+from ..stages.context import Context
+from ..store import Store
+from .schedule import Schedule, Watcher
 
 
 @dataclass(frozen=True)
@@ -80,75 +61,6 @@ class LocalExecutor:
         return self.workers or _cores()
 
 
-class Executor(Protocol):
-    """Whoever does stages: see :meth:`LocalExecutor.run`."""
-
-    def run(
-        self, stages: Iterable[Stage], store: Store, context: Context, watch: Watcher
-    ) -> None: ...
-
-    def slots(self) -> int:
-        """How many stages it does side by side."""
-
-
-class Pool(Protocol):
-    """Whoever a schedule hands stages to."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether it takes one more stage."""
-
-    def send(self, request: dict[str, Any]) -> None:
-        """Let a stage be done, as :func:`sparsescape.studies.worker.perform` takes it."""
-
-    def next_answer(self) -> tuple[str, dict[str, Any]]:
-        """Wait for an answer: the key of its stage, and the answer."""
-
-
-class Schedule:
-    """Hands out stages whose inputs are there, in the order of the graph."""
-
-    def __init__(self, pending: dict[str, Stage], store: Store, context: Context, watch: Watcher):
-        self.pending, self.store, self.context, self.watch = pending, store, context, watch
-        self.running: dict[str, Stage] = {}
-
-    def run(self, pool: Pool) -> None:
-        while self.pending or self.running:
-            while pool.idle and (stage := self._ready()) is not None:
-                self._begin(stage, pool)
-            self._handle(*pool.next_answer())
-
-    def _ready(self) -> Stage | None:
-        waited_for = self.pending.keys() | self.running.keys()
-        for key, stage in self.pending.items():
-            if not any(needed.key in waited_for for needed in stage.inputs.values()):
-                return self.pending.pop(key)
-        return None
-
-    def _begin(self, stage: Stage, pool: Pool) -> None:
-        self.running[stage.key] = stage
-        pool.send(
-            {
-                "key": stage.key,
-                "description": stage.description,
-                "store": self.store.address,
-                "context": asdict(self.context),
-            }
-        )
-
-    def _handle(self, key: str, answer: dict[str, Any]) -> None:
-        event = answer["event"]
-        if event == "refused":
-            raise InputError(answer["message"])
-        if event in ("failed", "died"):
-            label = self.running[key].label if key in self.running else "a worker"
-            trace = answer.get("trace", "")
-            raise StageError(f"{label} ({key}): {answer['message']}\n{trace}".rstrip())
-        if event == "done":
-            del self.running[key]
-        self.watch(answer)
-
-
 class _Pool:
     """Worker processes that speak JSON lines."""
 
@@ -180,7 +92,7 @@ class _Worker:
         limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self.key: str | None = None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sparsescape.studies.worker", str(threads)],
+            [sys.executable, "-m", "sparsescape.studies.executors.worker", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import tiny
-from sparsescape.errors import InputError
+from sparsescape.errors import InputError, StageError
 from sparsescape.problems import catalogue
-from sparsescape.studies.executor import Context, LocalExecutor, StageError
+from sparsescape.studies.executors.local import LocalExecutor
 from sparsescape.studies.graph import Stage
+from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store
 
 MEET = """

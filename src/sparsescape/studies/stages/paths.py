@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from ..landscape.curves.bezier import Bezier, Line
-from ..landscape.curves.curve import Curve
-from ..landscape.profiles.profile import profile
-from ..landscape.search.fit import fit_curve
-from ..landscape.search.paths import Trial, find_path
-from ..masks import Mask
-from ..points import load_point, save_point
+from ...landscape.curves.bezier import Bezier, Line
+from ...landscape.curves.curve import Curve
+from ...landscape.profiles.profile import profile
+from ...landscape.search.fit import fit_curve
+from ...landscape.search.paths import Trial, find_path
+from ...masks import Mask
+from ...points import load_point, save_point
 from .job import Job, Metrics
 
 

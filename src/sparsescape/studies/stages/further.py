@@ -19,15 +19,15 @@ from typing import Any
 
 from torch import nn
 
-from .. import init
-from ..masks import Mask
-from ..objective import Objective
-from ..points import move_to, save_point
-from ..problems.problem import Problem
-from ..training.trainer import Observer, Run
+from ... import init
+from ...masks import Mask
+from ...objective import Objective
+from ...points import move_to, save_point
+from ...problems.problem import Problem
+from ...training.trainer import Observer, Run
+from ..store import read_json, write_json
 from .job import Job, Metrics
-from .store import read_json, write_json
-from .ways import MEASURED, to_open
+from .openings import MEASURED, to_open
 
 
 def as_set(problem: Problem, settings: Mapping[str, Any]) -> Problem:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..landscape.diagnosis.diagnose import Diagnosis, diagnose
-from ..landscape.diagnosis.rules import Condition
-from ..landscape.search.paths import FoundPath, Trial
-from ..objective import Objective
-from ..points import save_point
+from ...landscape.diagnosis.conditions import Condition
+from ...landscape.diagnosis.diagnose import Diagnosis, diagnose
+from ...landscape.search.paths import FoundPath, Trial
+from ...objective import Objective
+from ...points import save_point
+from ..store import read_json
 from .job import Job, Metrics
-from .store import read_json
 
 
 def diagnosis(job: Job) -> Metrics:

@@ -1,0 +1,142 @@
+"""How many weights had to be opened, over the seeds, and what follows: rows, rules and verdicts.
+
+Everything here is a function of the numbers in ``results.json`` and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .claims import FAILS, HOLDS, UNDECIDED
+from .statistics import Interval, interval
+
+Record = Mapping[str, Any]
+
+LAYER_CHOICE = "gradient"
+"""What is opened first where only one layer may be."""
+
+
+def row(of: Record, records: Sequence[Record]) -> dict[str, Any]:
+    """One kind of search over its seeds; the counts' mean is geometric, of those that have one."""
+    mine = [r for r in records if all(r[key] == value for key, value in of.items())]
+    enough = [r for r in mine if r["count"] is not None]
+    return {
+        **of,
+        "n": len(mine),
+        "reached": len(enough),
+        "count": _geometric([r["count"] for r in enough]),
+        "fraction": _geometric([r["fraction"] for r in enough]),
+        "counts": [r["count"] for r in mine],
+        "passes": sum(r["passes"] for r in mine),
+    }
+
+
+def layer_row(
+    sparsity: float,
+    layer: str,
+    whole: Sequence[Record],
+    single: Sequence[Record],
+) -> dict[str, Any]:
+    alone = row({"sparsity": sparsity, "layer": layer}, single)
+    free = [r for r in whole if r["sparsity"] == sparsity and r["choice"] == LAYER_CHOICE]
+    opened = [r for r in free if r["count"]]
+    return {
+        **alone,
+        "opened_share": asdict(interval([_share(r["opened_by_layer"], layer) for r in opened])),
+        "closed_share": asdict(interval([_share(r["closed_by_layer"], layer) for r in opened])),
+    }
+
+
+def _share(counts: Mapping[str, int], layer: str) -> float:
+    return counts[layer] / sum(counts.values())
+
+
+def _geometric(values: Sequence[float]) -> dict[str, Any]:
+    """The geometric mean and its interval: Student's of the logarithms, taken back."""
+    of = interval([math.log(value) for value in values])
+    mean, low, high = (None if x is None else math.exp(x) for x in (of.mean, of.low, of.high))
+    return {"mean": mean, "low": low, "high": high, "n": of.n}
+
+
+# ---------------------------------------------------------------------------- findings
+
+_USABLE = (
+    "Only starts count that are worse than pruned by more than 0.01 + 10 % of its loss and between "
+    "which and pruned no search found a path inside the mask. Where no number was enough, all "
+    "closed weights stand in, and the ratio is a bound."
+)
+FEW = 0.01
+"""The share of the closed weights that is called few."""
+
+
+def findings(
+    sparsity: float, choices: Collection[str], whole: Sequence[Record]
+) -> Iterator[dict[str, Any]]:
+    """Whether each choice needs fewer than chance, and whether a few are enough."""
+    mine = [r for r in whole if r["sparsity"] == sparsity]
+    for choice in choices:
+        if choice != "random" and "random" in choices:
+            yield _fewer_than_random(sparsity, choice, mine)
+    if LAYER_CHOICE in choices:
+        yield _few_are_enough(sparsity, [r for r in mine if r["choice"] == LAYER_CHOICE])
+
+
+def _fewer_than_random(sparsity: float, choice: str, records: Sequence[Record]) -> dict[str, Any]:
+    counts = {(r["choice"], r["seed"]): r["count"] or r["closed"] for r in records}
+    seeds = [seed for name, seed in counts if name == choice and ("random", seed) in counts]
+    ratios = [math.log(counts["random", seed] / counts[choice, seed]) for seed in seeds]
+    of = interval(ratios)
+    return {
+        "title": f"At {sparsity:.4g}, {choice} needs fewer than random",
+        "verdict": _sign(of),
+        "statement": f"Fewer weights have to be opened where they are chosen by {choice}.",
+        "rule": f"{_USABLE} Per seed, the ratio of random's count to this one's. It holds where "
+        "the 95 % Student interval of the mean log ratio lies above 0, does not hold where it lies "
+        "below 0 or is 0 alone, and is undecided otherwise, and with fewer than two seeds.",
+        "evidence": [
+            f"seed {seed}: random {_told(records, 'random', seed)}, "
+            f"{choice} {_told(records, choice, seed)}"
+            for seed in seeds
+        ],
+        "ratio": None if of.mean is None else math.exp(of.mean),
+        "seeds": seeds,
+        "n": len(seeds),
+    }
+
+
+def _few_are_enough(sparsity: float, records: Sequence[Record]) -> dict[str, Any]:
+    shares = [r["fraction"] if r["count"] else 1.0 for r in records]
+    spared = interval([math.log(FEW / share) for share in shares])
+    return {
+        "title": f"At {sparsity:.4g}, a few dimensions are enough",
+        "verdict": _sign(spared),
+        "statement": f"Opening {FEW:.0%} of the closed weights, by {LAYER_CHOICE}, is enough.",
+        "rule": f"{_USABLE} It holds where the 95 % Student interval of the mean log share lies "
+        f"below {FEW:.0%}, does not hold where it lies above, and is undecided otherwise, and with "
+        "fewer than two seeds.",
+        "evidence": [
+            f"seed {r['seed']}: {_told(records, LAYER_CHOICE, r['seed'])}" for r in records
+        ],
+        "share": None if spared.mean is None else FEW / math.exp(spared.mean),
+        "seeds": [r["seed"] for r in records],
+        "n": len(records),
+    }
+
+
+def _sign(of: Interval) -> str:
+    """Whether the mean is above 0: holds, does not hold or undecided."""
+    if of.low is None or of.high is None:
+        return UNDECIDED
+    if of.low > 0:
+        return HOLDS
+    return FAILS if of.high < 0 or of.low == of.high else UNDECIDED
+
+
+def _told(records: Sequence[Record], choice: str, seed: int) -> str:
+    (found,) = (r for r in records if (r["choice"], r["seed"]) == (choice, seed))
+    if found["count"] is None:
+        return f"no number of {found['closed']} ({found['passes']} passes)"
+    return f"{found['count']} (not {found['failed']}) of {found['closed']}"

@@ -1,0 +1,1 @@
+"""What a stage computes: one function for each kind, from its settings and inputs to metrics."""

@@ -1,0 +1,20 @@
+"""Where things are and how stages are run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where things are and how stages are run: nothing that decides a result."""
+
+    problem: str
+    """As :func:`sparsescape.problems.catalogue.load` takes it."""
+    data_root: str | None = None
+    checkpoint_every: float = 30.0
+    """Seconds between two checkpoints of a stage."""
+    rehearse: bool = False
+    """Whether a worker does its first stage of each kind twice, and times the second."""
+    device: str = "auto"
+    """As :func:`sparsescape.problems.catalogue.load` takes it."""

@@ -1,0 +1,105 @@
+"""Every program of benchmarks/ still runs: it is asked for help, and run at its smallest."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+import tiny
+from sparsescape import cli
+from sparsescape.problems.catalogue import CATALOGUE
+from sparsescape.problems.recipe import scaled
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+def one_layer(*seed):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def one_layer_and_data():
+    return one_layer(), torch.randn(20, 1, 8, 8)
+
+
+def ended_well(words):
+    assert cli.main(words) == 0
+    return 0.0
+
+
+SMALLEST: dict[str, tuple[str, dict[str, object]]] = {
+    "curvature": (
+        "perceptron --rounds 1",
+        {"EXAMPLES": 20, "perceptron": one_layer_and_data, "is_there": lambda package: False},
+    ),
+    "execution": (
+        "--rounds 1 --sparsity 0.95",
+        {"STEPS": 1, "POINTS": 2, "NETWORKS": {"one layer": one_layer_and_data}},
+    ),
+    "forecast": ("{tiny} --seeds 1 --curve-steps 5 --points 3", {}),
+    "masked_step": ("perceptron --rounds 1 --optimizer sgd", {}),
+    "paths": ("evaluate perceptron --rounds 1 --points 2", {"EXAMPLES": 10}),
+    "search_power": (
+        "--passes 64",
+        {"hill": lambda w: torch.sigmoid(-w[0]), "pairs": lambda seeds, store: []},
+    ),
+    "sparse_large": ("rigl --width 100 --sparsity 0.9 --steps 6", {}),
+    "sparse_scaling": ("time --largest 1e4", {}),
+    "sparse_step": ("perceptron --sparsity 0.95 --rounds 1 --batch 2", {}),
+    "store": ("--stages 30", {"METHODS": ("set",), "REPEATS": 1, "seconds": ended_well}),
+    "study": (
+        "--loop --seeds 1 --curve-steps 2",
+        {"POINTS": 2, "RECIPE": scaled(CATALOGUE["digits-conv"].recipe, 20), "network": one_layer},
+    ),
+    "trainer": ("digits-mlp --turns 2", {"SECONDS": 0.001}),
+}
+"""Program → its arguments, and what of the program is made smaller for the test."""
+
+LEFT_OUT = {"sparse_against_sparseprop"}
+"""Against a package that no environment of ours has: it builds from source."""
+
+
+@pytest.fixture
+def program(request, monkeypatch):
+    """The program as a module; what it does to torch is undone."""
+    spec = importlib.util.spec_from_file_location(
+        f"benchmark_{request.param}", FOLDER / f"{request.param}.py"
+    )
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    yield module
+    torch.set_num_threads(threads)
+    torch.set_rng_state(state)
+
+
+def test_none_is_forgotten():
+    assert {*SMALLEST, *LEFT_OUT} == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, indirect=True)
+def test_it_says_what_it_is_for(program, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [program.__name__, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 0
+    assert program.__doc__.splitlines()[0][:20] in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("program", SMALLEST, indirect=True)
+def test_it_runs_at_its_smallest(program, monkeypatch, capsys, tmp_path):
+    words, constants = SMALLEST[program.__name__.removeprefix("benchmark_")]
+    for name, value in constants.items():
+        monkeypatch.setattr(program, name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", [program.__name__, *words.format(tiny=tiny.write(tmp_path)).split()]
+    )
+    program.main()
+    assert any(character.isdigit() for character in capsys.readouterr().out)
