@@ -174,7 +174,7 @@ def print_memory(problem) -> None:
     model, _, _ = problem()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     sparsifier = ss.Static(sparsity=SPARSITY).attach(model, optimizer)
-    held = sum(bits.nbytes for bits in sparsifier._bits.values())
+    held = sum(one.bits.nbytes for one in sparsifier._held.values())
     sparse = sum(w.numel() for w in sparsifier.weights.values())
     print(f"  the mask takes {held / sparse:.1f} bytes per sparse weight")
 
