@@ -13,7 +13,7 @@ from .gradients import DenseGradients
 from .holding import Held
 from .nonzeros import Nonzeros
 from .owners import Owners
-from .shards import local, replicas
+from .shards import is_sharded, local, replicas
 from .terms import Terms
 
 Close = Callable[[str, Tensor], None]
@@ -41,7 +41,9 @@ class Backward:
 
     def hook(self, name: str) -> Callable[[Tensor], None]:
         """To be called whenever a backward pass has added to the weight's gradient."""
-        owner = self._owners.index(name)
+        # Run for each weight and step, on caches that the pass has emptied: all is at hand.
+        owner, seen, close = self._owners.index(name), self._seen, self._close
+        sharded = is_sharded(self._weights[name])
         kept = self._terms if isinstance(self._held[name], Nonzeros) else self._dense
 
         def hook(weight: Tensor) -> None:
@@ -49,8 +51,8 @@ class Backward:
             if self.asks[owner]:
                 kept.accumulated(name, weight)
             elif grad is not None:  # none where an optimizer steps during the pass
-                self._close(name, local(grad))
-                self._seen[name] = (weakref.ref(grad), grad._version)
+                close(name, local(grad) if sharded else grad)
+                seen[name] = (weakref.ref(grad), grad._version)
 
         return hook
 

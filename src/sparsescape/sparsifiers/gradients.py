@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .shards import local, whole
+from .bits import as_integers
+from .shards import is_sharded, local, whole
 
 STEPPED = (
     "An optimizer stepped on {!r} during the backward pass; this method needs the gradients over "
@@ -18,11 +19,39 @@ STEPPED = (
 )
 
 
+SAMPLE = 4096
+
+
+class Sample:
+    """Some numbers of a tensor as they are now, by which it is seen whether they change.
+
+    Torch counts the writes into a tensor, but not those of a GradScaler that undoes its scale.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        self._numbers = None if is_sharded(tensor) else _some(tensor).clone()
+
+    def tells(self, tensor: Any) -> bool:
+        """Whether these are the same to the bit, and would not be if all had been scaled.
+
+        False of a sharded tensor: all ranks must come to one answer.
+        """
+        if self._numbers is None or not self._numbers.any():
+            return False
+        return torch.equal(as_integers(_some(tensor)), as_integers(self._numbers))
+
+
+def _some(tensor: Tensor) -> Tensor:
+    flat = tensor.detach().reshape(-1)
+    return flat[:: max(1, len(flat) // SAMPLE) | 1]
+
+
 @dataclass
 class _Kept:
     grad: Tensor  # the weight's own gradient, closed since
     version: int  # of its data, when it was closed
     dense: Tensor  # what it was before
+    sample: Sample  # of the closed one
 
 
 class DenseGradients:
@@ -68,7 +97,7 @@ class DenseGradients:
             if grad is not None:
                 dense = grad.clone()
                 self._close(name, local(grad))
-                self._kept[name] = _Kept(grad, local(grad)._version, dense)
+                self._kept[name] = _Kept(grad, local(grad)._version, dense, Sample(grad))
         self._pending.clear()
 
     @torch.no_grad()
@@ -84,7 +113,7 @@ class DenseGradients:
         if kept is None:
             return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
         dense = whole(kept.dense)
-        if local(kept.grad)._version == kept.version:
+        if local(kept.grad)._version == kept.version and kept.sample.tells(kept.grad):
             return dense
         inside = local(kept.dense).clone()
         self._close(name, inside)

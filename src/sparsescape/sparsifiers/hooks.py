@@ -92,8 +92,7 @@ def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
     A weight that is frozen now may be trained later; torch asks that it is not, at this moment.
     """
     frozen = not weight.requires_grad
-    hook = torch.compiler.disable(hook)  # else a compiled training step traces it, for each weight
-    handle = weight.requires_grad_().register_post_accumulate_grad_hook(hook)
+    handle = weight.requires_grad_().register_post_accumulate_grad_hook(_untraced(hook))
     weight.requires_grad_(not frozen)
     return handle
 

@@ -37,6 +37,9 @@ class Masked:
         bits = share(self.own(active), self.parameter)
         self.bits = all_or_none(bits, like=local(self.parameter))
 
+    def check_count(self, count: int) -> None:
+        """Any number of them can be active."""
+
     def active(self) -> Tensor:
         """Which numbers of the parameter are active: a bool tensor of its shape."""
         return put_together(self.bits, self.parameter).bool()

@@ -60,6 +60,12 @@ class Owners:
     def of(self, name: str) -> Optimizer:
         return self.optimizers[self._index[name]]
 
+    def grad_scale(self, name: str) -> Tensor | float:
+        """What the gradients of a step are multiplied with that a GradScaler hands to a fused
+        optimizer, which divides by it itself."""
+        scale = getattr(self.of(name), "grad_scale", None)
+        return 1.0 if scale is None else scale
+
     def group(self, name: str) -> dict[str, Any]:
         """The parameter group that the weight is in."""
         group = _group_with(self.of(name), self._weights[name])
