@@ -168,11 +168,14 @@ class Sparsifier:
         for held in self._nonzeros.values():
             held.replicas = replicas
         self._holding = Holding(self._owners, self._held, self._owners.fresh())
-        self._backward = Backward(self._weights, self._held, self._owners, self._close_gradient)
+        closing = {name: self._closing(name) for name in self._weights}
+        self._backward = Backward(self._weights, self._held, self._owners, closing)
         self._beginning = Beginning(self._owners, self._held)
         self._set_mask({name: first.positions(name) for name in first})
         self._beginning.over()
         self.start()
+        says = type(self).wants_gradient, type(self).replaces_step
+        self._looks_ahead = says != (Sparsifier.wants_gradient, Sparsifier.replaces_step)
         self._look_ahead()
         for name, weight in self._weights.items():
             _HOLDERS[weight] = type(self).__name__
@@ -325,14 +328,17 @@ class Sparsifier:
     # ------------------------------------------------------------------ around a step
 
     def stepped(self, index: int) -> None:
-        self._beginning.forget()
+        # A step that moves nothing is mostly these calls: no more of them than there must be.
+        if self._beginning.can_be_undone:
+            self._beginning.forget()
         self._counts[index] += 1
         if min(self._counts) > self.step:
             self.step += 1
             self._update()
         else:
             self._hold(index)
-        self._look_ahead()
+        if self._looks_ahead:
+            self._look_ahead()
 
     def _look_ahead(self) -> None:
         """Ask the method what the next steps are: once, not at every weight of each."""
@@ -346,7 +352,8 @@ class Sparsifier:
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
-        self._backward.clear()
+        if True in self._backward.asks:
+            self._backward.clear()
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
@@ -400,8 +407,9 @@ class Sparsifier:
         self._holding.forget()
         self._hold(*range(len(self._counts)))
 
-    def _close_gradient(self, name: str, grad: Tensor) -> None:
-        self._held[name].close(grad)
+    def _closing(self, name: str) -> Callable[[Tensor], object]:
+        """What sets a weight's gradient to 0 where the loop is not to see it."""
+        return self._held[name].close
 
     def _hold(self, *indices: int) -> None:
         """Close the weights, and give the optimizer's state of them what is fresh."""

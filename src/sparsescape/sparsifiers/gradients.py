@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class DenseGradients:
     ``.grad`` is closed. Nothing is kept between the steps that ask.
     """
 
-    def __init__(self, close: Callable[[str, Tensor], None]):
+    def __init__(self, close: Mapping[str, Callable[[Tensor], object]]):
         self._close = close
         self._kept: dict[str, _Kept] = {}
         self._pending: dict[str, Tensor] = {}
@@ -79,7 +79,7 @@ class DenseGradients:
         kept = self._kept.pop(name, None)
         if kept is not None and kept.grad is weight.grad and self._only_added(kept):
             closed = local(kept.dense).clone()
-            self._close(name, closed)
+            self._close[name](closed)
             local(weight.grad).add_(local(kept.dense) - closed)
         if not self._pending:
             at_end_of_backward(self._put_aside)
@@ -96,7 +96,7 @@ class DenseGradients:
             grad: Any = weight.grad
             if grad is not None:
                 dense = grad.clone()
-                self._close(name, local(grad))
+                self._close[name](local(grad))
                 self._kept[name] = _Kept(grad, local(grad)._version, dense, Sample(grad))
         self._pending.clear()
 
@@ -116,7 +116,7 @@ class DenseGradients:
         if local(kept.grad)._version == kept.version and kept.sample.tells(kept.grad):
             return dense
         inside = local(kept.dense).clone()
-        self._close(name, inside)
+        self._close[name](inside)
         now, before = _norm(local(kept.grad), kept.grad), _norm(inside, kept.grad)
         return dense * (now / before) if before > 0 else dense
 

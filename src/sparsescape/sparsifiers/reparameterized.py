@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -103,8 +103,8 @@ class TopKAST(View, Magnitude):
         }
         super()._set_mask(mask)
 
-    def _close_gradient(self, name: str, grad: Tensor) -> None:
-        grad.mul_(self._moves[name])
+    def _closing(self, name: str) -> Callable[[Tensor], object]:
+        return lambda grad: grad.mul_(self._moves[name])
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         shown = self._multipliers[name]
