@@ -199,6 +199,33 @@ def test_a_run_resumes_bit_for_bit(method, stop):
         assert torch.equal(value, other.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_grad_scaler_changes_nothing_and_its_skipped_steps_do_not_count(method, fused):
+    def start():
+        model = make_model()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=fused)
+        return model, optimizer, METHODS[method]().attach(model, optimizer)
+
+    scaled, scaled_optimizer, scaled_sparsifier = start()
+    clean, clean_optimizer, clean_sparsifier = start()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=3)
+    for step in range(9):
+        x, y = make_batch(step)
+        bad = step in (2, 5)
+        scaled_optimizer.zero_grad()
+        loss = cross_entropy(scaled(x), y) * (float("inf") if bad else 1.0)
+        scaler.scale(loss).backward()
+        scaler.step(scaled_optimizer)
+        scaler.update()
+        if not bad:
+            take(clean, clean_optimizer, step)
+        assert scaled_sparsifier.step == clean_sparsifier.step
+        assert scaled_sparsifier.mask == clean_sparsifier.mask
+    for p, q in zip(scaled.parameters(), clean.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_copies_and_pickles_are_plain_models(method):
     model = make_model()

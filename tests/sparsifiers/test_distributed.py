@@ -88,16 +88,72 @@ def test_ranks_agree_on_truly_sparse_layers(found_on_nonzeros, method):
     assert_same(resumed, one)
 
 
-def test_a_layer_that_changes_its_size_is_refused_where_it_is_replicated():
+@pytest.fixture
+def group():
+    """A process group of one."""
     torch.distributed.init_process_group(
         "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
     )
-    try:
-        model = nn.parallel.DistributedDataParallel(worker.make_model("sparse"))
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        ss.DSR(0.6, update_every=1, threshold=0.3).attach(model, optimizer)
-        model(worker.part(0, 0)).square().mean().backward()
-        with pytest.raises(ss.InputError, match="DistributedDataParallel cannot follow"):
-            optimizer.step()
-    finally:
-        torch.distributed.destroy_process_group()
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def wrapped(model):
+    return nn.parallel.DistributedDataParallel(model)
+
+
+MOVING = {
+    "dsr": lambda **more: ss.DSR(0.6, update_every=1, threshold=0.3, **more),
+    "snfs": lambda **more: ss.SNFS(0.6, update_every=1, **more),
+    "deep-r": lambda **more: ss.DeepR(0.6, **more),
+}
+
+
+@pytest.mark.parametrize("method", MOVING.values(), ids=MOVING)
+def test_a_method_that_moves_weights_between_replicated_layers_is_refused(group, method):
+    model = worker.make_model("sparse")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    held = [layer.positions() for layer in model[::2]]
+    for given in (wrapped(model), torch.compile(wrapped(model), backend="eager")):
+        with pytest.raises(ss.InputError, match=r"DistributedDataParallel cannot follow"):
+            method().attach(given, optimizer)
+    assert all(torch.equal(h, layer.positions()) for h, layer in zip(held, model[::2], strict=True))
+    method(dense=["2", "4"]).attach(wrapped(model), optimizer)  # one layer keeps its count
+
+
+def test_it_is_refused_in_the_first_pass_where_the_model_is_wrapped_later(group):
+    model = worker.make_model("sparse")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ss.DSR(0.6, update_every=9).attach(model, optimizer)
+    with pytest.raises(ss.InputError, match=r"DistributedDataParallel cannot follow"):
+        wrapped(model)(worker.part(0, 0))
+
+
+def test_a_mask_of_another_size_is_refused_before_anything_moves(group):
+    model = worker.make_model("sparse")
+    held = {f"{n}.weight": model[int(n)].positions() for n in "024"}
+    # As many elsewhere in the first layer, another number in the last.
+    moved = {"0.weight": torch.arange(len(held["0.weight"])), "4.weight": torch.tensor([0, 1])}
+    shapes = {n: model[int(n[0])].dense_shape for n in held}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ss.InputError, match=r"DistributedDataParallel cannot follow"):
+        ss.Static(ss.Mask.from_indices(held | moved, shapes)).attach(wrapped(model), optimizer)
+    assert all(torch.equal(model[int(n[0])].positions(), h) for n, h in held.items())
+
+
+class Losing(ss.Static):
+    """A method of one's own that closes a weight."""
+
+    def next_mask(self, step):
+        active = self.active
+        active["0.weight"][0] = False
+        return active
+
+
+def test_a_method_of_ones_own_that_closes_weights_is_refused_when_it_does(group):
+    model = wrapped(worker.make_model("sparse"))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Losing(sparsity=0.6).attach(model, optimizer)
+    model(worker.part(0, 0)).square().mean().backward()
+    with pytest.raises(ss.InputError, match=r"DistributedDataParallel cannot follow"):
+        optimizer.step()

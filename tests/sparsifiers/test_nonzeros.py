@@ -358,6 +358,44 @@ def test_clipping_closures_and_zeroed_gradients_are_the_loops_own_business():
         assert torch.equal(plain[0].weight, other[0].weight)
 
 
+SCALED = {
+    "rigl": lambda: ss.RigL(0.83, update_every=2, dense=["2"]),
+    "snfs": lambda: ss.SNFS(0.83, update_every=2, dense=["2"]),
+    "mest": lambda: ss.MEST(0.83, update_every=2, gradient_weight=1.0, dense=["2"]),
+    "top-kast": lambda: ss.TopKAST(0.9, backward_sparsity=0.84, update_every=2, dense=["2"]),
+}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("to_none", [False, True])
+@pytest.mark.parametrize("method", SCALED.values(), ids=SCALED)
+def test_a_step_that_the_grad_scaler_skips_does_not_count(method, to_none, fused):
+    scaled, clean = model_of(mask_of()).float(), model_of(mask_of()).float()
+    optimizers = [torch.optim.Adam(m.parameters(), lr=0.01, fused=fused) for m in (scaled, clean)]
+    sparsifiers = [method().attach(m, o) for m, o in zip((scaled, clean), optimizers, strict=True)]
+    start = sparsifiers[0].mask
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=1000)
+
+    def loss_at(model, step):
+        return model(batch(step).float()).square().mean()
+
+    for step in range(7):
+        bad = step in (1, 4)  # the first of them would be an update of the mask
+        optimizers[0].zero_grad(set_to_none=to_none)
+        scaler.scale(loss_at(scaled, step) * (float("inf") if bad else 1.0)).backward()
+        scaler.step(optimizers[0])
+        scaler.update()
+        if not bad:
+            optimizers[1].zero_grad(set_to_none=to_none)
+            loss_at(clean, step).backward()
+            optimizers[1].step()
+        assert sparsifiers[0].step == sparsifiers[1].step
+        assert sparsifiers[0].mask == sparsifiers[1].mask
+    assert sparsifiers[0].mask != start
+    for p, q in zip(scaled.parameters(), clean.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 def test_compiled_models_are_sparsified():
     model = model_of(mask_of())

@@ -13,17 +13,17 @@ from .gradients import DenseGradients
 from .holding import Held
 from .nonzeros import Nonzeros
 from .owners import Owners
-from .shards import local, replicas
+from .shards import is_sharded, local, replicas
 from .terms import Terms
 
-Close = Callable[[str, Tensor], None]
+Close = Callable[[Tensor], object]
 
 
 class Backward:
     """Closes gradients as they arrive, and keeps what they are over all positions for who asks.
 
     Args:
-        close: sets the gradient of a weight to 0 outside the mask.
+        close: of each weight, what sets its gradient to 0 outside the mask.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Backward:
         weights: Mapping[str, Any],
         held: Mapping[str, Held],
         owners: Owners,
-        close: Close,
+        close: Mapping[str, Close],
     ):
         self._weights, self._held, self._owners, self._close = weights, held, owners, close
         self._dense, self._terms = DenseGradients(close), Terms()
@@ -41,7 +41,9 @@ class Backward:
 
     def hook(self, name: str) -> Callable[[Tensor], None]:
         """To be called whenever a backward pass has added to the weight's gradient."""
-        owner = self._owners.index(name)
+        # Run for each weight and step, on caches that the pass has emptied: all is at hand.
+        owner, seen, close = self._owners.index(name), self._seen, self._close[name]
+        sharded = is_sharded(self._weights[name])
         kept = self._terms if isinstance(self._held[name], Nonzeros) else self._dense
 
         def hook(weight: Tensor) -> None:
@@ -49,8 +51,8 @@ class Backward:
             if self.asks[owner]:
                 kept.accumulated(name, weight)
             elif grad is not None:  # none where an optimizer steps during the pass
-                self._close(name, local(grad))
-                self._seen[name] = (weakref.ref(grad), grad._version)
+                close(local(grad) if sharded else grad)
+                seen[name] = (weakref.ref(grad), grad._version)
 
         return hook
 
@@ -76,7 +78,7 @@ class Backward:
             grad: Any = self._weights[name].grad
             seen, writes = self._seen.get(name, (None, 0))
             if grad is not None and (seen is None or seen() is not grad or grad._version != writes):
-                self._close(name, local(grad))
+                self._close[name](local(grad))
         return True
 
     def clear(self) -> None:

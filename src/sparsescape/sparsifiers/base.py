@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
@@ -30,9 +30,9 @@ from .hooks import (
     skipped,
 )
 from .masked import Masked, read
-from .nonzeros import Carried, Nonzeros, check_works, sparse_layers
+from .nonzeros import Carried, Nonzeros, check_replicated, check_works, sparse_layers
 from .owners import Owners
-from .shards import copied, whole
+from .shards import copied, replicas_in, whole
 from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
@@ -83,6 +83,8 @@ class Sparsifier:
 
     on_nonzeros: ClassVar[bool] = False
     """Whether the method works on truly sparse layers."""
+    moves_between_layers: ClassVar[bool] = False
+    """Whether a layer may come to hold more or fewer weights than it began with."""
     carried: ClassVar[tuple[str, ...]] = ()
     """What of the memory has an element for each value of a truly sparse layer and moves with it;
     0 for what is grown."""
@@ -152,6 +154,9 @@ class Sparsifier:
             if weight in _HOLDERS:
                 other = f"a {_HOLDERS[weight]} is attached to it already"
                 raise InputError(f"The weight {name!r} can have one sparsifier: {other}.")
+        replicas = replicas_in(model) if layers else None
+        if replicas is not None:
+            check_replicated(self, self._weights)
         check_gradients(model, self._weights)
         self._norms = {w: named[n].shape for w, n in norms(named).items()}
         self._owners = Owners(self._weights, optimizers)
@@ -160,18 +165,23 @@ class Sparsifier:
         self.densities.clear()
         self._held = {n: self._holder(n, layers.get(n, [])) for n in self._weights}
         self._nonzeros = {n: h for n, h in self._held.items() if isinstance(h, Nonzeros)}
+        for held in self._nonzeros.values():
+            held.replicas = replicas
         self._holding = Holding(self._owners, self._held, self._owners.fresh())
-        self._backward = Backward(self._weights, self._held, self._owners, self._close_gradient)
+        closing = {name: self._closing(name) for name in self._weights}
+        self._backward = Backward(self._weights, self._held, self._owners, closing)
         self._beginning = Beginning(self._owners, self._held)
         self._set_mask({name: first.positions(name) for name in first})
         self._beginning.over()
         self.start()
+        says = type(self).wants_gradient, type(self).replaces_step
+        self._looks_ahead = says != (Sparsifier.wants_gradient, Sparsifier.replaces_step)
         self._look_ahead()
         for name, weight in self._weights.items():
             _HOLDERS[weight] = type(self).__name__
             self._handles.append(hook_gradient(weight, self._backward.hook(name)))
         self._handles += [
-            hook_layers(held.layers, partial(self._backward.watch, name))
+            hook_layers(held.layers, partial(self._watch, name))
             for name, held in self._nonzeros.items()
         ]
         self._handles += hook_steps(self, self._owners.optimizers)
@@ -235,16 +245,20 @@ class Sparsifier:
         weight: Any = self._weights[name]
         if weight.grad is None:
             return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
-        scale = getattr(self._owners.of(name), "grad_scale", None)
-        grad = whole(weight.grad) if scale is None else whole(weight.grad) / scale
-        return grad.nan_to_num()
+        return (whole(weight.grad) / self._scale_left(name)).nan_to_num()
 
     def gradient(self, name: str) -> Tensor:
         """The gradient over all positions of a weight, in a step that :meth:`wants_gradient`.
 
         Of a truly sparse layer it is made when this is called, in the shape of the dense weight.
         """
-        return self._backward.over_all(name)
+        return self._backward.over_all(name).div_(self._scale_left(name))
+
+    def _scale_left(self, name: str) -> Tensor | float:
+        """What is left of a GradScaler's scale in the gradients after a step: a fused optimizer
+        divides them by it, in place, unless the update of the mask took the place of its step."""
+        withheld = self._replaces[self._owners.index(name)]
+        return self._owners.grad_scale(name) if withheld else 1.0
 
     def at_active(self, name: str, everywhere: Tensor) -> Tensor:
         """Of something over all positions of a weight, what is at the active ones."""
@@ -314,14 +328,17 @@ class Sparsifier:
     # ------------------------------------------------------------------ around a step
 
     def stepped(self, index: int) -> None:
-        self._beginning.forget()
+        # A step that moves nothing is mostly these calls: no more of them than there must be.
+        if self._beginning.can_be_undone:
+            self._beginning.forget()
         self._counts[index] += 1
         if min(self._counts) > self.step:
             self.step += 1
             self._update()
         else:
             self._hold(index)
-        self._look_ahead()
+        if self._looks_ahead:
+            self._look_ahead()
 
     def _look_ahead(self) -> None:
         """Ask the method what the next steps are: once, not at every weight of each."""
@@ -335,7 +352,8 @@ class Sparsifier:
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
-        self._backward.clear()
+        if True in self._backward.asks:
+            self._backward.clear()
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
@@ -370,18 +388,28 @@ class Sparsifier:
                 values.append((tensor, 0.0))
         return [(weight, 0.0), *values]
 
+    def _watch(self, name: str) -> Callable[[Any], None] | None:
+        """Asked by truly sparse layers in a forward pass: who is told of their gradient."""
+        told = self._backward.watch(name)
+        if self._nonzeros[name].replicas is not None:
+            check_replicated(self, self._weights)
+        return told
+
     def _set_mask(self, mask: NextMask) -> None:
         self._owners.forget_mixed_state()
         for name, held in self._held.items():
             norm = self._norms.get(name)
             count = check_collapse(name, held, mask[name], norm, self.on_collapse)
+            held.check_count(count)
             self.densities[name] = count / max(held.shape.numel(), 1)
+        for name, held in self._held.items():
             held.put(mask[name])
         self._holding.forget()
         self._hold(*range(len(self._counts)))
 
-    def _close_gradient(self, name: str, grad: Tensor) -> None:
-        self._held[name].close(grad)
+    def _closing(self, name: str) -> Callable[[Tensor], object]:
+        """What sets a weight's gradient to 0 where the loop is not to see it."""
+        return self._held[name].close
 
     def _hold(self, *indices: int) -> None:
         """Close the weights, and give the optimizer's state of them what is fresh."""

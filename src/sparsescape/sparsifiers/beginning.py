@@ -24,6 +24,7 @@ class Beginning:
         held_now = owners.everything_held(masked)
         self._before = [(tensor, local(tensor).detach().clone()) for tensor in held_now]
         self._written: list[tuple[int, int]] = []
+        self.can_be_undone = True
         for one in self._nonzeros:
             one.begin()
 
@@ -45,6 +46,7 @@ class Beginning:
 
     def forget(self) -> None:
         """It is not to be undone any more."""
+        self.can_be_undone = False
         self._before, self._written = [], []
         for one in self._nonzeros:
             one.settle()

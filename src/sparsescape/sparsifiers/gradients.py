@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .shards import local, whole
+from .bits import as_integers
+from .shards import is_sharded, local, whole
 
 STEPPED = (
     "An optimizer stepped on {!r} during the backward pass; this method needs the gradients over "
@@ -18,11 +19,39 @@ STEPPED = (
 )
 
 
+SAMPLE = 4096
+
+
+class Sample:
+    """Some numbers of a tensor as they are now, by which it is seen whether they change.
+
+    Torch counts the writes into a tensor, but not those of a GradScaler that undoes its scale.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        self._numbers = None if is_sharded(tensor) else _some(tensor).clone()
+
+    def tells(self, tensor: Any) -> bool:
+        """Whether these are the same to the bit, and would not be if all had been scaled.
+
+        False of a sharded tensor: all ranks must come to one answer.
+        """
+        if self._numbers is None or not self._numbers.any():
+            return False
+        return torch.equal(as_integers(_some(tensor)), as_integers(self._numbers))
+
+
+def _some(tensor: Tensor) -> Tensor:
+    flat = tensor.detach().reshape(-1)
+    return flat[:: max(1, len(flat) // SAMPLE) | 1]
+
+
 @dataclass
 class _Kept:
     grad: Tensor  # the weight's own gradient, closed since
     version: int  # of its data, when it was closed
     dense: Tensor  # what it was before
+    sample: Sample  # of the closed one
 
 
 class DenseGradients:
@@ -33,7 +62,7 @@ class DenseGradients:
     ``.grad`` is closed. Nothing is kept between the steps that ask.
     """
 
-    def __init__(self, close: Callable[[str, Tensor], None]):
+    def __init__(self, close: Mapping[str, Callable[[Tensor], object]]):
         self._close = close
         self._kept: dict[str, _Kept] = {}
         self._pending: dict[str, Tensor] = {}
@@ -50,7 +79,7 @@ class DenseGradients:
         kept = self._kept.pop(name, None)
         if kept is not None and kept.grad is weight.grad and self._only_added(kept):
             closed = local(kept.dense).clone()
-            self._close(name, closed)
+            self._close[name](closed)
             local(weight.grad).add_(local(kept.dense) - closed)
         if not self._pending:
             at_end_of_backward(self._put_aside)
@@ -67,8 +96,8 @@ class DenseGradients:
             grad: Any = weight.grad
             if grad is not None:
                 dense = grad.clone()
-                self._close(name, local(grad))
-                self._kept[name] = _Kept(grad, local(grad)._version, dense)
+                self._close[name](local(grad))
+                self._kept[name] = _Kept(grad, local(grad)._version, dense, Sample(grad))
         self._pending.clear()
 
     @torch.no_grad()
@@ -84,10 +113,10 @@ class DenseGradients:
         if kept is None:
             return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
         dense = whole(kept.dense)
-        if local(kept.grad)._version == kept.version:
+        if local(kept.grad)._version == kept.version and kept.sample.tells(kept.grad):
             return dense
         inside = local(kept.dense).clone()
-        self._close(name, inside)
+        self._close[name](inside)
         now, before = _norm(local(kept.grad), kept.grad), _norm(inside, kept.grad)
         return dense * (now / before) if before > 0 else dense
 

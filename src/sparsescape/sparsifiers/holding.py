@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -13,6 +14,15 @@ from .stillness import Part, Stillness
 
 Held = Masked | Nonzeros
 """A weight as a sparsifier sees it."""
+
+
+@dataclass
+class _Known:
+    """What an optimizer moves, as it was when it was listed."""
+
+    state: list[Tensor]
+    parts: list[Part]
+    ids: list[int]  # of the state's values, tensors or not
 
 
 class Holding:
@@ -26,7 +36,7 @@ class Holding:
     ):
         self._owners, self._held, self.fresh = owners, held, fresh
         self.still = [Stillness() for _ in owners.optimizers]
-        self._parts_of: list[tuple[list[Tensor], list[Part]] | None] = [None for _ in self.still]
+        self._known: list[_Known | None] = [None for _ in self.still]
 
     def hold(self, index: int) -> None:
         """What optimizer number ``index`` may have moved."""
@@ -36,20 +46,22 @@ class Holding:
         """To be called when the mask has changed."""
         for index, still in enumerate(self.still):
             still.forget()
-            self._parts_of[index] = None
+            self._known[index] = None
 
     def knows(self, tensor: Tensor) -> bool:
         """Whether it is state that was there when the last step ended."""
-        seen = [known[0] for known in self._parts_of if known is not None]
+        seen = [known.state for known in self._known if known is not None]
         return not seen or any(tensor is other for state in seen for other in state)
 
     def _parts(self, index: int) -> list[Part]:
         """The weights of an optimizer, and their state; listed anew when another state is there."""
+        known, ids = self._known[index], self._owners.state_ids(index)
+        if known is not None and known.ids == ids:  # its tensors live: no other can have their ids
+            return known.parts
         state = self._owners.state_tensors(index)
-        known = self._parts_of[index]
-        if known is None or not same(state, known[0]):
-            known = self._parts_of[index] = state, self._listed(index)
-        return known[1]
+        parts = known.parts if known and same(state, known.state) else self._listed(index)
+        self._known[index] = _Known(state, parts, ids)
+        return parts
 
     def _listed(self, index: int) -> list[Part]:
         return [

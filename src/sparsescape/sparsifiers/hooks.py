@@ -35,11 +35,14 @@ def hook_steps(around: Around, optimizers: list[Optimizer]) -> list[Any]:
 
 
 def _untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """The hook, left out of a compiled step, which must not recompile as a step count moves."""
+    """The hook, left out of a compiled step, which must not recompile as a step count moves.
+
+    Asked for each weight and step, in a step that is not compiled, ``disable`` itself is slow.
+    """
     outside = torch.compiler.disable(hook)
 
     def call(*args: Any) -> Any:
-        return outside(*args) if torch.compiler.is_compiling() else hook(*args)
+        return outside(*args) if torch.compiler.is_dynamo_compiling() else hook(*args)
 
     return call
 
@@ -92,8 +95,7 @@ def hook_gradient(weight: Tensor, hook: Callable[[Tensor], None]) -> Any:
     A weight that is frozen now may be trained later; torch asks that it is not, at this moment.
     """
     frozen = not weight.requires_grad
-    hook = torch.compiler.disable(hook)  # else a compiled training step traces it, for each weight
-    handle = weight.requires_grad_().register_post_accumulate_grad_hook(hook)
+    handle = weight.requires_grad_().register_post_accumulate_grad_hook(_untraced(hook))
     weight.requires_grad_(not frozen)
     return handle
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..positions import Positions, are_in, indices_of
 from .bits import all_or_none, close
-from .places import Marked, Places
+from .places import Marked, Places, marked_at
 from .shards import local, put_together, share
 from .stillness import Part
 
@@ -28,14 +28,20 @@ class Masked:
 
     def __init__(self, parameter: Any):
         self.parameter = parameter
+        self._plain = None if parameter.is_complex() else parameter.dtype
+        self._places: Tensor | None = None  # of the active ones: slow to find, so for use once more
         self.shape = torch.Size(parameter.shape)  # of the dense weight
 
     # ------------------------------------------------------------------ the mask
 
     def put(self, active: Tensor | Positions) -> None:
         """Take up another mask."""
+        self._places = None
         bits = share(self.own(active), self.parameter)
         self.bits = all_or_none(bits, like=local(self.parameter))
+
+    def check_count(self, count: int) -> None:
+        """Any number of them can be active."""
 
     def active(self) -> Tensor:
         """Which numbers of the parameter are active: a bool tensor of its shape."""
@@ -54,8 +60,18 @@ class Masked:
         return self.own(active)
 
     def at_active(self, everywhere: Tensor) -> Tensor:
-        """Of something over all positions, what is at the active ones."""
-        return everywhere[self.active()]
+        """Of something over all positions, what is at the active ones, in their order."""
+        self._places = indices_of(self.active())
+        flat = everywhere.reshape(-1)
+        if flat.device.type != "cpu" or flat.dtype == torch.bfloat16:
+            return flat[self._places]
+        return torch.from_numpy(flat.detach().numpy()[self._places.numpy()])
+
+    def of_active(self, chosen: Tensor) -> Tensor:
+        """The positions of those of the active ones that were chosen."""
+        places = indices_of(self.active()) if self._places is None else self._places
+        self._places = None
+        return marked_at(places, chosen, self.parameter.shape)
 
     def noise(self, seed: int) -> Tensor:
         """Numbers in [0, 1), one for each of the parameter; of a position always the same."""
@@ -82,7 +98,11 @@ class Masked:
 
     def close(self, grad: Tensor) -> None:
         """Set a gradient to 0 where it is not active."""
-        close(grad, self.bits)
+        bits = self.bits
+        if grad.dtype is self._plain:  # as it mostly is: every call costs, in each step
+            grad.view(bits.dtype).bitwise_and_(bits)
+        else:
+            close(grad, bits)
 
     def parts(self, state: Mapping[str, Tensor], fresh: Mapping[str, float]) -> list[Part]:
         """What is to be closed after a step."""

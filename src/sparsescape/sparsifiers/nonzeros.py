@@ -59,7 +59,7 @@ class Nonzeros:
         self.parameter, self.layers = parameter, layers
         self.shape = layers[0].dense_shape
         self.replicas: Replicas | None = None
-        """Of the DistributedDataParallel that ran it last."""
+        """Of the DistributedDataParallel that holds it, or that ran it last."""
         self._carried = carried
         self._before: tuple[Tensor, list[tuple[Tensor, Tensor]], int] | None = None
 
@@ -93,6 +93,9 @@ class Nonzeros:
 
     def at_active(self, everywhere: Tensor) -> Tensor:
         return everywhere.reshape(-1)[self.flat]
+
+    def of_active(self, chosen: Tensor) -> Tensor:
+        return chosen
 
     def noise(self, seed: int) -> Tensor:
         return noise_at(self.flat, seed).to(self.parameter.device)
@@ -145,13 +148,23 @@ class Nonzeros:
         """The first mask is not to be undone any more."""
         self._before = None
 
+    def check_count(self, count: int) -> None:
+        """Refuse another number of values where they are replicated.
+
+        Raises:
+            InputError: it is so.
+        """
+        if self.replicas is not None and count != len(self.parameter):
+            raise InputError(
+                f"A truly sparse layer was to hold {count} weights instead of "
+                f"{len(self.parameter)}, which DistributedDataParallel cannot follow: convert the "
+                "model with the mask it is to start from, and take a method that keeps each "
+                "layer's count."
+            )
+
     @torch.no_grad()
     def _move(self, old: Tensor, new: Tensor) -> None:
-        if self.replicas is not None and len(old) != len(new):
-            raise InputError(
-                f"A truly sparse layer was to hold {len(new)} weights instead of {len(old)}, which "
-                "DistributedDataParallel cannot follow; a method that keeps each layer's count can."
-            )
+        self.check_count(len(new))
         kept = are_in(new, old)
         source = torch.searchsorted(old, new[kept])
         for tensor, fresh in self._carried():
@@ -227,3 +240,17 @@ def check_works(method: Any, layers: Mapping[str, list[SparseLayer]]) -> None:
             )
         if is_sharded(of_one[0].weight):
             raise InputError(f"The layer {layer!r} is truly sparse and cannot be sharded too.")
+
+
+def check_replicated(method: Any, weights: Mapping[str, Any]) -> None:
+    """Refuse, where truly sparse layers are replicated, a method that changes their sizes.
+
+    Raises:
+        InputError: it is so.
+    """
+    if method.moves_between_layers and len(weights) > 1:
+        raise InputError(
+            f"{type(method).__name__} moves weights between layers, and DistributedDataParallel "
+            "cannot follow truly sparse layers that change their sizes; one that keeps each "
+            "layer's count can (RigL, SET, MEST)."
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from ..errors import InputError
 from .fresh import fresh_values, of_other_shapes
 
 Seen = TypeVar("Seen")
+_values = operator.methodcaller("values")
 
 
 class Owners:
@@ -60,6 +62,12 @@ class Owners:
     def of(self, name: str) -> Optimizer:
         return self.optimizers[self._index[name]]
 
+    def grad_scale(self, name: str) -> Tensor | float:
+        """What the gradients of a step are multiplied with that a GradScaler hands to a fused
+        optimizer, which divides by it itself."""
+        scale = getattr(self.of(name), "grad_scale", None)
+        return 1.0 if scale is None else scale
+
     def group(self, name: str) -> dict[str, Any]:
         """The parameter group that the weight is in."""
         group = _group_with(self.of(name), self._weights[name])
@@ -86,6 +94,13 @@ class Owners:
             for value in keeper.state.get(weight, {}).values()
             if isinstance(value, Tensor)
         ]
+
+    def state_ids(self, index: int) -> list[int]:
+        """Which objects an optimizer and its wrappers keep, for all parameters: a fast look."""
+        found: list[int] = []
+        for keeper in self._keepers[index]:
+            found += map(id, chain.from_iterable(map(_values, keeper.state.values())))
+        return found
 
     def _states(self, index: int) -> list[Mapping[Any, Any]]:
         """The state of an optimizer, and those that its wrappers keep beside it."""

@@ -47,6 +47,7 @@ class SNFS(DropGrow):
     smoothing: float = 0.9
 
     regrows = True
+    moves_between_layers = True
 
     def wants_gradient(self, step: int) -> bool:
         return self.update_until is None or step < self.update_until
@@ -96,6 +97,8 @@ class DSR(DropGrow):
     threshold: float = 1e-3
     tolerance: float = 0.1
 
+    moves_between_layers = True
+
     def kept(self, active: Active, step: int) -> Active:
         threshold = self.memory.get("threshold", self.threshold)
         kept = {n: a & (self.weight(n).abs() >= threshold) for n, a in active.items()}
@@ -144,6 +147,7 @@ class DeepR(DropGrow):
     temperature: float = 0.0
 
     carried = ("sign",)
+    moves_between_layers = True
 
     def start(self) -> None:
         """A position keeps for good the sign that its weight has at the start, or one drawn.

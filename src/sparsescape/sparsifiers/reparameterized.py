@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -103,13 +103,14 @@ class TopKAST(View, Magnitude):
         }
         super()._set_mask(mask)
 
-    def _close_gradient(self, name: str, grad: Tensor) -> None:
-        grad.mul_(self._moves[name])
+    def _closing(self, name: str) -> Callable[[Tensor], object]:
+        return lambda grad: grad.mul_(self._moves[name])
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         shown = self._multipliers[name]
         strength = shown + (1 - shown) / (1 - self.sparsity)
-        return (grad + self.regularization * strength * theta) * self._moves[name]
+        pull = self.regularization * self._owners.grad_scale(name)
+        return (grad + pull * strength * theta) * self._moves[name]
 
     def settle(self, name: str, before: Tensor, after: Tensor) -> Tensor:
         return torch.where(self._moves[name], after, before)
@@ -182,8 +183,7 @@ class MovementPruning(View, GradualMagnitude):
         self.memory["scores"] = {n: torch.zeros_like(t) for n, t in self.dense_weights.items()}
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
-        scale = getattr(self._owners.of(name), "grad_scale", None)
-        rate = self.score_rate if scale is None else self.score_rate / scale
+        rate = self.score_rate / self._owners.grad_scale(name)
         self.memory["scores"][name] -= rate * grad * theta
         return grad * self._multipliers[name]
 

@@ -85,6 +85,13 @@ def replicas() -> Replicas | None:
     return None if model is None else Replicas(model.process_group)
 
 
+def replicas_in(model: nn.Module) -> Replicas | None:
+    """Those of the DistributedDataParallel that a model is, or is wrapped in by others."""
+    wrapped = (m for m in model.modules() if isinstance(m, DistributedDataParallel))
+    found = next(wrapped, None)
+    return None if found is None else Replicas(found.process_group)
+
+
 def copied(tree: Any) -> Any:
     """The tree with its tensors copied: what runs must not change what was saved."""
     if isinstance(tree, Mapping):

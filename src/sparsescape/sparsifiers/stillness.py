@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter, getitem
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,11 @@ TRIALS = 4
 """So many steps in a row must have left every closed element alone before one is trusted to."""
 CERTAIN = 25
 """After so many steps all is closed and compared again."""
-WITNESSES = 4
+WITNESSES = 2
 """Of each tensor so many closed elements are read."""
 
+
+_writes_into = attrgetter("_version")
 
 Part = tuple[Any, Tensor, float]
 """A weight or a state of its shape, the mask it is held in, and its value outside the mask."""
@@ -75,22 +78,23 @@ class Witnesses:
     def __init__(self, held: list[Held]) -> None:
         self._tensors = [part.tensor for part in held]
         self._addresses = [tensor.data_ptr() for tensor in self._tensors]
-        self._places: list[tuple[memoryview, int]] = []
+        self._memories: list[memoryview] = []
+        self._places: list[int] = []
         self._expected: list[int] = []
         for part in held:
             places = some_closed(in_order(part.bits)).tolist()
             fresh = torch.full((len(places),), part.fresh, dtype=part.tensor.dtype)
             # As a view, of which single elements are read faster than of an array.
             memory = memoryview(in_order(as_integers(part.tensor)))
-            self._places += [(memory, place) for place in places]
+            self._memories += [memory] * len(places)
+            self._places += places
             self._expected += as_integers(fresh).tolist()
 
     def agree(self) -> bool:
         """Whether they are, to the bit, what they are to be."""
-        there = [memory[place] for memory, place in self._places]
-        if there != self._expected:
+        if list(map(getitem, self._memories, self._places)) != self._expected:
             return False
-        return [tensor.data_ptr() for tensor in self._tensors] == self._addresses
+        return list(map(Tensor.data_ptr, self._tensors)) == self._addresses
 
 
 class Stillness:
@@ -114,7 +118,7 @@ class Stillness:
 
     def begin(self) -> None:
         """To be called when a step begins on gradients that are closed."""
-        self._given = self._writes == [tensor._version for tensor in self._tensors]
+        self._given = self._writes == list(map(_writes_into, self._tensors))
 
     def end(self, parts: list[Part]) -> None:
         """Close all parts: to be called when a step has ended, or something else has happened."""
@@ -129,7 +133,7 @@ class Stillness:
             self._age += 1
         else:
             self._hold()
-        self._writes = [tensor._version for tensor in self._tensors]
+        self._writes = list(map(_writes_into, self._tensors))
 
     def _take_up(self, parts: list[Part]) -> None:
         self._parts = parts

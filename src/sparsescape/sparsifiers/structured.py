@@ -80,4 +80,5 @@ class SRSTE(View):
         return self.chosen(self.weights)
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
-        return grad + self.decay * (1 - self._multipliers[name]) * theta
+        decay = self.decay * self._owners.grad_scale(name)
+        return grad + decay * (1 - self._multipliers[name]) * theta

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .gradients import STEPPED, at_end_of_backward
+from .gradients import STEPPED, Sample, at_end_of_backward
 from .nonzeros import Nonzeros
 
 Term: TypeAlias = Callable[[], Tensor]
@@ -21,6 +21,7 @@ class _Summed:
     grad: Tensor  # the weight's own gradient, which is the terms' sum at its positions
     version: int  # of its data, when the pass was over
     terms: list[Term]
+    sample: Sample  # of the gradient
 
 
 class Terms:
@@ -63,7 +64,8 @@ class Terms:
         for name, weight in self._accumulated.items():
             grad: Any = weight.grad
             if grad is not None:
-                self._summed[name] = _Summed(grad, grad._version, self._told.get(name, []))
+                told = self._told.get(name, [])
+                self._summed[name] = _Summed(grad, grad._version, told, Sample(grad))
         self._told.clear()
         self._accumulated.clear()
 
@@ -80,7 +82,9 @@ class Terms:
         total = _sum(known.terms if known is not None else [], held)
         if held.replicas is not None:
             held.replicas.mean_(total)
-        if known is not None and known.grad._version != known.version:
+        if known is not None and not (
+            known.grad._version == known.version and known.sample.tells(known.grad)
+        ):
             inside = held.at_active(total).float().norm()
             if inside > 0:
                 total *= known.grad.float().norm() / inside

@@ -10,7 +10,7 @@ of θ by the method's chain rule, or straight through.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,8 +104,9 @@ class View(Sparsifier):
             }
         super()._set_mask(mask)
 
-    def _close_gradient(self, name: str, grad: Tensor) -> None:
+    def _closing(self, name: str) -> Callable[[Tensor], object]:
         """The loop sees the gradient of all that the method trains, which is all there is."""
+        return lambda grad: None
 
     @torch.no_grad()
     def open(self, index: int) -> None:
