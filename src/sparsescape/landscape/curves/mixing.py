@@ -39,10 +39,8 @@ class Mix(torch.autograd.Function):
         first, *inner, last = coefficients
         outer, mix = ends.new_tensor([first, last]), ends.new_tensor(inner)
         flat = torch.mv(ends.T, outer)
-        if openings is None:
-            flat.addmv_(control.T, mix)
-        else:
-            flat.addcmul_(torch.mv(control.T, mix), openings)
+        term = torch.mv(control.T, mix)
+        flat += term if openings is None else term.mul_(openings)
         ctx.mix, ctx.openings, ctx.along = mix, openings, along
         return flat.split(list(sizes))
 
