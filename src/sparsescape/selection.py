@@ -59,21 +59,10 @@ def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
 _Bools = npt.NDArray[np.bool_]
 
 
-def highest_value(values: npt.NDArray[Any], count: int, allowed: _Bools | None = None) -> Any:
-    """The ``count``-th highest of an array's values, or of those that are allowed.
-
-    >>> highest_value(np.array([1.0, 3.0, 2.0]), 2)
-    2.0
-    """
-    every = np.ones(len(values), dtype=bool) if allowed is None else allowed
-    threshold = _between_sampled_bounds(values, count, every)
-    if threshold is None:
-        threshold = _by_selection(values if allowed is None else values[allowed], count)
-    return threshold
-
-
 def _top_of_array(values: npt.NDArray[Any], count: int, allowed: _Bools) -> _Bools:
-    threshold = highest_value(values, count, allowed)
+    threshold = _between_sampled_bounds(values, count, allowed)
+    if threshold is None:
+        threshold = _by_selection(values[allowed], count)
     active = values > threshold
     active &= allowed
     ties = values == threshold

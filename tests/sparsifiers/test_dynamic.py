@@ -268,15 +268,16 @@ def test_itop_counts_what_was_explored():
 
 
 def test_set_drops_the_same_share_of_each_sign():
-    values = torch.randn(600, generator=torch.Generator().manual_seed(0)) - 0.4
-    values[0] = torch.nan
-    found = dynamic.beside_its_share(values, 0.3)
+    values = torch.randn(40, 50, generator=torch.Generator().manual_seed(0))
+    marked = torch.rand(40, 50, generator=torch.Generator().manual_seed(1)) < 0.3
+    values[0, 0] = torch.nan
+    found = dynamic.beside_its_share(values - 0.4, marked, 0.3)
     for sign in (1, -1):
-        side = sign * values > 0
-        distances = values[side].abs()
+        side = marked & (sign * (values - 0.4) > 0)
+        distances = (values - 0.4)[side].abs()
         nearest = distances.argsort()[: int(0.3 * len(distances))]
         assert sorted(nearest.tolist()) == (found[side] < 1).nonzero().flatten().tolist()
-    assert found[0] == 0
+    assert found[0, 0] == 0
 
 
 def test_what_is_grown_at_random_is_as_likely_to_be_one_position_as_another():

@@ -89,10 +89,7 @@ class DropGrow(Sparsifier):
     # ------------------------------------------------------------------ what a row may say
 
     def drop_score(self, name: str) -> Tensor:
-        """What is lowest is dropped: |w|, unless the method says otherwise.
-
-        A score of all positions, or in one dimension of the active ones alone, in their order.
-        """
+        """What is lowest is dropped: |w|, unless the method says otherwise."""
         return self.weight(name).abs()
 
     def grow_score(self, name: str) -> Tensor | None:
@@ -118,15 +115,7 @@ class DropGrow(Sparsifier):
         """The mask after the drop."""
         counts = {n: count_active(a) for n, a in active.items()}
         keep = {n: k - int(self.drop_share(step) * k) for n, k in counts.items()}
-        return {n: self._best_of(n, self.drop_score(n), a, keep[n]) for n, a in active.items()}
-
-    def _best_of(self, name: str, score: Tensor, active: Tensor, count: int) -> Tensor:
-        if score.shape == active.shape:
-            return self.best(score, active, count)
-        # A score of the active ones alone, which may be more than those that may stay.
-        if self.structure is unstructured and len(score) == count_active(active):
-            return self._held[name].of_active(top(score.float(), count))
-        return self.best(spread(score, self.active_in(name)), active, count)
+        return {n: self.best(self.drop_score(n), a, keep[n]) for n, a in active.items()}
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         """How many each layer grows: as many as it dropped, unless the method moves some."""
@@ -194,15 +183,6 @@ class DropGrow(Sparsifier):
     def room(self, inside: Active) -> dict[str, int]:
         """How many positions of each weight are not inside."""
         return {n: self.size(n) - count_active(i) for n, i in inside.items()}
-
-
-def spread(score: Tensor, places: Tensor) -> Tensor:
-    """The scores of some places, where those are marked; 0 elsewhere.
-
-    >>> spread(torch.tensor([5.0, 7.0]), torch.tensor([[True, False], [False, True]])).tolist()
-    [[5.0, 0.0], [0.0, 7.0]]
-    """
-    return torch.zeros_like(places, dtype=score.dtype).masked_scatter_(places, score)
 
 
 def among(score: Tensor, allowed: Tensor) -> Tensor:

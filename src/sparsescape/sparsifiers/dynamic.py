@@ -14,7 +14,8 @@ from .. import schedules, scores
 from ..errors import InputError
 from ..masks import Mask
 from ..points import matching
-from ..selection import highest_value, top
+from ..positions import indices_of
+from ..selection import top
 from .base import Active, NextMask
 from .dropgrow import DropGrow
 from .masked import read
@@ -73,7 +74,7 @@ class SET(DropGrow):
 
     def drop_score(self, name: str) -> Tensor:
         share = self.drop_share(self.step)
-        return beside_its_share(self.at_active(name, self.weight(name)), share)
+        return beside_its_share(self.weight(name), self.active_in(name), share)
 
     def drop_share(self, step: int) -> float:
         return self.drop_fraction
@@ -276,33 +277,30 @@ class SRigL(RigL):
         return sorted(n for place, n in enumerate(ranked) if place < needed or worth[n] >= limit)
 
 
-def beside_its_share(values: Tensor, share: float) -> Tensor:
+def beside_its_share(values: Tensor, among: Tensor, share: float) -> Tensor:
     """The distance of each value from 0, as a multiple of a distance that depends on its sign.
 
-    Of the values of a sign a share lies nearer to 0 than that, in the middle between two of them:
-    so what is in the share is below 1. NaN counts as 0.
+    Of the marked values of a sign a share lies nearer to 0 than that, in the middle between two of
+    them: so what is in the share is below 1. NaN counts as 0.
 
-    >>> beside_its_share(torch.tensor([3.0, -6.0, 1.0, -2.0]), 0.5).tolist()
-    [1.5, 1.5, 0.5, 0.5]
+    >>> marked = torch.tensor([True, True, True, True, False])
+    >>> beside_its_share(torch.tensor([3.0, -6.0, 1.0, -2.0, 2.0]), marked, 0.5).tolist()
+    [1.5, 1.5, 0.5, 0.5, 1.0]
     """
     values = values.detach().float()
-    numbers = values.cpu().numpy()
-    above, below = edge(numbers, share), edge(-numbers, share)
+    marked = values.reshape(-1)[indices_of(among)].cpu().numpy()
+    above, below = edge(marked, share), edge(-marked, share)
     # The fastest way to multiply by a number that depends on the sign.
     return torch.nn.functional.leaky_relu_(values / above, -above / below).nan_to_num_()
 
 
 def edge(values: npt.NDArray[np.float32], share: float) -> float:
     """What lies between the share of the positive values that is nearest to 0, and the others."""
-    positive = values > 0  # and no NaN
-    count = int(np.count_nonzero(positive))
+    count = int(np.count_nonzero(values > 0))
     if not count:
         return 1.0
     place = min(int(share * count), count - 1)
-    outside = highest_value(values, count - place, positive)
-    if not place:
-        return float(outside) / 2
-    nearer = positive & (values < outside)
-    several = int(np.count_nonzero(nearer)) == place  # else the two are the same number
-    inside = np.where(nearer, values, 0).max() if several else outside
-    return float(inside + outside) / 2
+    first = int(np.count_nonzero(values <= 0))  # NaN comes last
+    inside, outside = first + max(place - 1, 0), first + place
+    ordered = np.partition(values, (inside, outside))
+    return float(ordered[inside] + ordered[outside]) / 2 if place else float(ordered[outside]) / 2

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..positions import Positions, are_in, indices_of
 from .bits import all_or_none, close
-from .places import Marked, Places, marked_at
+from .places import Marked, Places
 from .shards import local, put_together, share
 from .stillness import Part
 
@@ -29,14 +29,12 @@ class Masked:
     def __init__(self, parameter: Any):
         self.parameter = parameter
         self._plain = None if parameter.is_complex() else parameter.dtype
-        self._places: Tensor | None = None  # of the active ones: slow to find, so for use once more
         self.shape = torch.Size(parameter.shape)  # of the dense weight
 
     # ------------------------------------------------------------------ the mask
 
     def put(self, active: Tensor | Positions) -> None:
         """Take up another mask."""
-        self._places = None
         bits = share(self.own(active), self.parameter)
         self.bits = all_or_none(bits, like=local(self.parameter))
 
@@ -60,18 +58,8 @@ class Masked:
         return self.own(active)
 
     def at_active(self, everywhere: Tensor) -> Tensor:
-        """Of something over all positions, what is at the active ones, in their order."""
-        self._places = indices_of(self.active())
-        flat = everywhere.reshape(-1)
-        if flat.device.type != "cpu" or flat.dtype == torch.bfloat16:
-            return flat[self._places]
-        return torch.from_numpy(flat.detach().numpy()[self._places.numpy()])
-
-    def of_active(self, chosen: Tensor) -> Tensor:
-        """The positions of those of the active ones that were chosen."""
-        places = indices_of(self.active()) if self._places is None else self._places
-        self._places = None
-        return marked_at(places, chosen, self.parameter.shape)
+        """Of something over all positions, what is at the active ones."""
+        return everywhere[self.active()]
 
     def noise(self, seed: int) -> Tensor:
         """Numbers in [0, 1), one for each of the parameter; of a position always the same."""

@@ -94,9 +94,6 @@ class Nonzeros:
     def at_active(self, everywhere: Tensor) -> Tensor:
         return everywhere.reshape(-1)[self.flat]
 
-    def of_active(self, chosen: Tensor) -> Tensor:
-        return chosen
-
     def noise(self, seed: int) -> Tensor:
         return noise_at(self.flat, seed).to(self.parameter.device)
 
