@@ -40,7 +40,7 @@ def test_where_there_is_no_way_everything_was_tried_and_is_on_record(ridge):
     assert [a.passes for a in found.attempts] == [0, 30, 80, 80, 25]
     assert [a.seed for a in found.attempts] == [derived_seed(4, "trial", n) for n in range(5)]
     assert found.passes == 215
-    assert ss.profile(found.curve, ridge, points=61).climb == found.profile.climb
+    assert ss.profile(found.curve, ridge, t=found.profile.t).climb == found.profile.climb
 
 
 def test_the_search_ends_with_the_first_path_without_a_climb():
@@ -58,10 +58,10 @@ def test_a_tolerance_can_be_given(ridge):
 def test_a_trial_goes_on_from_the_best_path_so_far(ridge):
     first = ss.Trial(degree=2, steps=20, lr=0.1)
     onward = ss.find_path(*ENDS, ridge, trials=(first, ss.Trial(degree=4, steps=0)))
-    assert onward.attempts[1].climb == pytest.approx(onward.attempts[0].climb, abs=1e-5)
+    assert onward.attempts[1].climb == pytest.approx(onward.attempts[0].climb, abs=1e-4)
     anew = ss.find_path(*ENDS, ridge, trials=(first, ss.Trial(degree=4, steps=0, fresh=True)))
     straight = ss.profile(ss.Line(*ENDS), ridge).climb
-    assert anew.attempts[1].climb == pytest.approx(straight, abs=1e-6)
+    assert anew.attempts[1].climb == pytest.approx(straight, abs=1e-5)
 
 
 def test_the_default_trials_start_with_the_line_and_get_costlier():

@@ -98,14 +98,10 @@ def extra_dimensions(
 
     Both ends lie in the mask; the weights are open while travelling only: the path's control
     points lie in the mask and the opened weights. Which weights are the first is decided once, by a
-    score; so the subspaces are nested, and a path with k of them is one with more. Counts 0, 1, 2,
-    4, … are tried until a path is found, then bisection goes on between the last that failed and
-    the first that did not; the largest count that failed is tried once more from the path just
-    above it. At every count the search begins at the best path known with fewer weights and at the
-    one known with more, its closed weights set to 0, before it makes its trials
-    (:func:`sparsescape.find_path`). A path
-    found must not climb between the grid's points either: it is looked at again at an even stride
-    (:func:`sparsescape.landscape.curves.pacing.paced`).
+    score; so the subspaces are nested, and a path with k of them is one with more. First none are
+    opened, then all of them; between a count that failed and one that did not goes bisection. So
+    every search but those two begins at a path that is known with more weights open, its closed
+    ones set to 0, before it makes its trials (:func:`sparsescape.find_path`).
 
     "Smallest" is what this search finds: it is an upper bound, and what it failed with is on
     record. See ``docs/dimensions.md``.
@@ -188,7 +184,7 @@ def extra_dimensions(
         count=count,
         closed=mask.total - mask.count,
         profiles={k: found.profile for k, found in best.items()},
-        attempts={k: tuple(ground.attempts[k]) for k in best},
+        attempts={k: ground.found[k].attempts for k in best},
         curve=best[answer].curve,
         opened=order.first(answer),
         tol=tol,

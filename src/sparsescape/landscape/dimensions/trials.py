@@ -13,56 +13,65 @@ from ...points import Point
 from ...training.checkpoints import Checkpoint
 from ..curves.curve import Curve
 from ..search.fit import Search
+from ..search.goals import GOALS
 from ..search.paths import Method, Trial
 
 
 def default_trials(
     start: Point, end: Point, steps: int = 120, enough: float | None = None
 ) -> tuple[Method, ...]:
-    """The straight line; then cubic curves that are trained against every uphill step.
+    """The straight line; then cubic curves, in turn against the climb and for the mean loss.
+
+    1. against the climb, from the path known with more weights open, its others closed again: that
+       may need little;
+    2. anew, for the mean, which between real networks gets there with the fewest passes;
+    3. from the best so far, against what is left of the climb, and against walls that the mean is
+       content to hurry through;
+    4. and 5. as 2 and 3, with a reach ten times as far.
+
+    All cost the same: a step against the climb looks at 8 points of the curve, a step for the mean
+    at one, and of those there are 8 times as many. ``benchmarks/opened_search.py`` measures this
+    list beside others.
 
     Adam, so that the height of the wall does not matter, with learning rates relative to how far
     apart the ends are: the root mean square of their difference over the parameters that differ.
-    With 0.05 of it a way around of about that size is found; 0.5 reaches ten times as far, and is
-    followed by 0.05, which smooths what it found. On planted walls that was enough for weights that
-    have to be raised by 0.025 to 5 times the distance of the ends; for others, or where a cubic
-    curve cannot bend enough, give trials of your own.
+    With 0.05 of it a way around of about that size is found; 0.5 reaches ten times as far. On
+    planted walls that was enough for weights that have to be raised by 0.025 to 5 times the
+    distance of the ends; for others, or where a cubic curve cannot bend enough, give trials of your
+    own.
 
     Args:
         start, end: of the path.
-        steps: at most, of each curve.
-        enough: the goal below which a search may end before (:func:`sparsescape.fit_curve`).
+        steps: at most, of each curve that is trained against the climb.
+        enough: the climb below which such a search may end before
+            (:func:`sparsescape.fit_curve`).
 
     >>> trials = default_trials({"w": torch.ones(1, 1)}, {"w": torch.zeros(1, 1)})
-    >>> [(trial.lr, trial.fresh) for trial in trials[1:]]
-    [(0.05, True), (0.5, True), (0.05, False)]
+    >>> [(trial.goal, trial.steps, trial.lr, trial.fresh) for trial in trials[1:3]]
+    [('uphill', 120, 0.05, False), ('mean', 960, 0.05, True)]
+    >>> [(trial.goal, trial.steps, trial.lr, trial.fresh) for trial in trials[3:]]
+    [('uphill', 120, 0.05, False), ('mean', 960, 0.5, True), ('uphill', 120, 0.05, False)]
     """
     apart = torch.cat([(end[n] - start[n]).double().reshape(-1) for n in start if n in end])
     moved = apart[apart != 0]
     scale = float(moved.square().mean().sqrt()) if len(moved) else 1.0
-
-    def cubic(rate: float, *, fresh: bool) -> Trial:
-        lr = rate * scale
-        return Trial(
-            degree=3,
-            steps=steps,
-            lr=lr,
-            goal="uphill",
-            optimizer="adam",
-            fresh=fresh,
-            enough=enough,
-        )
-
-    line = Trial(degree=1, steps=0)
-    return line, cubic(0.05, fresh=True), cubic(0.5, fresh=True), cubic(0.05, fresh=False)
+    cubic = Trial(degree=3, optimizer="adam", lr=0.05 * scale)
+    climbing = replace(cubic, goal="uphill", steps=steps, enough=enough)
+    mean = replace(cubic, goal="mean", steps=steps * GOALS["uphill"].points, fresh=True)
+    far = replace(mean, lr=0.5 * scale)
+    return Trial(degree=1, steps=0), climbing, mean, climbing, far, climbing
 
 
 def restarted(trials: Sequence[Method], restarts: int) -> tuple[Method, ...]:
-    """The trials, and again so many times from curves that start off the straight line."""
+    """The trials, and again so many times; the first of those again, and all that are fresh, then
+    from curves that start off the straight line."""
     if not trials:
         raise InputError("A search for a path needs at least one trial.")
     searched = [t for t in trials if not (isinstance(t, Trial) and t.steps == 0)]
-    again = [replace(t, perturbed=0.5) if isinstance(t, Trial) and t.fresh else t for t in searched]
+    again = [
+        replace(t, fresh=True, perturbed=0.5) if isinstance(t, Trial) and (t.fresh or not i) else t
+        for i, t in enumerate(searched)
+    ]
     return (*trials, *(again * (restarts - 1)))
 
 

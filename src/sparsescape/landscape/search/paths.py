@@ -15,6 +15,7 @@ from ...training.checkpoints import Checkpoint
 from ..curves.bezier import Bezier, Line
 from ..curves.chain import PolygonalChain
 from ..curves.curve import Curve
+from ..curves.pacing import paced
 from ..profiles.profile import Profile, profile
 from .fit import Search, fit_curve
 from .goals import Goal
@@ -145,14 +146,16 @@ def find_path(
     """Make the trials in turn until one has no climb; the path with the smallest climb is kept.
 
     Each trial starts from the best path so far, laid over the trial's own kind of curve, unless it
-    is ``fresh``.
+    is ``fresh``. What seems to be the best on the even grid is looked at again at the stride in
+    weight space that the straight line has on it, so that it cannot hurry through a wall between
+    two values of t (:func:`sparsescape.landscape.curves.pacing.paced`).
 
     Args:
         start, end: points or models.
         objective: climbs are over all of its data.
         subspace: the mask that paths stay in; None is all of weight space.
         trials: what is tried, the cheapest first.
-        points: of the profiles.
+        points: of the profiles, at least.
         tol: the climb that still counts as none; :attr:`Profile.tolerance` unless given.
         seed: decides every draw; each trial has its own.
         checkpoint: where to go on from, and where to leave the state now and then; each trial has
@@ -180,6 +183,8 @@ def find_path(
         kept = checkpoint and checkpoint.part(number)
         curve, search = trial.search(best, objective, seed=own, checkpoint=kept)
         seen = profile(curve, objective, points)
+        if shown is None or seen.climb < shown.climb:
+            seen = _looked_at(curve, objective, seen)
         attempts.append(Attempt(trial, search.passes, seen.climb, own, search.diverged))
         if shown is None or seen.climb < shown.climb:
             best, shown = curve, seen
@@ -189,3 +194,9 @@ def find_path(
         checkpoint.discard_parts(len(attempts))
     assert shown is not None
     return FoundPath(best, shown, tuple(attempts))
+
+
+def _looked_at(curve: Curve, objective: Objective, seen: Profile) -> Profile:
+    """Its profile at an even stride as well, if on the even grid there are longer ones."""
+    t = paced(curve, len(seen.t))
+    return seen if len(t) == len(seen.t) else profile(curve, objective, t=t)

@@ -13,6 +13,9 @@ from ...points import save_point
 from ..graph import Stage
 from .job import Job, Metrics
 
+SEARCH = "from all weights down; climb, mean, climb, far mean, climb"
+"""How is searched, a setting of every such stage: another search may count otherwise."""
+
 MEASURED = "measured"
 """In the place of a number of weights to open: as many as such a stage counted."""
 
@@ -39,6 +42,7 @@ def counting(
     what = {
         "choose": choose,
         "among": list(among),
+        "search": SEARCH,
         "search_steps": search_steps,
         "points": points,
         "precision": precision,
