@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+import sparsescape as ss
 import tiny
 from sparsescape import cli
-from sparsescape.problems.catalogue import CATALOGUE
+from sparsescape.points import snapshot
+from sparsescape.problems.catalogue import CATALOGUE, load
 from sparsescape.problems.recipe import scaled
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -24,6 +26,15 @@ def one_layer(*seed):
 
 def one_layer_and_data():
     return one_layer(), torch.randn(20, 1, 8, 8)
+
+
+def one_pair(*_):
+    """Two convolutional networks for the digits, with all but a few weights closed."""
+    start, end = (load("digits-conv").make_model(seed) for seed in (0, 1))
+    mask = ss.Mask.from_scores(ss.scores.magnitude(start), sparsity=0.99)
+    for model in (start, end):
+        mask.apply_(model)
+    return [(0, snapshot(start), snapshot(end), mask)]
 
 
 def ended_well(words):
@@ -42,6 +53,10 @@ SMALLEST: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "forecast": ("{tiny} --seeds 1 --curve-steps 5 --points 3", {}),
     "masked_step": ("perceptron --rounds 1 --optimizer sgd", {}),
+    "opened_search": (
+        "--steps 1",
+        {"POINTS": 2, "pairs": one_pair, "lists": lambda *_: {"line": (ss.Trial(1, 0),)}},
+    ),
     "paths": ("evaluate perceptron --rounds 1 --points 2", {"EXAMPLES": 10}),
     "search_power": (
         "--passes 64",
@@ -71,6 +86,7 @@ def program(request, monkeypatch):
     )
     module: ModuleType = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
+    monkeypatch.syspath_prepend(FOLDER)  # where a program that is run finds its neighbours
     spec.loader.exec_module(module)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     yield module
