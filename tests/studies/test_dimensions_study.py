@@ -118,6 +118,14 @@ def test_verdicts_follow_their_rules():
     assert verdict([None, None, None], [None, None, None])[0] == "does not hold"
 
 
+def test_a_path_found_in_one_layer_is_one_with_all_weights_open():
+    alone = search("gradient", 0, 40, layer="a")
+    records = counts.nested([search("random", 0, None), search("random", 1, None), alone])
+    assert [r["count"] for r in records] == [1000, None, 40]
+    assert records[0]["by"] == alone["run"]
+    assert records[0]["failed"] == 0
+
+
 def synthetic():
     records = [search(c, s, k) for c, k in (("random", None), ("gradient", 30)) for s in range(2)]
     alone = [

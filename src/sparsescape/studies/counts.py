@@ -19,6 +19,26 @@ LAYER_CHOICE = "gradient"
 """What is opened first where only one layer may be."""
 
 
+def nested(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The records, none of which contradicts another.
+
+    A path with some weights of one layer open is a path with all closed weights open. So where a
+    search found none at any number, and another one from the same start found one, all of them are
+    enough: ``by`` names that other run. Choices of the whole network cannot differ in that, as with
+    all open they make one and the same search.
+    """
+    known = {(r["sparsity"], r["seed"]): r["run"] for r in records if r["count"] is not None}
+    made = []
+    for record in records:
+        other = known.get((record["sparsity"], record["seed"]))
+        if record["count"] is None and record["layer"] is None and other is not None:
+            enough = {"count": record["closed"], "fraction": 1.0, "failed": 0, "by": other}
+            made.append({**record, **enough})
+        else:
+            made.append(dict(record))
+    return made
+
+
 def row(of: Record, records: Sequence[Record]) -> dict[str, Any]:
     """One kind of search over its seeds; the counts' mean is geometric, of those that have one."""
     mine = [r for r in records if all(r[key] == value for key, value in of.items())]

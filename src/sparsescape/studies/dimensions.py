@@ -18,7 +18,7 @@ from ..problems import catalogue
 from . import difficulty
 from .claims import bad_margin
 from .command import heading
-from .counts import LAYER_CHOICE, findings, layer_row, row
+from .counts import LAYER_CHOICE, findings, layer_row, nested, row
 from .flags import check_at_least, check_sparsity
 from .graph import Stage
 from .stages.openings import counting
@@ -151,17 +151,19 @@ def results(
     settings: Settings, found: Sequence[Case], made: Sequence[Search], store: Store
 ) -> dict[str, Any]:
     """What ``results.json`` holds, from the finished stages: the same every time."""
-    records = [
-        {
-            "sparsity": search.case.sparsity,
-            "seed": search.case.seed,
-            "choice": search.choice,
-            "layer": search.layer,
-            **store.metrics(search.stage.key),
-            "run": search.stage.key,
-        }
-        for search in made
-    ]
+    records = nested(
+        [
+            {
+                "sparsity": search.case.sparsity,
+                "seed": search.case.seed,
+                "choice": search.choice,
+                "layer": search.layer,
+                **store.metrics(search.stage.key),
+                "run": search.stage.key,
+            }
+            for search in made
+        ]
+    )
     starts = [_start(case, records, store) for case in found]
     counted = {(s["sparsity"], s["seed"]) for s in starts if s["counts"]}
     usable = [r for r in records if (r["sparsity"], r["seed"]) in counted]
