@@ -23,6 +23,9 @@ from .lanczos import Array, Eigenpair, krylov
 STEPS = 3
 """Newton steps in a row."""
 
+_AWAY = 20
+"""And at most so many from beside a saddle, where the slope is slight at first."""
+
 _KRYLOV = 10
 """Dimension of the Krylov space that each is taken in."""
 
@@ -51,9 +54,9 @@ class Descent:
 
 
 def newton_descent(
-    objective: Objective, point: PointLike, mask: Mask | None, loss: float
+    objective: Objective, point: PointLike, mask: Mask | None, loss: float, steps: int = STEPS
 ) -> Descent:
-    """:data:`STEPS` saddle-free Newton steps inside the mask, each by its best length.
+    """So many saddle-free Newton steps inside the mask, each by its best length.
 
     A step is p = −V·|VᵀHV|⁻¹·Vᵀg with V a basis of the Krylov space of H and g, of dimension 10
     (Dauphin et al. 2014, *Identifying and Attacking the Saddle Point Problem*, section 5 and
@@ -61,7 +64,7 @@ def newton_descent(
     it ends.
     """
     here = Descent(as_point(point), loss, loss)
-    for _ in range(STEPS):
+    for _ in range(steps):
         below = _newton_step(objective, here, mask)
         if not below.decrease > 0:
             break
@@ -108,7 +111,7 @@ def curvature_descent(
     aside = _best(objective, point, Coordinates(objective.gradient(point), mask), steps, loss)
     if not aside.decrease > 0:
         return aside
-    below = newton_descent(objective, aside.point, mask, aside.loss)
+    below = newton_descent(objective, aside.point, mask, aside.loss, _AWAY)
     return Descent(below.point, below.loss, loss)
 
 
