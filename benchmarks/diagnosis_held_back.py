@@ -1,6 +1,6 @@
 """How often a diagnosis is right of runs that were broken on purpose, on data it was not made with.
 
-    python benchmarks/diagnosis_held_back.py [--seeds 3] [--data wine cancer teacher stripes iris rings]
+    python benchmarks/diagnosis_held_back.py [--seeds 3] [--data wine cancer …]
 
 The limits of sparsescape/landscape/diagnosis/conditions.py were set on the digits. These data had
 no part in that: scikit-learn's wine and breast cancer, and a random teacher, for a perceptron; and

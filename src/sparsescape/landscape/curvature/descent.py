@@ -23,7 +23,7 @@ from .lanczos import Array, Eigenpair, krylov
 STEPS = 3
 """Newton steps in a row."""
 
-_AWAY = 20
+AWAY = 20
 """And at most so many from beside a saddle, where the slope is slight at first."""
 
 _KRYLOV = 10
@@ -111,7 +111,7 @@ def curvature_descent(
     aside = _best(objective, point, Coordinates(objective.gradient(point), mask), steps, loss)
     if not aside.decrease > 0:
         return aside
-    below = newton_descent(objective, aside.point, mask, aside.loss, _AWAY)
+    below = newton_descent(objective, aside.point, mask, aside.loss)
     return Descent(below.point, below.loss, loss)
 
 

@@ -124,7 +124,7 @@ def negative_inside(facts: Facts) -> Condition:
 
 def falls_along_it(facts: Facts) -> Condition:
     what = "share of the loss that a step along its vector, and Newton steps from there, win"
-    return Condition(what, facts.downward.decrease / facts.scale, "≥", SLOPE, 3 * SLOPE)
+    return Condition(what, facts.away.decrease / facts.scale, "≥", SLOPE, 3 * SLOPE)
 
 
 def steep_outside(facts: Facts) -> Condition:

@@ -155,6 +155,6 @@ def _confidence(rule: Rule, evidence: tuple[Condition, ...]) -> Confidence:
 
 
 def _better(verdict: str, facts: Facts) -> Point | None:
-    found = {"under-trained": "inside", "saddle": "downward", "walled in": "dense"}
+    found = {"under-trained": "inside", "saddle": "away", "walled in": "dense"}
     # Its buffers are the model's own until they are copied.
     return snapshot(getattr(facts, found[verdict]).point) if verdict in found else None

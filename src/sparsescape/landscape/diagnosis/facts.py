@@ -13,7 +13,7 @@ from ...masks import Mask
 from ...objective import Objective
 from ...points import PointLike, as_point
 from ...seeds import derived_seed
-from ..curvature.descent import Descent, constant_answer, curvature_descent, newton_descent
+from ..curvature.descent import AWAY, Descent, constant_answer, curvature_descent, newton_descent
 from ..curvature.stationarity import Ends, Stationarity, eigenvalues, with_slopes
 from ..search.paths import FoundPath, Trial, find_path
 
@@ -93,6 +93,15 @@ class Facts:
         """A step along the most negative curvature in the mask, and Newton steps from there."""
         way = self.ends.inside.smallest
         return curvature_descent(self.objective, self.point, self.mask, way, self.loss, self.scale)
+
+    @cached_property
+    def away(self) -> Descent:
+        """From there on for as many Newton steps as it takes to get away from a saddle."""
+        here = self.downward
+        if not here.decrease > 0:
+            return here
+        below = newton_descent(self.objective, here.point, self.mask, here.loss, AWAY)
+        return Descent(below.point, below.loss, self.loss)
 
     @cached_property
     def lowest(self) -> float:
