@@ -1,5 +1,7 @@
 """What layers put out, watched without being disturbed."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from helpers import classes, draw, perceptron, seeded
-from sparsescape import Objective
+from sparsescape import Mask, Objective, scores, to_sparse
 from sparsescape.layers import layers, watched
 
 
@@ -48,6 +50,18 @@ def test_units_are_last(make, shape, units):
     assert found.shape == units
     where = 1 if isinstance(model, nn.modules.conv._ConvNd) else -1
     assert torch.equal(found.movedim(-1, where), outputs)
+
+
+def test_truly_sparse_layers_put_out_what_dense_ones_do():
+    dense = seeded(lambda: nn.Sequential(nn.Conv2d(1, 6, 3), nn.Flatten(), nn.Linear(24, 3)))
+    Mask.from_scores(scores.random(dense), sparsity=0.8).apply_(dense)
+    sparse = to_sparse(copy.deepcopy(dense), min_sparsity=0.0)
+    images = draw(5, 1, 4, 4)
+    with watched(dense) as expected, watched(sparse) as seen:
+        dense(images), sparse(images)
+    assert list(seen) == list(expected) == ["0.weight", "2.weight"]
+    for name, (outputs,) in seen.items():
+        torch.testing.assert_close(outputs, expected[name][0])
 
 
 def test_what_is_watched_leaves_no_hook_and_changes_no_output():

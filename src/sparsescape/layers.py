@@ -1,8 +1,9 @@
 """What the layers of a network put out, watched while it runs.
 
-A layer is a module that has a parameter of two dimensions or more of its own, and goes by that
-parameter's name. Its outputs are those before any activation that follows, units last:
-(examples, …, units). A layer that runs several times in one pass has several.
+A layer is a module that has a parameter of two dimensions or more of its own, or a truly sparse
+one, which holds the nonzero values of such a one; it goes by that parameter's name. Its outputs are
+those before any activation that follows, units last: (examples, …, units). A layer that runs
+several times in one pass has several.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
     """
     found = {}
     for prefix, module in model.named_modules():
-        own = [n for n, p in module.named_parameters(recurse=False) if p.ndim >= 2]
+        sparse = getattr(module, "holds_nonzeros_only", False)
+        parameters = module.named_parameters(recurse=False)
+        own = ["weight"] if sparse else [n for n, p in parameters if p.ndim >= 2]
         if own and not isinstance(module, ParametrizationList):
             found[plain_name(f"{prefix}.{own[0]}" if prefix else own[0])] = module
     return found
@@ -54,7 +57,12 @@ def _keep(
     if not isinstance(output, Tensor):
         return None
     # What is watched must be in the loss's graph, and whole: what follows may work in place.
-    channels = 1 if isinstance(module, _CHANNELS_FIRST) else -1
+    channels = 1 if _is_convolution(module) else -1
     seen = output.movedim(channels, -1)
     outputs.setdefault(name, []).append(seen)
     return seen.movedim(-1, channels).clone()
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    """Whether units are channels: a convolution, dense or truly sparse."""
+    return isinstance(module, _CHANNELS_FIRST) or len(getattr(module, "dense_shape", ())) > 2

@@ -1,5 +1,6 @@
 """Planes through weight space, and the loss on them."""
 
+import copy
 import math
 
 import pytest
@@ -61,6 +62,22 @@ def test_filters_of_a_random_plane_have_the_norms_of_the_points_own():
     assert torch.equal(plane.along[name], again.along[name])
     assert not torch.equal(plane.along[name], other.along[name])
     assert not torch.equal(plane.along[name], plane.across[name])
+
+
+def test_filters_of_truly_sparse_layers_are_their_rows():
+    dense = convnet()
+    ss.Mask.from_scores(ss.scores.random(dense), sparsity=0.75).apply_(dense)
+    sparse = ss.to_sparse(copy.deepcopy(dense), min_sparsity=0.0)
+    plane = ss.random_plane(sparse)
+    for name, weight in as_point(dense).items():
+        if weight.ndim < 2:
+            continue
+        module = sparse.get_submodule(name.removesuffix(".weight"))
+        flat = torch.zeros(weight.numel()).index_put((module.positions(),), plane.along[name])
+        norms = flat.view(len(weight), -1).norm(dim=1)
+        torch.testing.assert_close(norms, weight.detach().flatten(1).norm(dim=1))
+    with pytest.raises(ss.InputError, match="give the model itself"):
+        ss.random_plane(snapshot(sparse))
 
 
 def test_a_random_plane_stays_in_its_subspace():

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..masks import Mask
 from ..objective import Objective
-from ..points import Point, PointLike, as_point, coordinates, snapshot
+from ..points import Point, PointLike, as_point, coordinates, plain_name, snapshot
 from ..seeds import generator
 
 _ON_A_LINE = 1e-6  # of their distance, which single precision cannot tell from rounding
@@ -96,9 +96,13 @@ def random_plane(point: PointLike, *, subspace: Mask | None = None, seed: int = 
     stay as they are (Li et al. 2018, *Visualizing the Loss Landscape of Neural Nets*, section 4).
 
     Args:
-        point: where x = y = 0.
+        point: where x = y = 0. Of truly sparse layers a filter is the values of one row; which
+            they are only a model can say, no mapping.
         subspace: the mask that the plane lies in; None is all of weight space.
         seed: of the directions.
+
+    Raises:
+        InputError: the point lies outside the subspace, or no parameter of it has filters.
 
     >>> plane = random_plane({"w": torch.tensor([[3.0, 4.0], [0.0, 2.0]])})
     >>> plane.along["w"].norm(dim=1)
@@ -108,25 +112,49 @@ def random_plane(point: PointLike, *, subspace: Mask | None = None, seed: int = 
     if subspace is not None:
         subspace.check_contains(origin, "The point")
     names = _shared_coordinates([point])
+    filters = _filters(point, origin, names)
+    if not filters:
+        raise InputError(
+            "No parameter of this point has two dimensions or more: there are no filters to "
+            "normalize by. Of truly sparse layers give the model itself."
+        )
 
     def direction(purpose: str) -> Point:
-        return {n: _filterwise(origin[n], n, purpose, subspace, seed) for n in names}
+        still = {n: torch.zeros_like(origin[n]) for n in names}
+        return still | {
+            n: _filterwise(origin[n], n, of, purpose, subspace, seed) for n, of in filters.items()
+        }
 
     return Plane(origin, direction("along"), direction("across"))
 
 
+def _filters(point: PointLike, origin: Point, names: Sequence[str]) -> dict[str, Tensor]:
+    """Weight name → which filter each of its entries belongs to, in their flat order."""
+    found = {}
+    for name in names:
+        if origin[name].ndim >= 2:
+            rows, each = len(origin[name]), origin[name][0].numel()
+            found[name] = torch.arange(rows).repeat_interleave(each)
+    for path, module in point.named_modules() if isinstance(point, torch.nn.Module) else ():
+        if getattr(module, "holds_nonzeros_only", False):
+            each = module.dense_shape[1:].numel()
+            found[plain_name(f"{path}.weight" if path else "weight")] = module.positions() // each
+    return found
+
+
 def _filterwise(
-    weight: Tensor, name: str, purpose: str, subspace: Mask | None, seed: int
+    weight: Tensor, name: str, of: Tensor, purpose: str, subspace: Mask | None, seed: int
 ) -> Tensor:
-    if weight.ndim < 2:
-        return torch.zeros_like(weight)
+    """Noise in which each filter has the norm that it has in the weight."""
     noise = torch.randn(weight.shape, generator=generator(seed, "random plane", purpose, name))
     noise = noise.to(weight)
     if subspace is not None and name in subspace:
         noise = noise * subspace[name].to(noise)
-    norms = [t.flatten(1).norm(dim=1) for t in (weight, noise)]
-    scale = torch.where(norms[1] > 0, norms[0] / norms[1].clamp(min=1e-30), 0)
-    return noise * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    of = of.to(weight.device)
+    none = weight.new_zeros(int(of.max()) + 1 if len(of) else 0)
+    own, drawn = (none.index_add(0, of, t.reshape(-1).square()).sqrt() for t in (weight, noise))
+    scale = torch.where(drawn > 0, own / drawn.clamp(min=1e-30), 0)
+    return noise * scale[of].reshape(weight.shape)
 
 
 def principal_plane(points: Sequence[PointLike]) -> Plane:
