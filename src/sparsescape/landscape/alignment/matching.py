@@ -135,7 +135,8 @@ def _interchangeable(units: Units, mask: Mask | None) -> list[Tensor]:
 
 def _by_unit(tensor: Tensor, axis: Axis, size: int) -> Tensor:
     """(units, all that belongs to one unit)."""
-    return tensor.movedim(axis.dim, 0).reshape(size, -1)
+    here = tensor.narrow(axis.dim, axis.start, size * axis.repeat)
+    return here.movedim(axis.dim, 0).reshape(size, -1)
 
 
 # ---------------------------------------------------------------------- permuting
@@ -154,7 +155,9 @@ def _permuted(
 
 def _taken(tensor: Tensor, axis: Axis, permutation: Tensor) -> Tensor:
     entries = permutation[:, None] * axis.repeat + torch.arange(axis.repeat)
-    return tensor.index_select(axis.dim, entries.flatten().to(tensor.device))
+    order = torch.arange(tensor.shape[axis.dim])
+    order[axis.start : axis.start + entries.numel()] = axis.start + entries.flatten()
+    return tensor.index_select(axis.dim, order.to(tensor.device))
 
 
 # ---------------------------------------------------------------------- matching
@@ -192,8 +195,8 @@ def _likeness(
     total = torch.zeros(here.size, here.size, dtype=torch.float64)
     for axis in here.axes:
         if not is_statistic(axis.name):
-            # The same units along another axis of this tensor keep the order that they have.
-            along = [a for a in here.axes if a.name == axis.name and a.dim != axis.dim]
+            # The same units elsewhere in this tensor keep the order that they have.
+            along = [a for a in here.axes if a.name == axis.name and a != axis]
             moved = _permuted({axis.name: point[axis.name]}, *others)[axis.name]
             for other in along:
                 moved = _taken(moved, other, found[i])
@@ -252,16 +255,18 @@ def _by_activations(
     for i, each in enumerate(units):
         total = torch.zeros(each.size, each.size, dtype=torch.float64)
         for reader in each.readers:
-            last = isinstance(network.get_submodule(reader), nn.Linear)
-            mine, theirs = (_unit_by_unit(s[reader], each.size, -1 if last else 1) for s in seen)
-            total += mine @ theirs.T
+            for axis in each.axes:
+                if (axis.name, axis.dim) == (f"{reader}.weight", 1):
+                    mine, theirs = (_of_units(s[reader], axis, network, reader) for s in seen)
+                    total += _by_unit(mine, axis, each.size) @ _by_unit(theirs, axis, each.size).T
         found.append(_assigned(total, classes[i], torch.arange(each.size)))
     return found
 
 
-def _unit_by_unit(given: Tensor, size: int, dim: int) -> Tensor:
-    """(units, all that is seen of one): examples, and pixels or tokens."""
-    return given.double().movedim(dim, 0).reshape(size, -1)
+def _of_units(given: Tensor, axis: Axis, network: nn.Module, reader: str) -> Tensor:
+    """What the layer is given, its units along the axis' dimension."""
+    last = isinstance(network.get_submodule(reader), nn.Linear)
+    return given.double().movedim(-1 if last else 1, axis.dim)
 
 
 def _given_to_readers(
@@ -276,5 +281,12 @@ def _given_to_readers(
             module.register_forward_pre_hook(
                 lambda _, given, name=name: seen.__setitem__(name, given[0].detach())
             )
-    functional_call(model, point, (inputs,))
+    try:
+        functional_call(model, point, (inputs,))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        told = str(error).splitlines() or [type(error).__name__]
+        shape = tuple(getattr(inputs, "shape", ()))
+        raise InputError(
+            f"The network cannot be run on inputs of shape {shape}: {told[0]}"
+        ) from None
     return seen

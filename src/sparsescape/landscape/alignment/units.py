@@ -28,6 +28,8 @@ class Axis:
     dim: int
     repeat: int = 1
     """Neighbouring entries that belong to one unit: the pixels of a channel after flattening."""
+    start: int = 0
+    """The first entry; those of other units lie before and behind, where units are concatenated."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,18 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Value:
-    """What flows along an edge: its units, whether they have been flattened with pixels, and
-    whether they lie along the last dimension, as a Linear layer puts them out."""
+    """What flows along an edge: its units, one group after the other; whether they have been
+    flattened with pixels, and whether they lie along the last dimension, as a Linear layer puts
+    them out; how many dimensions of pixels there are behind them, where that is known."""
 
-    units: _Group | None
+    units: tuple[_Group, ...] = ()
     flat: bool = False
     last: bool = False
+    pixels: int | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(group.root().size for group in self.units)
 
 
 _LINEARS = (nn.Linear,)
@@ -84,6 +92,8 @@ _POOLING_FUNCTIONS: set[Callable[..., Any] | str] = {
 }
 _FLATTENS: set[Callable[..., Any] | str] = {torch.flatten, "flatten"}
 _RESHAPES = {"view", "reshape"}
+_CONCATENATIONS: set[Callable[..., Any] | str] = {torch.cat, torch.concat, torch.concatenate}
+_MEANS: set[Callable[..., Any] | str] = {torch.mean, "mean", torch.amax, "amax"}
 _SUMS: set[Callable[..., Any] | str] = {operator.add, operator.iadd, torch.add, "add", "add_"}
 
 
@@ -91,7 +101,8 @@ def find_units(model: nn.Module) -> list[Units]:
     """All units of the model that can be relabelled without changing what it computes.
 
     Linear and convolutional layers (grouped ones where each channel is a group of its own),
-    BatchNorm, everything that acts unit by unit, pooling, flattening, and sums.
+    BatchNorm, LayerNorm over all units of an example or a token, PReLU, everything that acts unit
+    by unit, pooling, means over pixels, flattening, sums, and concatenation of units.
 
     Raises:
         InputError: the model cannot be traced, has weights that are tied or computed from others
@@ -119,7 +130,7 @@ class _Finder:
         self.modules: Mapping[str, nn.Module] = dict(graph.named_modules())
         self.tensors = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
         self.values: dict[fx.Node, _Value] = {}
-        self.axes: dict[tuple[str, int], tuple[_Group, int]] = {}
+        self.axes: dict[tuple[str, int, int], tuple[_Group, int]] = {}
         self.readers: list[tuple[_Group, str]] = []
         for node in graph.graph.nodes:
             self.values[node] = self._value(node)
@@ -127,10 +138,10 @@ class _Finder:
     def found(self) -> list[Units]:
         axes: dict[int, list[Axis]] = {}
         groups: dict[int, _Group] = {}
-        for (name, dim), (group, repeat) in self.axes.items():
+        for (name, dim, start), (group, repeat) in self.axes.items():
             root = group.root()
             groups[id(root)] = root
-            axes.setdefault(id(root), []).append(Axis(name, dim, repeat))
+            axes.setdefault(id(root), []).append(Axis(name, dim, repeat, start))
         return [
             Units(
                 group.size,
@@ -145,11 +156,11 @@ class _Finder:
 
     def _value(self, node: fx.Node) -> _Value:
         if node.op == "placeholder":
-            return _Value(None)
+            return _Value()
         if node.op == "output":
             for value in self._inputs(node):
                 self._fix(value)
-            return _Value(None)
+            return _Value()
         if node.op == "call_module":
             return self._after_module(str(node.target), self._inputs(node))
         if node.op in ("call_function", "call_method"):
@@ -170,7 +181,7 @@ class _Finder:
                 "another layer's, or computed from other parameters."
             )
         if isinstance(module, _LINEARS):
-            if value.units is not None and not (value.last or value.flat):
+            if value.units and not (value.last or value.flat):
                 raise _across(name, module)  # over the width of an image, say
             self._read(f"{name}.weight", 1, value, module.in_features, name)
             return self._write(name, module, module.out_features, last=True)
@@ -178,13 +189,21 @@ class _Finder:
             raise _across(name, module)  # what it takes for pixels are units
         if isinstance(module, _CONVOLUTIONS) and module.groups == 1:
             self._read(f"{name}.weight", 1, value, module.in_channels, name)
-            return self._write(name, module, module.out_channels)
+            return self._write(name, module, module.out_channels, pixels=module.weight.ndim - 2)
         if _is_depthwise(module):
             return self._along(name, module, value, ("weight", "bias"))
         if isinstance(module, _NORMS):
             return self._along(
                 name, module, value, ("weight", "bias", "running_mean", "running_var")
             )
+        if isinstance(module, nn.PReLU):
+            return (
+                value
+                if module.num_parameters == 1
+                else self._along(name, module, value, ("weight",))
+            )
+        if isinstance(module, nn.LayerNorm) and _is_over_units(module, value):
+            return self._along(name, module, value, ("weight", "bias"))
         if isinstance(module, nn.Flatten) and module.start_dim == 1:
             return _flattened(value)
         if isinstance(module, _UNITWISE + _POOLINGS):
@@ -199,14 +218,18 @@ class _Finder:
             return inputs[0]
         if what in _POOLING_FUNCTIONS and not (inputs[0].last or inputs[0].flat):
             return inputs[0]
+        if what in _CONCATENATIONS:
+            return self._concatenated(node)
+        if what in _MEANS and inputs[0].pixels:
+            return self._averaged(node, inputs[0])
         if what in _FLATTENS and (node.args[1:2] or (node.kwargs.get("start_dim"),))[0] == 1:
             return _flattened(inputs[0])
         if what in _RESHAPES and len(node.args) == 3 and node.args[2] == -1:
             return _flattened(inputs[0])
         if what in ("size", "dim") or (what is getattr and node.args[1] == "shape"):
-            return _Value(None)
-        if what is operator.getitem and inputs[0].units is None:
-            return _Value(None)
+            return _Value()
+        if what is operator.getitem and not inputs[0].units:
+            return _Value()
         name = what if isinstance(what, str) else getattr(what, "__name__", what)
         raise InputError(f"The units of this model cannot be relabelled across {name!r}.")
 
@@ -214,61 +237,104 @@ class _Finder:
 
     def _read(self, name: str, dim: int, value: _Value, size: int, reader: str) -> None:
         """The layer's inputs are these units, each of them as often as there are pixels."""
-        if value.units is None:
+        if not value.units:
             return
-        units = value.units.root()
-        if size % units.size or (size != units.size and not value.flat):
+        if size % value.size or (size != value.size and not value.flat):
             raise InputError(
-                f"The {size} inputs of {reader!r} cannot be told apart into {units.size} units."
+                f"The {size} inputs of {reader!r} cannot be told apart into {value.size} units."
             )
-        self._place(name, dim, units, size // units.size)
-        self.readers.append((units, reader))
+        self._place(name, dim, value.units, size // value.size)
+        self.readers.extend((units, reader) for units in value.units)
 
-    def _write(self, name: str, module: nn.Module, size: int, *, last: bool = False) -> _Value:
+    def _write(
+        self,
+        name: str,
+        module: nn.Module,
+        size: int,
+        *,
+        last: bool = False,
+        pixels: int | None = None,
+    ) -> _Value:
         """The layer's outputs are new units, or where it is used again the ones it has."""
-        known = self.axes.get((f"{name}.weight", 0))
-        units = known[0] if known else _Group(size)
+        known = self.axes.get((f"{name}.weight", 0, 0))
+        units = (known[0] if known else _Group(size),)
         self._place(f"{name}.weight", 0, units)
         if getattr(module, "bias", None) is not None:
             self._place(f"{name}.bias", 0, units)
-        return _Value(units, last=last)
+        return _Value(units, last=last, pixels=pixels)
 
     def _along(
         self, name: str, module: nn.Module, value: _Value, tensors: tuple[str, ...]
     ) -> _Value:
         """The layer has an entry for every unit that passes through it."""
-        units = value.units
-        if units is not None:
+        if value.units:
             for tensor in tensors:
                 held = getattr(module, tensor, None)
                 if isinstance(held, Tensor):
-                    repeat, rest = divmod(len(held), units.root().size)
+                    repeat, rest = divmod(len(held), value.size)
                     if rest or (repeat != 1 and not value.flat):
                         raise _across(name, module)  # its entries are something else's
-                    self._place(f"{name}.{tensor}", 0, units, repeat)
+                    self._place(f"{name}.{tensor}", 0, value.units, repeat)
         return value
 
-    def _place(self, name: str, dim: int, units: _Group, repeat: int = 1) -> None:
-        known = self.axes.get((name, dim))
-        if known is not None:
-            self._tie(known[0], units)
-        self.axes[name, dim] = units, repeat
+    def _place(self, name: str, dim: int, units: tuple[_Group, ...], repeat: int = 1) -> None:
+        start = 0
+        for group in units:
+            known = self.axes.get((name, dim, start))
+            if known is not None:
+                self._tie(known[0], group)
+            self.axes[name, dim, start] = group, repeat
+            start += group.root().size * repeat
+
+    def _concatenated(self, node: fx.Node) -> _Value:
+        """Units of one after those of the other, along the dimension that they lie along."""
+        inputs = [self.values[n] for n in _argument(node, 0, "tensors", ())]
+        first = inputs[0]
+        alike = all(v.units and (v.pixels, v.last) == (first.pixels, first.last) for v in inputs)
+        along = _argument(node, 1, "dim", 0) in ((1, -1) if first.last else (1,))
+        if not (alike and along) or any(value.flat for value in inputs):
+            raise InputError(
+                "The units of this model cannot be relabelled across a concatenation that is not "
+                "of units of the same kind alone: of the network's own input, of pixels, of tokens."
+            )
+        units = tuple(group for value in inputs for group in value.units)
+        return _Value(units, last=first.last, pixels=first.pixels)
+
+    def _averaged(self, node: fx.Node, value: _Value) -> _Value:
+        """A mean, or a maximum, over pixels: units stay what they are."""
+        assert value.pixels is not None
+        over = _argument(node, 1, "dim", None)
+        ndim = 2 + value.pixels
+        dims = {d % ndim for d in ((over,) if isinstance(over, int) else over or range(ndim))}
+        if not dims <= set(range(2, ndim)):
+            raise InputError(
+                "The units of this model cannot be relabelled across a mean over examples or units."
+            )
+        if _argument(node, 2, "keepdim", False):
+            return value
+        left = value.pixels - len(dims)
+        return _Value(value.units, last=not left, pixels=left or None)
 
     def _tied(self, inputs: list[_Value]) -> _Value:
         """The units of a sum: those of its terms, unit by unit the same."""
-        groups = [value.units for value in inputs]
-        first = next((g for g in groups if g is not None), None)
+        first = next((value for value in inputs if value.units), None)
         if first is None:
-            return _Value(None)
+            return _Value()
         for value in inputs:
-            if value.units is None:
-                self._fix(_Value(first))  # the network's own input is in the sum
+            if not value.units:
+                self._fix(first)  # the network's own input is in the sum
+            elif len(value.units) != len(first.units):
+                raise InputError(
+                    "A sum of concatenated units and of others has no units of its own."
+                )
             else:
-                self._tie(first, value.units)
+                for one, other in zip(first.units, value.units, strict=True):
+                    self._tie(one, other)
         return _Value(
-            first.root(),
+            tuple(group.root() for group in first.units),
             flat=any(value.flat for value in inputs),
             last=any(value.last for value in inputs),
+            pixels=first.pixels,
         )
 
     def _tie(self, one: _Group, other: _Group) -> None:
@@ -284,13 +350,26 @@ class _Finder:
 
     @staticmethod
     def _fix(value: _Value) -> None:
-        if value.units is not None:
-            value.units.root().fixed = True
+        for group in value.units:
+            group.root().fixed = True
 
 
 def _flattened(value: _Value) -> _Value:
     """Pixels of a channel become its neighbours; units that are last stay so, or take turns."""
     return value if value.last else _Value(value.units, flat=True)
+
+
+def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
+    given = node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+    return tuple(given) if isinstance(given, list) else given
+
+
+def _is_over_units(module: nn.LayerNorm, value: _Value) -> bool:
+    """Whether it normalizes over all units at once: it does not matter then in which order."""
+    shape = module.normalized_shape
+    if value.pixels:
+        return len(shape) == 1 + value.pixels and shape[0] == value.size
+    return len(shape) == 1 and shape[0] % max(1, value.size) == 0
 
 
 def _across(name: str, module: nn.Module) -> InputError:
