@@ -511,6 +511,8 @@ def test_a_finished_study_is_listed_with_its_command(done, capsys):
     assert first.startswith(f"{folder.name}  sparsescape study difficulty --problem ")
     assert len(runs) == 5
     assert words[3] in first
+    named = Path(words[3].rpartition(":")[0]).name + ":make_problem, "
+    assert all(named in run for run in runs)  # its function too: a file may hold several
 
 
 @pytest.mark.usefixtures("here")

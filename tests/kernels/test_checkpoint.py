@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from test_convert import X, make_model
 from torch import nn
 
@@ -82,6 +84,21 @@ def test_what_does_not_fit_is_refused(tmp_path):
     path.write_text("nothing")
     with pytest.raises(ss.InputError, match="not a sparse checkpoint"):
         ss.load_sparse(make_model(), path)
+
+
+def test_a_weight_that_is_computed_and_a_damaged_file_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    ss.save_sparse(nn.Sequential(ss.SparseLinear.random(8, 8, sparsity=0.5)), path)
+    computed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)))
+    with pytest.raises(ss.InputError, match="no parameter of its own"):
+        ss.load_sparse(computed, path)
+    state = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    del state["0.weight.far"]
+    save_file(state, path, metadata=metadata)
+    with pytest.raises(ss.InputError, match=r"has no '0\.weight\.far'"):
+        ss.load_sparse(nn.Sequential(nn.Linear(8, 8)), path)
 
 
 def test_csr_of_torch_and_scipy():

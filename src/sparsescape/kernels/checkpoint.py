@@ -68,7 +68,8 @@ def load_sparse(model: Model, path: str | Path) -> Model:
         state, shapes = load_file(str(path)), _shapes(path)
     except SafetensorError as error:
         raise InputError(f"{path} is not a sparse checkpoint: {error}.") from error
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     patterns = {}
     for name, shape in shapes.items():
         module = modules.get(name.rpartition(".")[0])
@@ -79,6 +80,14 @@ def load_sparse(model: Model, path: str | Path) -> Model:
             raise InputError(
                 f"The checkpoint has a weight {name!r} {shape}, which the model lacks."
             )
+        if name not in parameters:
+            raise InputError(
+                f"The model's {name!r} is no parameter of its own, as one that is computed from "
+                "others: it cannot hold nonzero values alone."
+            )
+        missing = [part for part in _parts(name) if part not in state]
+        if missing:
+            raise InputError(f"{path} is damaged: it has no {missing[0]!r}.")
         patterns[name] = Pattern.of(_decoded(name, state), shape, getattr(module, "groups", 1))
     values = {name: state.pop(name) for name in shapes}
     _check(model, state, shapes)
@@ -91,7 +100,7 @@ def load_sparse(model: Model, path: str | Path) -> Model:
 
 def _hold(model: nn.Module, patterns: dict[str, Pattern], values: dict[str, Tensor]) -> None:
     """Every layer of a weight, tied ones too, takes up the positions and the values."""
-    first = dict(model.named_parameters())
+    first = dict(model.named_parameters(remove_duplicate=False))
     by_weight = {id(first[name]): name for name in patterns}
     new = {name: nn.Parameter(values[name], first[name].requires_grad) for name in patterns}
     for name, parameter in new.items():
@@ -164,8 +173,13 @@ def _encoded(name: str, pattern: Pattern) -> dict[str, Tensor]:
     return {f"{name}.{part}": torch.from_numpy(array) for part, array in parts.items()}
 
 
+def _parts(name: str) -> list[str]:
+    """What the file holds of a sparse weight: its values, and the three that say where they are."""
+    return [name, *(f"{name}.{part}" for part in ("gaps", "far", "turns"))]
+
+
 def _decoded(name: str, state: dict[str, Tensor]) -> Tensor:
-    gaps, far, turns = (state.pop(f"{name}.{part}") for part in ("gaps", "far", "turns"))
+    gaps, far, turns = (state.pop(part) for part in _parts(name)[1:])
     steps = gaps.long() & 0xFFFF
     steps[far] += turns << 16
     return steps.cumsum(0) - 1

@@ -169,7 +169,8 @@ def summaries(store: Store) -> list[tuple[str, str]]:
 
 def _summary(store: Store, key: str) -> str:
     settings = store.description(key)["settings"]
-    problem = settings["problem"].get("name") or settings["problem"]["file"]
+    of = settings["problem"]
+    problem = of.get("name") or f"{of['file']}:{of['function']}"
     loss = store.metrics(key).get("train_loss")
     reached = "diverged" if loss is None else f"training loss {loss:.4f}"
     return (
