@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
@@ -30,7 +30,14 @@ from .hooks import (
     skipped,
 )
 from .masked import Masked, read
-from .nonzeros import Carried, Nonzeros, check_replicated, check_works, sparse_layers
+from .nonzeros import (
+    Carried,
+    Nonzeros,
+    SparseLayer,
+    check_replicated,
+    check_works,
+    sparse_layers,
+)
 from .owners import Owners
 from .shards import copied, replicas_in, whole
 from .withheld import Withheld
@@ -145,28 +152,46 @@ class Sparsifier:
         layers = sparse_layers(model, self.dense)
         check_works(self, layers)
         self.step, self.memory = 0, {}
+        first = self._first(model, layers)
+        self._take_up(model, layers, first, optimizers)
+        self._hook()
+        return self
+
+    def _first(self, model: nn.Module, layers: Mapping[str, list[SparseLayer]]) -> Mask:
+        """The mask to begin with, if it can be put on the model."""
         first = Mask(self.first_mask(model))
         named = named_parameters(model)
         shapes = {n: layers[n][0].dense_shape if n in layers else p.shape for n, p in named.items()}
         first.check({n: torch.empty(shape, device="meta") for n, shape in shapes.items()})
-        self._weights = {name: named[name] for name in first}
-        for name, weight in self._weights.items():
+        weights = {name: named[name] for name in first}
+        for name, weight in weights.items():
             if weight in _HOLDERS:
                 other = f"a {_HOLDERS[weight]} is attached to it already"
                 raise InputError(f"The weight {name!r} can have one sparsifier: {other}.")
-        replicas = replicas_in(model) if layers else None
-        if replicas is not None:
-            check_replicated(self, self._weights)
-        check_gradients(model, self._weights)
+        if layers and replicas_in(model) is not None:
+            check_replicated(self, weights)
+        check_gradients(model, weights)
+        return first
+
+    def _take_up(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, list[SparseLayer]],
+        first: Mask,
+        optimizers: Sequence[Optimizer],
+    ) -> None:
+        """Put the first mask on the weights and on what the optimizers know of them."""
+        named = named_parameters(model)
+        self._weights = {name: named[name] for name in first}
         self._norms = {w: named[n].shape for w, n in norms(named).items()}
         self._owners = Owners(self._weights, optimizers)
         self._withheld = [Withheld(optimizer) for optimizer in self._owners.optimizers]
-        self.step, self._counts = 0, [0] * len(optimizers)
+        self._counts = [0] * len(optimizers)
         self.densities.clear()
         self._held = {n: self._holder(n, layers.get(n, [])) for n in self._weights}
         self._nonzeros = {n: h for n, h in self._held.items() if isinstance(h, Nonzeros)}
         for held in self._nonzeros.values():
-            held.replicas = replicas
+            held.replicas = replicas_in(model)
         self._holding = Holding(self._owners, self._held, self._owners.fresh())
         closing = {name: self._closing(name) for name in self._weights}
         self._backward = Backward(self._weights, self._held, self._owners, closing)
@@ -177,6 +202,9 @@ class Sparsifier:
         says = type(self).wants_gradient, type(self).replaces_step
         self._looks_ahead = says != (Sparsifier.wants_gradient, Sparsifier.replaces_step)
         self._look_ahead()
+
+    def _hook(self) -> None:
+        """Be called around every backward pass and every step from now on."""
         for name, weight in self._weights.items():
             _HOLDERS[weight] = type(self).__name__
             self._handles.append(hook_gradient(weight, self._backward.hook(name)))
@@ -186,7 +214,6 @@ class Sparsifier:
         ]
         self._handles += hook_steps(self, self._owners.optimizers)
         self._handles += hook_wrappers(self._hold, self._owners.optimizers, self._owners.wrappers)
-        return self
 
     def detach(self) -> None:
         """Stop: remove every hook. The weights stay as they are."""
@@ -245,20 +272,21 @@ class Sparsifier:
         weight: Any = self._weights[name]
         if weight.grad is None:
             return torch.zeros(weight.shape, dtype=weight.dtype, device=weight.device)
-        return (whole(weight.grad) / self._scale_left(name)).nan_to_num()
+        return self._unscaled(name, whole(weight.grad)).nan_to_num()
 
     def gradient(self, name: str) -> Tensor:
         """The gradient over all positions of a weight, in a step that :meth:`wants_gradient`.
 
         Of a truly sparse layer it is made when this is called, in the shape of the dense weight.
         """
-        return self._backward.over_all(name).div_(self._scale_left(name))
+        return self._unscaled(name, self._backward.over_all(name))
 
-    def _scale_left(self, name: str) -> Tensor | float:
-        """What is left of a GradScaler's scale in the gradients after a step: a fused optimizer
-        divides them by it, in place, unless the update of the mask took the place of its step."""
+    def _unscaled(self, name: str, gradient: Tensor) -> Tensor:
+        """Without a GradScaler's scale. After a step a fused optimizer has divided by it, in place,
+        unless the update of the mask took the place of its step."""
         withheld = self._replaces[self._owners.index(name)]
-        return self._owners.grad_scale(name) if withheld else 1.0
+        scale = self._owners.grad_scale(name) if withheld else None
+        return gradient if scale is None else gradient / scale
 
     def at_active(self, name: str, everywhere: Tensor) -> Tensor:
         """Of something over all positions of a weight, what is at the active ones."""

@@ -19,7 +19,8 @@ STEPPED = (
 )
 
 
-SAMPLE = 4096
+BLOCKS, WIDTH = 8, 64
+"""A sample is so many blocks of so many numbers: a few of a row each, which are read at once."""
 
 
 class Sample:
@@ -43,7 +44,9 @@ class Sample:
 
 def _some(tensor: Tensor) -> Tensor:
     flat = tensor.detach().reshape(-1)
-    return flat[:: max(1, len(flat) // SAMPLE) | 1]
+    if len(flat) <= BLOCKS * WIDTH:
+        return flat
+    return flat[: len(flat) // BLOCKS * BLOCKS].view(BLOCKS, -1)[:, :WIDTH]
 
 
 @dataclass

@@ -62,11 +62,10 @@ class Owners:
     def of(self, name: str) -> Optimizer:
         return self.optimizers[self._index[name]]
 
-    def grad_scale(self, name: str) -> Tensor | float:
+    def grad_scale(self, name: str) -> Tensor | None:
         """What the gradients of a step are multiplied with that a GradScaler hands to a fused
-        optimizer, which divides by it itself."""
-        scale = getattr(self.of(name), "grad_scale", None)
-        return 1.0 if scale is None else scale
+        optimizer, which divides by it itself; None where they are as they should be."""
+        return getattr(self.of(name), "grad_scale", None)
 
     def group(self, name: str) -> dict[str, Any]:
         """The parameter group that the weight is in."""

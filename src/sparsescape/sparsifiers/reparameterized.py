@@ -109,8 +109,8 @@ class TopKAST(View, Magnitude):
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         shown = self._multipliers[name]
         strength = shown + (1 - shown) / (1 - self.sparsity)
-        pull = self.regularization * self._owners.grad_scale(name)
-        return (grad + pull * strength * theta) * self._moves[name]
+        pull = self.regularization * strength * theta
+        return (grad + self.scaled(name, pull)) * self._moves[name]
 
     def settle(self, name: str, before: Tensor, after: Tensor) -> Tensor:
         return torch.where(self._moves[name], after, before)
@@ -183,7 +183,8 @@ class MovementPruning(View, GradualMagnitude):
         self.memory["scores"] = {n: torch.zeros_like(t) for n, t in self.dense_weights.items()}
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
-        rate = self.score_rate / self._owners.grad_scale(name)
+        scale = self._owners.grad_scale(name)
+        rate = self.score_rate if scale is None else self.score_rate / scale
         self.memory["scores"][name] -= rate * grad * theta
         return grad * self._multipliers[name]
 

@@ -81,14 +81,15 @@ class Witnesses:
         self._memories: list[memoryview] = []
         self._places: list[int] = []
         self._expected: list[int] = []
+        of_mask: dict[int, list[int]] = {}  # a weight and its state share one
         for part in held:
-            places = some_closed(in_order(part.bits)).tolist()
-            fresh = torch.full((len(places),), part.fresh, dtype=part.tensor.dtype)
+            if id(part.bits) not in of_mask:
+                of_mask[id(part.bits)] = some_closed(in_order(part.bits)).tolist()
+            places = of_mask[id(part.bits)]
             # As a view, of which single elements are read faster than of an array.
-            memory = memoryview(in_order(as_integers(part.tensor)))
-            self._memories += [memory] * len(places)
+            self._memories += [memoryview(in_order(as_integers(part.tensor)))] * len(places)
             self._places += places
-            self._expected += as_integers(fresh).tolist()
+            self._expected += [as_integer(part.fresh, part.tensor.dtype)] * len(places)
 
     def agree(self) -> bool:
         """Whether they are, to the bit, what they are to be."""
@@ -166,6 +167,11 @@ class Stillness:
         self._moves_closed = not all(h.equals(b) for h, b in zip(self._held, before, strict=True))
         self._trials_left, self._age = max(self._trials_left - 1, 0), 0
         return None
+
+
+def as_integer(number: float, dtype: torch.dtype) -> int:
+    """A number as the integer of the same bits."""
+    return int(as_integers(torch.tensor([number], dtype=dtype))[0]) if number else 0
 
 
 def _strides(tensor: Tensor) -> list[int]:

@@ -80,5 +80,4 @@ class SRSTE(View):
         return self.chosen(self.weights)
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
-        decay = self.decay * self._owners.grad_scale(name)
-        return grad + decay * (1 - self._multipliers[name]) * theta
+        return grad + self.scaled(name, self.decay * (1 - self._multipliers[name]) * theta)

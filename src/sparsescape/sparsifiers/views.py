@@ -52,6 +52,11 @@ class View(Sparsifier):
         """θ after a step of the optimizer."""
         return after
 
+    def scaled(self, name: str, term: Tensor) -> Tensor:
+        """What a method adds to the gradient, scaled as a GradScaler has scaled that."""
+        scale = self._owners.grad_scale(name)
+        return term if scale is None else term * scale
+
     @property
     def trained(self) -> Mapping[str, float]:
         """Weight name → the share of θ that gets a gradient: all of it, straight through."""
