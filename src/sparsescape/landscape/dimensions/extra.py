@@ -169,14 +169,7 @@ def extra_dimensions(
         trials = default_trials(start, end, enough=tol / 4)
     all_trials = restarted(trials, restarts)
     ground = Ground(start, end, objective, mask, all_trials, points, tol, seed, checkpoint)
-    if ground.is_open(0):
-        order = Order(mask, {}, names)
-    else:
-        reference = end if reference is None else snapshot(reference)
-        path = ground.found[0].curve
-        journey = Journey(start, end, mask, objective, path, reference, seed)
-        order = Order(mask, chosen(choose, journey), names)
-    ground.order = order
+    order = ground.order = _order(ground, choose, names, reference)
     count = smallest(ground, len(order), precision)
     best = ground.best()
     answer = max(best) if count is None else count
@@ -194,3 +187,16 @@ def extra_dimensions(
         precision=precision,
         seed=seed,
     )
+
+
+def _order(
+    ground: Ground, choose: Choice, names: tuple[str, ...], reference: PointLike | None
+) -> Order:
+    """What is opened first; nothing where a path inside the mask was found."""
+    mask = ground.mask
+    if ground.is_open(0):
+        return Order(mask, {}, names)
+    aim = ground.end if reference is None else snapshot(reference)
+    path = ground.found[0].curve
+    journey = Journey(ground.start, ground.end, mask, ground.objective, path, aim, ground.seed)
+    return Order(mask, chosen(choose, journey), names)
