@@ -11,8 +11,9 @@ from sparsescape.cli import main
 from sparsescape.problems.recipe import Recipe
 from sparsescape.studies import difficulty, methods
 from sparsescape.studies.executors.local import LocalExecutor
-from sparsescape.studies.forecast import Forecaster, at_size, makespan
+from sparsescape.studies.forecast import Forecaster, at_size
 from sparsescape.studies.graph import Stage, with_inputs
+from sparsescape.studies.makespan import makespan
 from sparsescape.studies.sizes import Shorter, alike, fewer
 from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store

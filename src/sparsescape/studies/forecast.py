@@ -10,7 +10,6 @@ those of the short runs, scaled.
 
 from __future__ import annotations
 
-import heapq
 import shutil
 import statistics
 import tempfile
@@ -29,6 +28,7 @@ from ..training.batches import Batches
 from ..training.flops import step_flops
 from .executors.schedule import Executor
 from .graph import Stage, with_inputs
+from .makespan import makespan
 from .sizes import Shorter, alike
 from .stages.context import Context
 from .store import Store, read_json, write_json
@@ -283,23 +283,6 @@ def at_size(size: int, sizes: Sequence[int], times: Sequence[float]) -> float:
     }
     slope = max(0.0, (mean[large] - mean[small]) / max(large - small, 1))
     return mean[large] + slope * (size - large)
-
-
-def makespan(times: Mapping[str, float], needs: Mapping[str, set[str]], slots: int) -> float:
-    """When the last stage ends if so many run side by side, each begun as soon as it can be.
-
-    >>> makespan({"a": 1.0, "b": 2.0, "c": 2.0}, {"a": set(), "b": {"a"}, "c": {"a"}}, slots=2)
-    3.0
-    """
-    running: list[tuple[float, str]] = []
-    waiting, now = dict(times), 0.0
-    while waiting or running:
-        for key in list(waiting):
-            under_way = {name for _, name in running}
-            if len(running) < slots and not needs[key] & (waiting.keys() | under_way):
-                heapq.heappush(running, (now + waiting.pop(key), key))
-        now, _ = heapq.heappop(running)
-    return now
 
 
 def _flops(problem: Problem) -> tuple[float, float]:

@@ -73,13 +73,17 @@ def path(
     """
     if search["degree"] < 1 or search["curve_steps"] < 1 or not search["curve_lr"] > 0:
         raise InputError("--degree and --curve-steps are at least 1, and --curve-lr is above 0.")
-    return _searched("fit", start, end, points, {**search, "space": space}, parallel)
+    shared = {} if parallel is None else {"parallel": parallel}
+    return _searched("fit", start, end, points, {**search, **shared, "space": space}, shared)
 
 
 def best_path(
     start: Stage, end: Stage, *, space: str, points: int, seed: int, parallel: str | None = None
 ) -> Stage:
     """The best path between two training runs that all of ``find_path``'s trials find.
+
+    Args:
+        parallel: that several ranks evaluate it together, if they do; one of them searches.
 
     Raises:
         InputError: the runs are of different problems, or one is no training run.
@@ -88,7 +92,8 @@ def best_path(
 
     trials = [asdict(trial) for trial in paths.TRIALS]  # another list of them is another stage
     search = {"trials": trials, "points": points, "seed": seed, "space": space}
-    return _searched("find", start, end, points, search, parallel)
+    shared = {} if parallel is None else {"parallel": parallel}
+    return _searched("find", start, end, points, search, shared)
 
 
 def _searched(
@@ -97,23 +102,21 @@ def _searched(
     end: Stage,
     points: int,
     search: Mapping[str, Any],
-    parallel: str | None,
+    shared: Mapping[str, Any],
 ) -> Stage:
     """A search of that kind, and the evaluation of what it finds."""
     for run in (start, end):
         if run.kind != "train":
             raise InputError(f"{run.key} is not a training run.")
-    common: dict[str, Any] = {name: start.settings[name] for name in ("problem", "steps")}
+    common = {name: start.settings[name] for name in ("problem", "steps")}
     if any(end.settings[name] != value for name, value in common.items()):
         raise InputError("The two runs are of different problems, or of different lengths.")
     if points < 3:
         raise InputError(f"--points is at least 3, not {points}.")
-    if parallel is not None:
-        common["parallel"] = parallel
     ends = {"start": start, "end": end}
     found = Stage(kind, {**common, **search}, {**ends, "mask": end}, label="search the path")
     t = [i / (points - 1) for i in range(points)]
-    grid = {**common, "t": t, "from": "point"}
+    grid = {**common, **shared, "t": t, "from": "point"}
     return Stage("along", grid, {**ends, "curve": found}, "evaluate")
 
 
