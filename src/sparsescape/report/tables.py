@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from .numbers import MISSING, finite, interval
+from .numbers import MISSING, finite, interval, number, percent
 
 Results = Mapping[str, Any]
 """What stands in ``results.json``."""
@@ -50,6 +50,19 @@ class Column:
 def column(heading: str, key: str, write: Callable[[Any], str] = str) -> Column:
     """A column of what a row has under a key."""
     return Column(heading, lambda row: write(row[key]))
+
+
+def of_a_run() -> list[Column]:
+    """The columns of a training run: its stage, its seed, and what it reached."""
+    return [
+        Column("run", lambda row: row.get("run") or MISSING),
+        column("seed", "seed"),
+        column("loss at start", "initial_loss", number),
+        column("train loss", "train_loss", number),
+        column("test loss", "test_loss", number),
+        column("train accuracy, %", "train_accuracy", percent),
+        column("test accuracy, %", "test_accuracy", percent),
+    ]
 
 
 def interval_column(

@@ -76,13 +76,7 @@ def runs(results: Results) -> Table:
     """One row per trained network: its numbers, and the stage that holds its points."""
     columns = [
         column("arm", "arm"),
-        Column("run", lambda row: row.get("run") or MISSING),
-        column("seed", "seed"),
-        column("loss at start", "initial_loss", number),
-        column("train loss", "train_loss", number),
-        column("test loss", "test_loss", number),
-        column("train accuracy, %", "train_accuracy", percent),
-        column("test accuracy, %", "test_accuracy", percent),
+        *shared.of_a_run(),
         column("sparsity, %", "sparsity", percent),
         column("steps", "steps", count),
     ]
