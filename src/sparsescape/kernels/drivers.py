@@ -8,16 +8,13 @@ so that the loops need no test, and nothing is padded or unfolded.
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import njit, prange
 
 from .geometry import CLOSED
-from .loops import OPTIONS, both_of_rows, products_of_rows, sums_of_rows
-
-PARALLEL = {**OPTIONS, "parallel": True}
+from .loops import OPTIONS, both_of_rows, compiled_as, products_of_rows, sums_of_rows
 
 
 def _linear_sums(parts, pointers, places, values, bias, scale, source, target):
@@ -165,9 +162,8 @@ class Compiled:
     """A driver for one thread and one for several: starting threads takes its time."""
 
     def __init__(self, driver: Any):
-        # Numba's cache tells functions apart by their names, not by their options.
-        twin = FunctionType(driver.__code__, driver.__globals__, f"{driver.__name__}_by_threads")
-        self.single, self.several = njit(**OPTIONS)(driver), njit(**PARALLEL)(twin)
+        self.single = njit(**OPTIONS)(driver)
+        self.several = compiled_as(f"{driver.__name__}_by_threads", driver, parallel=True)
 
     def __call__(self, parts: Any, *arguments: Any) -> None:
         (self.single if len(parts) == 2 else self.several)(parts, *arguments)

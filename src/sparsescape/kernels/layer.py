@@ -85,6 +85,7 @@ class Sparse(nn.Module):
         super()._apply(fn, recurse)
         for name in _STRUCTURE:
             setattr(self, name, fn(getattr(self, name)))
+        self.__dict__.pop("_pattern", None)  # its arrays may be of memory that has moved
         return self
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:

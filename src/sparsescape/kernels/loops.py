@@ -21,6 +21,7 @@ that of a short row short enough that the chunks of all rows stay in the second-
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,20 @@ OPTIONS: dict[str, Any] = {
 LANES = 8
 
 
+def compiled_as(name: str, function: Any, **options: Any) -> Any:
+    """The function under a name of its own, compiled.
+
+    By names alone numba's cache on disk tells functions of a module apart, and the linker what of
+    it came from there. Two that differ in what they close over, or in how they are compiled, but
+    not in name, are taken for each other as soon as several processes fill the cache at once: one
+    that writes 64 numbers for one that writes 32.
+    """
+    code, closure = function.__code__, function.__closure__
+    twin = FunctionType(code, function.__globals__, name, function.__defaults__, closure)
+    twin.__qualname__ = name
+    return njit(**OPTIONS, **options)(twin)
+
+
 @njit(**OPTIONS)
 def _chunk(run, long):
     """How many numbers of each row to work on before going to the next row."""
@@ -46,7 +61,6 @@ def _chunk(run, long):
 def _tile(width: int) -> Any:
     """One row's next ``width`` numbers, held in registers."""
 
-    @njit(**OPTIONS)
     def tile(p, end, places, values, bias, scale, source, at, target, to):
         number = splat(bias, width)
         while p < end:
@@ -55,7 +69,7 @@ def _tile(width: int) -> Any:
             p += 1
         store(target, to, number)
 
-    return tile
+    return compiled_as(f"tile_of_{width}", tile)
 
 
 _tile_64, _tile_32, _tile_16, _tile_8 = (_tile(width) for width in (64, 32, 16, 8))

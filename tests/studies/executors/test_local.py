@@ -91,7 +91,7 @@ def test_a_stage_that_fails_raises_stage_error_with_its_label(tmp_path, store):
 @pytest.mark.usefixtures("deadline")
 def test_a_worker_that_is_killed_raises_stage_error(tmp_path, store):
     problem = tiny.write(tmp_path, "os.kill(os.getpid(), 9)  # SIGKILL")
-    with pytest.raises(StageError, match=r"check 1 .* its worker ended \(-9\)"):
+    with pytest.raises(StageError, match=r"check 1 .* its worker ended \(SIGKILL\)"):
         run(problem, checks(problem, 1, 2), store)
     assert not store.root.joinpath("stages").exists()
 

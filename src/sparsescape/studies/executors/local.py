@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -128,7 +129,12 @@ class _Worker:
             if line.endswith("\n"):  # not the half of a line that a killed worker leaves
                 self._answers.put((self, json.loads(line)))
         status = self.process.wait()
-        self._answers.put((self, {"event": "died", "message": f"its worker ended ({status})"}))
+        self._answers.put((self, {"event": "died", "message": f"its worker ended ({_ending(status)})"}))
+
+
+def _ending(status: int) -> str:
+    """Of a process: the signal that ended it, or its exit status."""
+    return signal.Signals(-status).name if status < 0 else str(status)
 
 
 def _cores() -> int:

@@ -8,6 +8,7 @@ outlives the process that started it, however that one ended.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import platform
@@ -36,6 +37,7 @@ _PROGRESS_EVERY = 0.1  # seconds
 
 
 def main(threads: int) -> None:
+    faulthandler.enable()  # where it was, should compiled code end it
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     requests = _requests()

@@ -1,0 +1,43 @@
+"""What numba keeps on disk, and what it takes from there."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from numba.core.dispatcher import Dispatcher
+
+from sparsescape.kernels import drivers, everywhere, loops
+from sparsescape.kernels.modules import SparseLinear
+
+
+def test_no_two_compiled_functions_have_one_name():
+    """Or a process takes one for the other from the cache that another is filling."""
+    found = {}
+    for module in (loops, drivers, everywhere):
+        for holder in vars(module).values():
+            pair = vars(holder).values() if isinstance(holder, drivers.Compiled) else [holder]
+            for function in filter(lambda f: isinstance(f, Dispatcher), pair):
+                kind = function.py_func
+                found[id(function)] = f"{kind.__module__}.{kind.__qualname__}"
+    assert len(found) >= 20
+    assert max(Counter(found.values()).values()) == 1
+
+
+def test_the_driver_for_threads_shares_rows_out():
+    """Also where one thread's is in the cache already."""
+    for driver in (drivers.linear_sums, drivers.conv_both):
+        assert driver.several.targetoptions["parallel"]
+        assert not driver.single.targetoptions.get("parallel")
+        files = [d._cache._cache_file._index_name for d in (driver.single, driver.several)]
+        assert files[0] != files[1]
+
+
+def test_positions_can_move_to_shared_memory():
+    layer = SparseLinear.random(40, 30, sparsity=0.5, seed=0)
+    x = torch.randn(8, 40)
+    expected = layer(x)
+    layer.share_memory()
+    torch.empty(1000).fill_(7)  # takes up what was freed
+    torch.testing.assert_close(layer(x), expected)
+    assert layer.pattern.arrays[1].ctypes.data == layer.indices.data_ptr()
