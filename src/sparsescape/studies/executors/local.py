@@ -128,8 +128,8 @@ class _Worker:
         for line in self.process.stdout:
             if line.endswith("\n"):  # not the half of a line that a killed worker leaves
                 self._answers.put((self, json.loads(line)))
-        status = self.process.wait()
-        self._answers.put((self, {"event": "died", "message": f"its worker ended ({_ending(status)})"}))
+        message = f"its worker ended ({_ending(self.process.wait())})"
+        self._answers.put((self, {"event": "died", "message": message}))
 
 
 def _ending(status: int) -> str:
