@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+
+# Tests that run side by side share the cores out. Before torch is imported, which looks here.
+_sharing = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _sharing > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _sharing)))
 
 # The same examples every time, and no deadline: a busy machine is no failure.
 settings.register_profile("sparsescape", deadline=None, derandomize=True, max_examples=25)

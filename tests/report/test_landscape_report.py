@@ -136,10 +136,12 @@ def test_the_page_is_the_same_bytes_and_needs_nothing_from_elsewhere(tmp_path):
 
 def test_surfaces_are_logarithms_of_the_loss():
     figure = scenes.drawn(figures.scenes(results())["path, dense"])
-    surface, marks = figure.data
+    surface, *pins = figure.data
     assert surface.z[1][1] == pytest.approx(math.log10(0.1))
-    assert list(marks.text) == ["scratch", "pruned", "bend"]
-    assert marks.z[0] == pytest.approx(math.log10(0.5))
+    assert [pin.text[1] for pin in pins] == ["scratch", "pruned", "bend"]
+    assert pins[0].z[0] == pytest.approx(math.log10(0.5))
+    highest = max(height for row in surface.z for height in row if height is not None)
+    assert all(pin.z[1] == highest for pin in pins)
 
 
 def test_without_plotly_the_page_says_how_to_get_surfaces(monkeypatch, tmp_path):

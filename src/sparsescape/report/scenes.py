@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .numbers import finite
 from .style import INK, MUTED
@@ -67,29 +67,47 @@ def drawn(scene: Scene) -> Figure:
         y=list(scene.y),
         z=heights,
         colorscale="Viridis",
-        colorbar={"title": {"text": f"log₁₀ {scene.label}"}, "thickness": 12},
+        colorbar={
+            "title": {"text": f"log₁₀ {scene.label}", "side": "right"},
+            "thickness": 12,
+            "len": 0.85,
+            "y": 0.45,
+        },
         contours={"z": {"show": True, "color": MUTED, "width": 1}},
         hovertemplate="x %{x:.3g}, y %{y:.3g}<br>log₁₀ %{z:.3g}<extra></extra>",
     )
-    names = [name for name, *_ in scene.marks]
-    places = [[mark[axis] for mark in scene.marks] for axis in (1, 2)]
-    marks = go.Scatter3d(
-        x=places[0],
-        y=places[1],
-        z=[_log(mark[3], floor) for mark in scene.marks],
-        mode="markers+text",
-        text=names,
-        marker={"size": 5, "color": INK},
-        hoverinfo="text",
-    )
+    top = max((height for row in heights for height in row if height is not None), default=0.0)
+    pins = [_pin(go, name, x, y, _log(z, floor), top) for name, x, y, z in scene.marks]
     axes = {"xaxis": {"title": "x"}, "yaxis": {"title": "y"}}
-    figure = go.Figure([surface, marks] if names else [surface])
+    figure = go.Figure([surface, *pins])
     figure.update_layout(
-        scene={**axes, "zaxis": {"title": f"log₁₀ {scene.label}"}},
+        scene={
+            **axes,
+            "zaxis": {"title": f"log₁₀ {scene.label}"},
+            "camera": {
+                "eye": {"x": 1.5, "y": 1.5, "z": 1.2},
+                "center": {"x": 0, "y": 0, "z": -0.15},
+            },
+        },
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         showlegend=False,
     )
     return figure
+
+
+def _pin(go: Any, name: str, x: float, y: float, foot: float | None, top: float) -> Any:
+    """Marks a point of the surface by a pin that stands out at the top, or the surface hides it."""
+    return go.Scatter3d(
+        x=[x, x],
+        y=[y, y],
+        z=[foot, top],
+        mode="lines+markers+text",
+        text=["", name],
+        textposition="top center",
+        marker={"size": [5, 3], "color": INK},
+        line={"color": INK, "width": 2},
+        hoverinfo="text",
+    )
 
 
 def _log(value: float | None, floor: float) -> float | None:

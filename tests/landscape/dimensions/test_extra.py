@@ -33,7 +33,7 @@ def found_in(planted, choose="gradient", steps=30, **settings):
         Planted(7, height=0.1, drop=0.01, distance=10, reach=5, shortfall=shortfall_saturating),
         Planted(20, height=12, drop=0.3, reach=2),
     ],
-    ids=str,
+    ids=lambda planted: f"{planted.helpful}",
 )
 def test_as_many_are_found_as_were_planted(planted):
     assert planted.height / planted.helpful > planted.drop  # or fewer are enough
