@@ -47,6 +47,10 @@ SMALLEST: dict[str, tuple[str, dict[str, object]]] = {
         "perceptron --rounds 1",
         {"EXAMPLES": 20, "perceptron": one_layer_and_data, "is_there": lambda package: False},
     ),
+    "diagnosis_held_back": (
+        "--seeds 1 --data stripes",
+        {"STEPS": 1, "runs": lambda data, objective, seed: []},
+    ),
     "execution": (
         "--rounds 1 --sparsity 0.95",
         {"STEPS": 1, "POINTS": 2, "NETWORKS": {"one layer": one_layer_and_data}},

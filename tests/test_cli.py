@@ -263,7 +263,8 @@ def test_a_path_can_be_searched_for_by_several_trials(tmp_path, capsys, monkeypa
     assert metrics["steps"] == sum(a["passes"] for a in metrics["attempts"])
     best = min(a["climb"] for a in metrics["attempts"])
     assert f"climb {best} with" in said
-    assert f"{'climb':15} {best}" in said  # of the path that was evaluated
+    # On the grid; the trials look at places between, too, and may see more of a climb.
+    assert float(re.search(r"^climb +(\S+)$", said, re.MULTILINE)[1]) <= best + 1e-6
     assert main([*words, *where]) == 0
     assert capsys.readouterr().out == said
 

@@ -527,8 +527,10 @@ def test_a_harder_search_is_on_record_and_speaks_in_the_claims(tiny_problem, tmp
     assert {(c["start"], c["space"]) for c in tried} == {(s, p) for s, p, _ in KINDS}
     for curve in tried:
         assert curve["steps"] == sum(attempt["passes"] for attempt in curve["attempts"])
+        # The trials look at places between those of the grid, too: they may see more of a climb.
         best = min(attempt["climb"] for attempt in curve["attempts"])
-        assert curve["climb"] == pytest.approx(best, abs=1e-6)
+        assert curve["climb"] <= best + 1e-6
+        assert curve["decreasing"] == (best <= curve["tolerance"])
     sparse = [curve for curve in found["curves"] if curve["space"] == "sparse"]
     claim = found["claims"][2]
     counted = {(c["seed"], c["start"]) for c in sparse if claim["starts"]}

@@ -116,7 +116,7 @@ def _all_of(parts: Sequence[str]) -> str:
 
 _DECREASING = (
     "A path decreases where its climb is at most the larger of 1e-3 and 1 % of the difference of "
-    "its end losses, on the whole training set."
+    "its end losses, on the whole training set; one that trials found, where they looked as well."
 )
 _BAD = (
     "Only bad starts count: scratch and lottery solutions whose training loss is above the pruned "
@@ -193,6 +193,16 @@ def _a_way_outside(dense: Sequence[Record]) -> dict[str, Any]:
         "n": len({seed for seed, _ in best}),
         "starts": len(best),
     }
+
+
+def seen_to_climb(path: Record) -> bool:
+    """Whether the trials that found a path saw it climb where the grid has no point.
+
+    They look at an even stride in weight space as well (:func:`sparsescape.find_path`); a curve
+    that was fitted once has no trials, and is seen on the grid alone.
+    """
+    trials = path.get("attempts", [])
+    return any(trials) and min(map(_climb, trials)) > path["tolerance"]
 
 
 def _best(curves: Sequence[Record]) -> dict[tuple[int, str], Record]:

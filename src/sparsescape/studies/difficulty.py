@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..problems import catalogue
-from .claims import verdicts
+from .claims import seen_to_climb, verdicts
 from .command import heading
 from .flags import check_above_zero, check_at_least, check_sparsity
 from .graph import Stage, executed
@@ -266,6 +266,7 @@ def _found(path: Path, store: Store) -> dict[str, Any]:
         effort = ("steps", "examples", "attempts")
         found |= {name: searched[name] for name in effort if name in searched}
         found |= {"diverged": searched["diverged"] or found["diverged"], "fit": path.fit.key}
+        found["decreasing"] = found["decreasing"] and not seen_to_climb(found)
     return found
 
 
