@@ -129,7 +129,9 @@ class _Worker:
             if line.endswith("\n"):  # not the half of a line that a killed worker leaves
                 self._answers.put((self, json.loads(line)))
         status = self.process.wait()
-        self._answers.put((self, {"event": "died", "message": f"its worker ended ({_ending(status)})"}))
+        self._answers.put(
+            (self, {"event": "died", "message": f"its worker ended ({_ending(status)})"})
+        )
 
 
 def _ending(status: int) -> str:
