@@ -52,9 +52,8 @@ class Backward:
         self._dense, self._terms = DenseGradients(close), Terms()
         closed = {name: _Closed(weight, close[name]) for name, weight in weights.items()}
         self._closed = closed
-        self._closed_of = [
-            [closed[name] for name in owners.names(index)] for index in range(len(owners.optimizers))
-        ]
+        optimizers = range(len(owners.optimizers))
+        self._closed_of = [[closed[name] for name in owners.names(i)] for i in optimizers]
         self.asks: list[bool] = [False for _ in owners.optimizers]
         """Of each optimizer whether its next step asks for gradients over all positions."""
 
