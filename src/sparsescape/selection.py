@@ -48,9 +48,8 @@ def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
         where = None if allowed is None else allowed.numpy()
         active = torch.from_numpy(_top_of_array(values.numpy(), count, where))
     else:
-        active = _top_on_device(
-            flat, count, torch.ones_like(flat).bool() if allowed is None else allowed
-        )
+        everywhere = torch.ones_like(flat, dtype=torch.bool)
+        active = _top_on_device(flat, count, everywhere if allowed is None else allowed)
     return active.reshape(scores.shape)
 
 
@@ -73,7 +72,8 @@ def highest_value(values: npt.NDArray[Any], count: int, allowed: _Bools | None =
     """
     threshold = _between_sampled_bounds(values, count, allowed)
     if threshold is None:
-        threshold = _by_selection(values if allowed is None else values[allowed], count)
+        rest = values if allowed is None else values[np.flatnonzero(allowed)]
+        threshold = _by_selection(rest, count)
     return threshold
 
 
