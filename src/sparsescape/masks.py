@@ -112,7 +112,8 @@ class Mask(Mapping[str, Tensor]):
         if (densities is None) == (sparsity is None):
             raise InputError("Give either densities (per layer) or sparsity (one threshold).")
         for name, score in scores.items():
-            if score.isnan().any():
+            # A sum is NaN if one of them is: that many times faster to see than which.
+            if score.sum().isnan() and score.isnan().any():
                 raise InputError(f"The scores of {name!r} contain NaN.")
         if densities is None:
             assert sparsity is not None

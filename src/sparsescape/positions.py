@@ -57,9 +57,7 @@ class Positions:
         """A bool tensor of the weight's shape; a copy."""
         if self.is_dense:
             return self.held.clone()
-        active = torch.zeros(self.shape.numel(), dtype=torch.bool, device=self.held.device)
-        active[self.held.long()] = True
-        return active.reshape(self.shape)
+        return marked(self.held, self.shape)
 
     def as_indices(self) -> Tensor:
         """Sorted flat indices (int64); a copy."""
@@ -130,6 +128,33 @@ def indices_of(active: Tensor) -> Tensor:
     if active.device.type == "cpu":  # where numpy finds them many times faster
         return torch.from_numpy(np.flatnonzero(active.numpy()))
     return active.reshape(-1).nonzero().reshape(-1)
+
+
+def marked(flat: Tensor, shape: torch.Size) -> Tensor:
+    """A bool tensor that is ``True`` at those flat indices.
+
+    >>> marked(torch.tensor([0, 3]), torch.Size((2, 2))).tolist()
+    [[True, False], [False, True]]
+    """
+    active = torch.zeros(shape, dtype=torch.bool, device=flat.device)
+    if flat.device.type == "cpu":  # where numpy marks them many times faster
+        active.numpy().reshape(-1)[flat.numpy()] = True
+    else:
+        active.view(-1)[flat.long()] = True
+    return active
+
+
+def taken(values: Tensor, flat: Tensor) -> Tensor:
+    """The values at those flat indices, in one dimension; in float32 if they are of half width.
+
+    >>> taken(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 3])).tolist()
+    [1.0, 4.0]
+    """
+    row = values.detach().reshape(-1)
+    if row.device.type != "cpu":
+        return row[flat]
+    row = row.float() if row.dtype in (torch.bfloat16, torch.float16) else row
+    return torch.from_numpy(row.numpy().take(flat.numpy()))
 
 
 def _narrow(indices: Tensor, size: int) -> Tensor:

@@ -38,35 +38,49 @@ def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
     [False, False, True]
     """
     flat = scores.detach().reshape(-1)
-    allowed = torch.ones_like(flat, dtype=torch.bool) if among is None else among.reshape(-1)
-    count = min(count, count_active(allowed))
+    allowed = None if among is None else among.reshape(-1)
+    count = min(count, flat.numel() if allowed is None else count_active(allowed))
     if count <= 0:
         return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    threshold: Any
     if flat.device.type == "cpu":
         # Numpy's selection is many times faster than kthvalue on a CPU.
         values = flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat
-        active = torch.from_numpy(_top_of_array(values.numpy(), count, allowed.numpy()))
+        where = None if allowed is None else allowed.numpy()
+        active = torch.from_numpy(_top_of_array(values.numpy(), count, where))
     else:
-        closed_out = torch.where(allowed, flat, -torch.inf)
-        threshold = closed_out.kthvalue(flat.numel() - count + 1).values
-        active = (flat > threshold) & allowed
-        ties = ((flat == threshold) & allowed).nonzero().reshape(-1)
-        active[ties[: count - int(active.sum())]] = True
+        everywhere = torch.ones_like(flat, dtype=torch.bool)
+        active = _top_on_device(flat, count, everywhere if allowed is None else allowed)
     return active.reshape(scores.shape)
+
+
+def _top_on_device(flat: Tensor, count: int, allowed: Tensor) -> Tensor:
+    threshold = torch.where(allowed, flat, -torch.inf).kthvalue(flat.numel() - count + 1).values
+    active = (flat > threshold) & allowed
+    ties = ((flat == threshold) & allowed).nonzero().reshape(-1)
+    active[ties[: count - int(active.sum())]] = True
+    return active
 
 
 _Bools = npt.NDArray[np.bool_]
 
 
-def _top_of_array(values: npt.NDArray[Any], count: int, allowed: _Bools) -> _Bools:
+def highest_value(values: npt.NDArray[Any], count: int, allowed: _Bools | None = None) -> Any:
+    """The ``count``-th highest of an array's values, or of those that are allowed.
+
+    >>> float(highest_value(np.array([1.0, 3.0, 2.0]), 2))
+    2.0
+    """
     threshold = _between_sampled_bounds(values, count, allowed)
     if threshold is None:
-        threshold = _by_selection(values[allowed], count)
-    active = values > threshold
-    active &= allowed
-    ties = values == threshold
-    ties &= allowed
+        rest = values if allowed is None else values[np.flatnonzero(allowed)]
+        threshold = _by_selection(rest, count)
+    return threshold
+
+
+def _top_of_array(values: npt.NDArray[Any], count: int, allowed: _Bools | None) -> _Bools:
+    threshold = highest_value(values, count, allowed)
+    active: _Bools = _restricted(values > threshold, allowed)
+    ties = _restricted(values == threshold, allowed)
     active[np.flatnonzero(ties)[: count - int(np.count_nonzero(active))]] = True
     return active
 
@@ -87,14 +101,15 @@ _STRIDE = 61
 """A sample is every 61st value: a prime, so that it does not fall into a weight's columns."""
 
 
-def _between_sampled_bounds(values: npt.NDArray[Any], count: int, allowed: _Bools) -> Any:
+def _between_sampled_bounds(values: npt.NDArray[Any], count: int, allowed: _Bools | None) -> Any:
     """The ``count``-th highest value, if a sample is large enough to say between which it is.
 
     Selection takes a hundred times as long as a comparison, so it is left with the few values
     that lie between two bounds; the others are only counted (Floyd & Rivest 1975, *Expected time
     bounds for selection*). None where the bounds are missed.
     """
-    sample = values[::_STRIDE][allowed[::_STRIDE]]
+    sample = values[::_STRIDE]
+    sample = sample.copy() if allowed is None else sample[allowed[::_STRIDE]]
     if len(sample) < 64:
         return None
     share = min(count / _STRIDE / len(sample), 1.0)
@@ -111,15 +126,20 @@ def _between_sampled_bounds(values: npt.NDArray[Any], count: int, allowed: _Bool
         return None
     if reached >= count:
         return high
-    between = values > low
+    between = _restricted(values > low, allowed)
     between &= values < high
-    between &= allowed
     rest, place = values[np.flatnonzero(between)], count - reached
     if place <= len(rest):
         return np.partition(rest, len(rest) - place)[len(rest) - place]
     return low if place <= len(rest) + _count(values == low, allowed) else None
 
 
-def _count(found: _Bools, allowed: _Bools) -> int:
-    found &= allowed
-    return int(np.count_nonzero(found))
+def _restricted(found: _Bools, allowed: _Bools | None) -> _Bools:
+    """Of what was found what is allowed, in place."""
+    if allowed is not None:
+        found &= allowed
+    return found
+
+
+def _count(found: _Bools, allowed: _Bools | None) -> int:
+    return int(np.count_nonzero(_restricted(found, allowed)))

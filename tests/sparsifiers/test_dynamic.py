@@ -268,16 +268,44 @@ def test_itop_counts_what_was_explored():
 
 
 def test_set_drops_the_same_share_of_each_sign():
-    values = torch.randn(40, 50, generator=torch.Generator().manual_seed(0))
-    marked = torch.rand(40, 50, generator=torch.Generator().manual_seed(1)) < 0.3
-    values[0, 0] = torch.nan
-    found = dynamic.beside_its_share(values - 0.4, marked, 0.3)
+    values = torch.randn(600, generator=torch.Generator().manual_seed(0)) - 0.4
+    values[0] = torch.nan
+    found = dynamic.beside_its_share(values, 0.3)
     for sign in (1, -1):
-        side = marked & (sign * (values - 0.4) > 0)
-        distances = (values - 0.4)[side].abs()
+        side = sign * values > 0
+        distances = values[side].abs()
         nearest = distances.argsort()[: int(0.3 * len(distances))]
         assert sorted(nearest.tolist()) == (found[side] < 1).nonzero().flatten().tolist()
-    assert found[0, 0] == 0
+    assert found[0] == 0
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0, 2.0], [-1.0, -1.0, 3.0], [0.0, 0.0], []])
+def test_set_takes_equal_distances_as_they_come(values):
+    found = dynamic.beside_its_share(torch.tensor(values), 0.5)
+    assert found.isfinite().all()
+    assert (found >= 0).all()
+    assert ((found == 0) == (torch.tensor(values) == 0)).all()
+
+
+class HighestOfActive(ss.DropGrow):
+    """Scores the active weights alone: the highest stay, by their sign."""
+
+    def drop_score(self, name):
+        return self._held[name].inside(self.weight(name))
+
+
+@pytest.mark.parametrize("structure", [None, ss.sparsifiers.structures.fan_in])
+def test_a_score_of_the_active_ones_alone_drops_what_one_of_all_does(structure):
+    class OfAll(ss.DropGrow):
+        def drop_score(self, name):
+            return self.weight(name)
+
+    more = {} if structure is None else {"structure": structure}
+    of_active, of_all = (
+        after_one_update(method(0.5, update_every=1, drop_fraction=0.45, **more))[1].mask
+        for method in (HighestOfActive, OfAll)
+    )
+    assert of_active == of_all
 
 
 def test_what_is_grown_at_random_is_as_likely_to_be_one_position_as_another():

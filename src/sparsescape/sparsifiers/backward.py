@@ -19,6 +19,21 @@ from .terms import Terms
 Close = Callable[[Tensor], object]
 
 
+def _nothing() -> None:
+    """What a weak reference to nothing says."""
+
+
+class _Closed:
+    """A gradient as it was when it was last closed."""
+
+    __slots__ = ("close", "grad", "weight", "writes")
+
+    def __init__(self, weight: Any, close: Close) -> None:
+        self.weight, self.close = weight, close
+        self.grad: Callable[[], Any] = _nothing
+        self.writes = 0
+
+
 class Backward:
     """Closes gradients as they arrive, and keeps what they are over all positions for who asks.
 
@@ -35,14 +50,17 @@ class Backward:
     ):
         self._weights, self._held, self._owners, self._close = weights, held, owners, close
         self._dense, self._terms = DenseGradients(close), Terms()
-        self._seen: dict[str, tuple[Any, int]] = {}
+        closed = {name: _Closed(weight, close[name]) for name, weight in weights.items()}
+        self._closed = closed
+        optimizers = range(len(owners.optimizers))
+        self._closed_of = [[closed[name] for name in owners.names(i)] for i in optimizers]
         self.asks: list[bool] = [False for _ in owners.optimizers]
         """Of each optimizer whether its next step asks for gradients over all positions."""
 
     def hook(self, name: str) -> Callable[[Tensor], None]:
         """To be called whenever a backward pass has added to the weight's gradient."""
         # Run for each weight and step, on caches that the pass has emptied: all is at hand.
-        owner, seen, close = self._owners.index(name), self._seen, self._close[name]
+        owner, closed, close = self._owners.index(name), self._closed[name], self._close[name]
         sharded = is_sharded(self._weights[name])
         kept = self._terms if isinstance(self._held[name], Nonzeros) else self._dense
 
@@ -52,7 +70,7 @@ class Backward:
                 kept.accumulated(name, weight)
             elif grad is not None:  # none where an optimizer steps during the pass
                 close(local(grad) if sharded else grad)
-                seen[name] = (weakref.ref(grad), grad._version)
+                closed.grad, closed.writes = weakref.ref(grad), grad._version
 
         return hook
 
@@ -74,11 +92,10 @@ class Backward:
         """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
         if self.asks[index]:
             return False  # what was put aside is compared with what is there now
-        for name in self._owners.names(index):
-            grad: Any = self._weights[name].grad
-            seen, writes = self._seen.get(name, (None, 0))
-            if grad is not None and (seen is None or seen() is not grad or grad._version != writes):
-                self._close[name](local(grad))
+        for closed in self._closed_of[index]:
+            grad = closed.weight.grad
+            if grad is not None and (closed.grad() is not grad or grad._version != closed.writes):
+                closed.close(local(grad))
         return True
 
     def clear(self) -> None:

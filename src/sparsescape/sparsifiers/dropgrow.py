@@ -89,7 +89,11 @@ class DropGrow(Sparsifier):
     # ------------------------------------------------------------------ what a row may say
 
     def drop_score(self, name: str) -> Tensor:
-        """What is lowest is dropped: |w|, unless the method says otherwise."""
+        """What is lowest is dropped: |w|, unless the method says otherwise.
+
+        A score of each number of the weight; or, of a dense one, in one dimension of the active
+        ones alone.
+        """
         return self.weight(name).abs()
 
     def grow_score(self, name: str) -> Tensor | None:
@@ -115,7 +119,18 @@ class DropGrow(Sparsifier):
         """The mask after the drop."""
         counts = {n: count_active(a) for n, a in active.items()}
         keep = {n: k - int(self.drop_share(step) * k) for n, k in counts.items()}
-        return {n: self.best(self.drop_score(n), a, keep[n]) for n, a in active.items()}
+        return {n: self._strongest(n, a, keep[n]) for n, a in active.items()}
+
+    def _strongest(self, name: str, active: Tensor, count: int) -> Tensor:
+        """Those of highest drop score."""
+        score = self.drop_score(name)
+        if score.shape == active.shape:
+            return self.best(score, active, count)
+        if self.structure is unstructured and len(score) == count_active(active):
+            return self._held[name].chosen(top(score.float(), count))
+        spread = torch.zeros(active.shape, device=active.device)
+        spread.masked_scatter_(self.active_in(name), score.float())
+        return self.best(spread, active, count)
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         """How many each layer grows: as many as it dropped, unless the method moves some."""

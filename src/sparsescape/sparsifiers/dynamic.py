@@ -14,8 +14,7 @@ from .. import schedules, scores
 from ..errors import InputError
 from ..masks import Mask
 from ..points import matching
-from ..positions import indices_of
-from ..selection import top
+from ..selection import highest_value, top
 from .base import Active, NextMask
 from .dropgrow import DropGrow
 from .masked import read
@@ -73,8 +72,8 @@ class SET(DropGrow):
     """
 
     def drop_score(self, name: str) -> Tensor:
-        share = self.drop_share(self.step)
-        return beside_its_share(self.weight(name), self.active_in(name), share)
+        values = self._held[name].inside(self.weight(name))
+        return beside_its_share(values, self.drop_share(self.step))
 
     def drop_share(self, step: int) -> float:
         return self.drop_fraction
@@ -277,30 +276,31 @@ class SRigL(RigL):
         return sorted(n for place, n in enumerate(ranked) if place < needed or worth[n] >= limit)
 
 
-def beside_its_share(values: Tensor, among: Tensor, share: float) -> Tensor:
+def beside_its_share(values: Tensor, share: float) -> Tensor:
     """The distance of each value from 0, as a multiple of a distance that depends on its sign.
 
-    Of the marked values of a sign a share lies nearer to 0 than that, in the middle between two of
-    them: so what is in the share is below 1. NaN counts as 0.
+    Of the values of a sign a share lies nearer to 0 than that, in the middle between two of them:
+    so what is in the share is below 1. NaN counts as 0.
 
-    >>> marked = torch.tensor([True, True, True, True, False])
-    >>> beside_its_share(torch.tensor([3.0, -6.0, 1.0, -2.0, 2.0]), marked, 0.5).tolist()
-    [1.5, 1.5, 0.5, 0.5, 1.0]
+    >>> beside_its_share(torch.tensor([3.0, -6.0, 1.0, -2.0]), 0.5).tolist()
+    [1.5, 1.5, 0.5, 0.5]
     """
     values = values.detach().float()
-    marked = values.reshape(-1)[indices_of(among)].cpu().numpy()
-    above, below = edge(marked, share), edge(-marked, share)
+    numbers = values.cpu().numpy()
+    above, below = (edge(side[np.flatnonzero(side > 0)], share) for side in (numbers, -numbers))
     # The fastest way to multiply by a number that depends on the sign.
     return torch.nn.functional.leaky_relu_(values / above, -above / below).nan_to_num_()
 
 
 def edge(values: npt.NDArray[np.float32], share: float) -> float:
-    """What lies between the share of the positive values that is nearest to 0, and the others."""
-    count = int(np.count_nonzero(values > 0))
-    if not count:
+    """What lies between the share of positive values that is nearest to 0, and the others."""
+    if not len(values):
         return 1.0
-    place = min(int(share * count), count - 1)
-    first = int(np.count_nonzero(values <= 0))  # NaN comes last
-    inside, outside = first + max(place - 1, 0), first + place
-    ordered = np.partition(values, (inside, outside))
-    return float(ordered[inside] + ordered[outside]) / 2 if place else float(ordered[outside]) / 2
+    place = min(int(share * len(values)), len(values) - 1)
+    outside = highest_value(values, len(values) - place)
+    if not place:
+        return float(outside) / 2
+    nearer = values[np.flatnonzero(values < outside)]
+    # Fewer than a share are nearer where several have one distance.
+    inside = nearer.max() if len(nearer) == place else outside
+    return float(inside + outside) / 2

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..positions import Positions, are_in, indices_of
+from ..positions import Positions, are_in, indices_of, marked, taken
 from .bits import all_or_none, close
 from .places import Marked, Places
 from .shards import local, put_together, share
@@ -30,11 +30,13 @@ class Masked:
         self.parameter = parameter
         self._plain = None if parameter.is_complex() else parameter.dtype
         self.shape = torch.Size(parameter.shape)  # of the dense weight
+        self._places: Tensor | None = None
 
     # ------------------------------------------------------------------ the mask
 
     def put(self, active: Tensor | Positions) -> None:
         """Take up another mask."""
+        self._places = None
         bits = share(self.own(active), self.parameter)
         self.bits = all_or_none(bits, like=local(self.parameter))
 
@@ -60,6 +62,21 @@ class Masked:
     def at_active(self, everywhere: Tensor) -> Tensor:
         """Of something over all positions, what is at the active ones."""
         return everywhere[self.active()]
+
+    def inside(self, numbers: Tensor) -> Tensor:
+        """Of numbers of the parameter's shape those that are active, in one dimension."""
+        return taken(numbers, self.places)
+
+    def chosen(self, some: Tensor) -> Tensor:
+        """Those of the active ones that a bool tensor in one dimension marks, as :meth:`own`."""
+        return marked(taken(self.places, indices_of(some)), torch.Size(self.parameter.shape))
+
+    @property
+    def places(self) -> Tensor:
+        """Flat indices of the active ones: slow to find, and so kept until the mask moves."""
+        if self._places is None:
+            self._places = indices_of(self.active())
+        return self._places
 
     def noise(self, seed: int) -> Tensor:
         """Numbers in [0, 1), one for each of the parameter; of a position always the same."""

@@ -94,6 +94,12 @@ class Nonzeros:
     def at_active(self, everywhere: Tensor) -> Tensor:
         return everywhere.reshape(-1)[self.flat]
 
+    def inside(self, numbers: Tensor) -> Tensor:
+        return numbers
+
+    def chosen(self, some: Tensor) -> Tensor:
+        return some
+
     def noise(self, seed: int) -> Tensor:
         return noise_at(self.flat, seed).to(self.parameter.device)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -14,7 +13,6 @@ from ..errors import InputError
 from .fresh import fresh_values, of_other_shapes
 
 Seen = TypeVar("Seen")
-_values = operator.methodcaller("values")
 
 
 class Owners:
@@ -96,10 +94,8 @@ class Owners:
 
     def state_ids(self, index: int) -> list[int]:
         """Which objects an optimizer and its wrappers keep, for all parameters: a fast look."""
-        found: list[int] = []
-        for keeper in self._keepers[index]:
-            found += map(id, chain.from_iterable(map(_values, keeper.state.values())))
-        return found
+        keepers = self._keepers[index]
+        return [id(v) for k in keepers for state in k.state.values() for v in state.values()]
 
     def _states(self, index: int) -> list[Mapping[Any, Any]]:
         """The state of an optimizer, and those that its wrappers keep beside it."""

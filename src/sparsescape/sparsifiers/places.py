@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..positions import count_active, distinct, indices_of
+from ..positions import count_active, distinct, indices_of, marked, taken
 
 Best: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 """What marks the highest of some scores among those allowed: (scores, allowed, count) → bool."""
@@ -55,10 +55,8 @@ class Marked:
         [True, False, True]
         """
         places = indices_of(self.marked)
-        chosen = ranks(chance, len(places), count)
-        active = torch.zeros_like(self.marked, memory_format=torch.contiguous_format)
-        active.view(-1)[places[chosen.to(places.device)]] = True
-        return Marked(active)
+        chosen = ranks(chance, len(places), count).to(places.device)
+        return Marked(marked(taken(places, chosen), self.marked.shape))
 
     def best(self, score: Tensor, count: int, best: Best) -> Marked:
         return Marked(best(score, self.marked, count))

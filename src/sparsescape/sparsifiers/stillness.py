@@ -181,9 +181,8 @@ def _strides(tensor: Tensor) -> list[int]:
 
 def some_closed(bits: Any) -> Any:
     """Some positions without bits, spread over all; found in a sample if that has as many."""
-    sample = np.arange(0, len(bits), max(len(bits) // (8 * WITNESSES), 1) | 1)
-    closed = sample[bits[sample] == 0]
+    stride = max(len(bits) // (8 * WITNESSES), 1) | 1
+    closed = np.flatnonzero(bits[::stride] == 0) * stride
     if len(closed) < WITNESSES:
         closed = np.flatnonzero(bits == 0)
-    chosen = np.linspace(0, len(closed) - 1, min(WITNESSES, len(closed)))
-    return closed[chosen.astype(np.intp)]
+    return closed[:: max(len(closed) // WITNESSES, 1)][:WITNESSES]
