@@ -56,6 +56,7 @@ SMALLEST: dict[str, tuple[str, dict[str, object]]] = {
         {"STEPS": 1, "POINTS": 2, "NETWORKS": {"one layer": one_layer_and_data}},
     ),
     "forecast": ("{tiny} --seeds 1 --curve-steps 5 --points 3", {}),
+    "explored_weights": ("--seeds 1 --steps 1", {}),
     "foresight_start": ("--seeds 1 --steps 1", {"SCORED": 16}),
     "masked_step": ("perceptron --rounds 1 --optimizer sgd", {}),
     "opened_search": (
