@@ -129,7 +129,10 @@ class _Sums(Function):
         if of_values:
             _tell(ctx, x, g)
         if of_values and of_x:
-            dx, dv = _Both.apply(values, x, g, ctx.layer, ctx.told)
+            if torch.is_grad_enabled():
+                dx, dv = _Both.apply(values, x, g, ctx.layer, ctx.told)
+            else:  # nobody differentiates again
+                dx, dv = ctx.layer.both(values, x, g)
             return dv, bias, dx, None, None
         if of_values:
             return _Products.apply(x, g, ctx.layer), bias, None, None, None
