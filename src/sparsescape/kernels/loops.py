@@ -170,8 +170,9 @@ def _tile_of_both(width: int) -> Any:
     """One row's next ``width`` numbers, held in registers; ``products`` are of its nonzeros."""
 
     def tile(p, end, places, values, scale, source, at, mine, target, to, products):
-        own, number = load(mine, to, width), splat(mine.dtype.type(0), width)
-        product = 0
+        number, product = splat(mine.dtype.type(0), width), 0
+        if p < end:
+            own = load(mine, to, width)
         while p < end:
             lanes = load(source, np.intp(places[p]) * scale + at, width)
             number = scaled(number, values[p], lanes)
