@@ -7,14 +7,15 @@ alike. A layer is three operations, each over rows of a CSR structure (``pointer
 
 - :func:`sums_of_rows`: target[row] = bias[row] + Σ value · source[place]
 - :func:`products_of_rows`: gradient of each value = ⟨mine[row], source[place]⟩
-- :func:`both_of_rows`: both at once, for the backward pass, which needs each source twice
+- both at once, for the backward pass, which needs each source twice
+  (:mod:`sparsescape.kernels.both`)
 
 None of them scatters: rows are independent, so threads share them out, and the sum of a row is
 taken in the same order however many threads there are.
 
 What bounds them: one load from the second-level cache per multiply-add of a vector. So the first
-holds 64 numbers of a row in registers while it runs over the row's nonzeros, and the others combine
-four nonzeros per pass over a chunk of the row. A chunk of a long row is long enough that the
+holds 64 numbers of a row in registers while it runs over the row's nonzeros, and the second
+combines four nonzeros per pass over a chunk of the row. A chunk of a long row is long enough that the
 machine sees a stream coming (planes of 2ⁿ numbers share cache sets, so that little of them stays),
 that of a short row short enough that the chunks of all rows stay in the second-level cache.
 """
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .lanes import folded, load, load_first, multiplied, scaled, splat, store, store_first, total
+from .lanes import load, load_first, multiplied, scaled, splat, store, store_first, total
 
 OPTIONS: dict[str, Any] = {
     "cache": True,
@@ -35,7 +36,7 @@ OPTIONS: dict[str, Any] = {
     "boundscheck": False,
     "error_model": "numpy",
 }
-LANES, WIDE = 8, 16
+LANES = 8
 
 
 def compiled_as(name: str, function: Any, **options: Any) -> Any:
@@ -53,7 +54,7 @@ def compiled_as(name: str, function: Any, **options: Any) -> Any:
 
 
 @njit(**OPTIONS)
-def _chunk(run, long):
+def chunk_of(run, long):
     """How many numbers of each row to work on before going to the next row."""
     return 128 if run <= 512 else long
 
@@ -98,7 +99,7 @@ def _single(p, end, places, values, bias, scale, source, at, target, to):
 
 @njit(**OPTIONS)
 def sums_of_rows(first, pointers, places, values, bias, scale, source, at, target, step, to, run):
-    chunk = _chunk(run, 4096)
+    chunk = chunk_of(run, 4096)
     for start in range(0, run, chunk):
         stop = min(run, start + chunk)
         for row in range(len(pointers) - 1):
@@ -125,7 +126,7 @@ def sums_of_rows(first, pointers, places, values, bias, scale, source, at, targe
 
 @njit(**OPTIONS)
 def products_of_rows(first, pointers, places, scale, source, at, mine, step, to, run, gradient):
-    chunk = _chunk(run, 1024)
+    chunk = chunk_of(run, 1024)
     for start in range(0, run, chunk):
         stop = min(run, start + chunk)
         full = start + (stop - start) // LANES * LANES
@@ -164,86 +165,3 @@ def products_of_rows(first, pointers, places, scale, source, at, mine, step, to,
                     lanes = load_first(source, a + full, LANES, stop - full)
                     nothing = splat(mine.dtype.type(0), LANES)
                     gradient[p] += total(multiplied(nothing, own, lanes))
-
-
-def _tile_of_both(width: int) -> Any:
-    """One row's next ``width`` numbers, held in registers; ``products`` are of its nonzeros."""
-
-    def tile(p, end, places, values, scale, source, at, mine, target, to, products):
-        number, product = splat(mine.dtype.type(0), width), 0
-        if p < end:
-            own = load(mine, to, width)
-        while p < end:
-            lanes = load(source, np.intp(places[p]) * scale + at, width)
-            number = scaled(number, values[p], lanes)
-            store(products, product, folded(load(products, product, WIDE), own, lanes))
-            product += WIDE
-            p += 1
-        store(target, to, number)
-
-    return compiled_as(f"tile_of_both_{width}", tile)
-
-
-_both_64, _both_32, _both_16 = (_tile_of_both(width) for width in (64, 32, 16))
-
-
-@njit(**OPTIONS)
-def _rest_of_both(p, end, places, values, scale, source, at, mine, target, to, products, count):
-    """The last ``count`` < 16 numbers of a row."""
-    own = load_first(mine, to, WIDE, count)
-    number = splat(mine.dtype.type(0), WIDE)
-    product = 0
-    while p < end:
-        lanes = load_first(source, np.intp(places[p]) * scale + at, WIDE, count)
-        number = scaled(number, values[p], lanes)
-        store(products, product, multiplied(load(products, product, WIDE), own, lanes))
-        product += WIDE
-        p += 1
-    store_first(target, to, number, count)
-
-
-@njit(**OPTIONS)
-def both_of_rows(
-    first, pointers, places, values, scale, source, at, mine, target, step, to, run, gradient
-):
-    products = np.empty(WIDE * _longest(pointers), mine.dtype)
-    chunk = _chunk(run, 1024)
-    for start in range(0, run, chunk):
-        stop = min(run, start + chunk)
-        for row in range(len(pointers) - 1):
-            p, end, here = pointers[row], pointers[row + 1], (first + row) * step + to
-            products[: WIDE * (end - p)] = 0
-            i = start
-            while i + 64 <= stop:
-                _both_64(
-                    p, end, places, values, scale, source, at + i, mine, target, here + i, products
-                )
-                i += 64
-            if i + 32 <= stop:
-                _both_32(
-                    p, end, places, values, scale, source, at + i, mine, target, here + i, products
-                )
-                i += 32
-            if i + 16 <= stop:
-                _both_16(
-                    p, end, places, values, scale, source, at + i, mine, target, here + i, products
-                )
-                i += 16
-            if i < stop:
-                _rest_of_both(
-                    p, end, places, values, scale, source, at + i, mine, target, here + i,
-                    products, stop - i,
-                )  # fmt: skip
-            product = 0
-            while p < end:
-                gradient[p] += total(load(products, product, WIDE))
-                product += WIDE
-                p += 1
-
-
-@njit(**OPTIONS)
-def _longest(pointers):
-    longest = 0
-    for row in range(len(pointers) - 1):
-        longest = max(longest, pointers[row + 1] - pointers[row])
-    return longest
