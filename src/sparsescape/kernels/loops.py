@@ -15,9 +15,9 @@ taken in the same order however many threads there are.
 
 What bounds them: one load from the second-level cache per multiply-add of a vector. So the first
 holds 64 numbers of a row in registers while it runs over the row's nonzeros, and the second
-combines four nonzeros per pass over a chunk of the row. A chunk of a long row is long enough that the
-machine sees a stream coming (planes of 2ⁿ numbers share cache sets, so that little of them stays),
-that of a short row short enough that the chunks of all rows stay in the second-level cache.
+combines four nonzeros per pass over a chunk of the row. A chunk of a long row is long enough that
+the machine sees a stream coming (planes of 2ⁿ numbers share cache sets, so that little of them
+stays), that of a short row short enough that the chunks of all rows stay in the second-level cache.
 """
 
 from __future__ import annotations
