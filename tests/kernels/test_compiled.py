@@ -7,14 +7,14 @@ from collections import Counter
 import torch
 from numba.core.dispatcher import Dispatcher
 
-from sparsescape.kernels import drivers, everywhere, loops
+from sparsescape.kernels import both, drivers, everywhere, loops
 from sparsescape.kernels.modules import SparseLinear
 
 
 def test_no_two_compiled_functions_have_one_name():
     """Or a process takes one for the other from the cache that another is filling."""
     found = {}
-    for module in (loops, drivers, everywhere):
+    for module in (loops, both, drivers, everywhere):
         for holder in vars(module).values():
             pair = vars(holder).values() if isinstance(holder, drivers.Compiled) else [holder]
             for function in filter(lambda f: isinstance(f, Dispatcher), pair):

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparsescape.kernels.layout import (
     CARRIERS,
@@ -15,6 +15,7 @@ from sparsescape.kernels.layout import (
     drop_layout,
     has_batch_innermost,
 )
+from sparsescape.kernels.modules import SparseConv2d
 
 LAYERS = [
     nn.MaxPool2d(2),
@@ -70,6 +71,30 @@ def test_what_is_elementwise_keeps_the_order_both_ways(between):
     assert has_batch_innermost(out)
     (g,) = torch.autograd.grad(out, x, batch_innermost(torch.randn(out.shape)))
     assert has_batch_innermost(g)
+
+
+@pytest.mark.parametrize("order", [batch_innermost, Tensor.contiguous])
+def test_a_gradient_goes_on_in_the_order_of_its_tensor_past_a_shortcut(order):
+    leaf = order(torch.randn(6, 4, 8, 8)).requires_grad_()
+    x = 2 * leaf
+    out = order(SparseConv2d.random(4, 4, 3, padding=1, sparsity=0.5)(x))
+    out = out + nn.functional.pad(x[:, :, ::2, ::2], (2, 2, 2, 2, 0, 0))
+    seen = []
+    x.grad_fn.register_prehook(lambda gradients: seen.append(gradients[0].stride()))
+    out.square().sum().backward()
+    assert seen == [x.stride()]
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d(4), nn.BatchNorm2d(4)], ids=str)
+def test_the_backward_pass_of_batch_norm_makes_no_zeros(layer):
+    carry_layout(layer)
+    shape = (6, 4) if isinstance(layer, nn.BatchNorm1d) else (6, 4, 7, 8)
+    node, names = layer(batch_innermost(torch.randn(shape)).requires_grad_()).grad_fn, []
+    while node is not None:
+        names.append(type(node).__name__)
+        node = next((other for other, _ in node.next_functions if other is not None), None)
+    assert "NativeBatchNormBackward0" in names
+    assert "SelectBackward0" not in names
 
 
 def test_carrying_is_undone_and_leaves_classes_of_ones_own_alone():

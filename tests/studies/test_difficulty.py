@@ -555,3 +555,28 @@ def test_run_truly_sparse_it_comes_to_the_same(finished, tmp_path):
     for one, other in zip(sparse["curves"], masked["curves"], strict=True):
         assert one["barrier"] == pytest.approx(other["barrier"], abs=1e-4)
         assert one["test_accuracy"] == pytest.approx(other["test_accuracy"], abs=0.02)
+
+
+READS_ITS_WEIGHT = """
+class Reads(nn.Sequential):
+    def forward(self, x):
+        return self[2](torch.relu(F.linear(x, self[0].weight, self[0].bias)))
+return problem(model=lambda: Reads(*network()))
+"""
+TIED = """
+def tied():
+    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
+    model[2].weight = model[0].weight
+    return model
+return problem(model=tied)
+"""
+
+
+@pytest.mark.usefixtures("here", "no_page")
+@pytest.mark.parametrize("body", [READS_ITS_WEIGHT, TIED])
+def test_what_cannot_be_run_sparse_is_refused_before_any_work(tmp_path, capsys, body):
+    problem, store = tiny.write(tmp_path, body), tmp_path / "runs"
+    assert main(tiny.study(problem, store, "--execution", "sparse")) == 2
+    said = capsys.readouterr()
+    assert "cannot be run sparse" in said.err
+    assert not list(store.glob("stages/*"))

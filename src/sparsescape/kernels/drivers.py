@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from .both import both_in_passes, both_in_registers
 from .geometry import CLOSED
-from .loops import OPTIONS, both_of_rows, compiled_as, products_of_rows, sums_of_rows
+from .loops import OPTIONS, compiled_as, products_of_rows, sums_of_rows
 
 
 def _linear_sums(parts, pointers, places, values, bias, scale, source, target):
@@ -37,7 +38,7 @@ def _linear_both(parts, pointers, places, order, values, scale, source, mine, ta
         own = pointers[first : last + 1] - pointers[first]
         ours = order[pointers[first] : pointers[last]]
         value, product = values[ours], np.zeros(len(ours), values.dtype)
-        both_of_rows(
+        both_in_registers(
             first, own, places[pointers[first] : pointers[last]], value, scale,
             source, 0, mine, target, scale, 0, scale, product,
         )  # fmt: skip
@@ -147,7 +148,7 @@ def _conv_both(
                 value[p] = values[order[at[p]]]
             for k in range(region[1]):
                 for j in range(region[4]):
-                    both_of_rows(
+                    both_in_passes(
                         first, kept, places, value, batch,
                         source, (k * region[3] + j * region[6]) * batch,
                         mine, target, planes[1] * batch,

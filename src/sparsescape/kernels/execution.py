@@ -80,7 +80,11 @@ def compressed(objective: Objective, mask: Mask) -> Compressed | None:
         _compare(objective, found)
     except Exception as error:  # whatever a user's model raises when a weight has one dimension
         if objective.execution == "sparse":
-            raise InputError(f"This network cannot be run sparse: {error}") from error
+            why = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            raise InputError(
+                f"This network cannot be run sparse, for its code uses a layer's weight for itself "
+                f"({why}); leave execution to 'auto', or ask for 'masked'."
+            ) from error
         return None
     return found
 
@@ -179,4 +183,4 @@ def _compare(objective: Objective, found: Compressed) -> None:
     (expected, _), *_ = objective.rebuilt(data=few).outputs(point)
     (there, _), *_ = found.objective.rebuilt(data=few).outputs(found.into(point))
     if not torch.allclose(expected, there, rtol=1e-3, atol=1e-4, equal_nan=True):
-        raise _Differs("its outputs are not those of the dense network.")
+        raise _Differs("its outputs are not those of the dense network")

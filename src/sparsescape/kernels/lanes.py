@@ -127,6 +127,22 @@ def multiplied(context, sums, left, right):
 
 
 @intrinsic
+def folded(context, sums, left, right):
+    """``sums + left * right``, where sums are fewer lanes: each takes every so many-th product."""
+
+    def generate(context, builder, signature, args):
+        sums, left, right = args
+        width = sums.type.count
+        for start in range(0, left.type.count, width):
+            places = ir.Constant(ir.VectorType(_INDEX, width), list(range(start, start + width)))
+            parts = [builder.shuffle_vector(whole, whole, places) for whole in (left, right)]
+            sums = _fused(builder, *parts, sums)
+        return sums
+
+    return sums(sums, left, right), generate
+
+
+@intrinsic
 def total(context, lanes):
     """The sum of all lanes."""
 

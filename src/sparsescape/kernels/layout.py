@@ -23,6 +23,8 @@ def batch_innermost(x: Tensor) -> Tensor:
     """
     if _lies_batch_innermost(x):
         return x
+    if x.ndim == 2:
+        return x.t().contiguous().t()
     if x.is_contiguous():
         # Torch transposes a matrix several times as fast as it permutes the same numbers.
         return x.flatten(1).t().contiguous().reshape(*x.shape[1:], len(x)).movedim(-1, 0)
@@ -35,6 +37,8 @@ def has_batch_innermost(x: Tensor) -> bool:
 
 
 def _lies_batch_innermost(x: Tensor) -> bool:
+    if x.ndim == 2:  # as below; a view costs as much as all that a small layer computes
+        return x.stride() == (1, len(x)) or x.t().is_contiguous()
     return x.permute(*range(1, x.ndim), 0).is_contiguous()
 
 
@@ -56,7 +60,7 @@ class BatchNorm1d(nn.BatchNorm1d):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 2 or not has_batch_innermost(x):
             return super().forward(x)
-        return super().forward(x.t()[None])[0].t()
+        return super().forward(x.t()[None]).squeeze(0).t()  # the gradient of [0] is a copy
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -65,7 +69,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or not has_batch_innermost(x):
             return super().forward(x)
-        out = super().forward(x.movedim(0, 3).flatten(1, 2)[None])[0]
+        out = super().forward(x.movedim(0, 3).flatten(1, 2)[None]).squeeze(0)
         return out.unflatten(1, x.shape[2:]).movedim(3, 0)
 
 

@@ -7,16 +7,17 @@ alike. A layer is three operations, each over rows of a CSR structure (``pointer
 
 - :func:`sums_of_rows`: target[row] = bias[row] + Σ value · source[place]
 - :func:`products_of_rows`: gradient of each value = ⟨mine[row], source[place]⟩
-- :func:`both_of_rows`: both at once, for the backward pass, which needs each source twice
+- both at once, for the backward pass, which needs each source twice
+  (:mod:`sparsescape.kernels.both`)
 
 None of them scatters: rows are independent, so threads share them out, and the sum of a row is
 taken in the same order however many threads there are.
 
 What bounds them: one load from the second-level cache per multiply-add of a vector. So the first
-holds 64 numbers of a row in registers while it runs over the row's nonzeros, and the others combine
-four nonzeros per pass over a chunk of the row. A chunk of a long row is long enough that the
-machine sees a stream coming (planes of 2ⁿ numbers share cache sets, so that little of them stays),
-that of a short row short enough that the chunks of all rows stay in the second-level cache.
+holds 64 numbers of a row in registers while it runs over the row's nonzeros, and the second
+combines four nonzeros per pass over a chunk of the row. A chunk of a long row is long enough that
+the machine sees a stream coming (planes of 2ⁿ numbers share cache sets, so that little of them
+stays), that of a short row short enough that the chunks of all rows stay in the second-level cache.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def compiled_as(name: str, function: Any, **options: Any) -> Any:
 
 
 @njit(**OPTIONS)
-def _chunk(run, long):
+def chunk_of(run, long):
     """How many numbers of each row to work on before going to the next row."""
     return 128 if run <= 512 else long
 
@@ -98,7 +99,7 @@ def _single(p, end, places, values, bias, scale, source, at, target, to):
 
 @njit(**OPTIONS)
 def sums_of_rows(first, pointers, places, values, bias, scale, source, at, target, step, to, run):
-    chunk = _chunk(run, 4096)
+    chunk = chunk_of(run, 4096)
     for start in range(0, run, chunk):
         stop = min(run, start + chunk)
         for row in range(len(pointers) - 1):
@@ -125,7 +126,7 @@ def sums_of_rows(first, pointers, places, values, bias, scale, source, at, targe
 
 @njit(**OPTIONS)
 def products_of_rows(first, pointers, places, scale, source, at, mine, step, to, run, gradient):
-    chunk = _chunk(run, 1024)
+    chunk = chunk_of(run, 1024)
     for start in range(0, run, chunk):
         stop = min(run, start + chunk)
         full = start + (stop - start) // LANES * LANES
@@ -164,62 +165,3 @@ def products_of_rows(first, pointers, places, scale, source, at, mine, step, to,
                     lanes = load_first(source, a + full, LANES, stop - full)
                     nothing = splat(mine.dtype.type(0), LANES)
                     gradient[p] += total(multiplied(nothing, own, lanes))
-
-
-@njit(**OPTIONS)
-def both_of_rows(
-    first, pointers, places, values, scale, source, at, mine, target, step, to, run, gradient
-):
-    chunk = _chunk(run, 1024)
-    for start in range(0, run, chunk):
-        stop = min(run, start + chunk)
-        full = start + (stop - start) // LANES * LANES
-        for row in range(len(pointers) - 1):
-            here = (first + row) * step + to
-            p, end = pointers[row], pointers[row + 1]
-            for i in range(start, full, LANES):
-                store(target, here + i, splat(mine.dtype.type(0), LANES))
-            while p + 4 <= end:
-                a = np.intp(places[p]) * scale + at
-                b = np.intp(places[p + 1]) * scale + at
-                c = np.intp(places[p + 2]) * scale + at
-                d = np.intp(places[p + 3]) * scale + at
-                of_a = of_b = of_c = of_d = splat(mine.dtype.type(0), LANES)
-                for i in range(start, full, LANES):
-                    own, number = load(mine, here + i, LANES), load(target, here + i, LANES)
-                    lanes = load(source, a + i, LANES)
-                    number, of_a = scaled(number, values[p], lanes), multiplied(of_a, own, lanes)
-                    lanes = load(source, b + i, LANES)
-                    number = scaled(number, values[p + 1], lanes)
-                    of_b = multiplied(of_b, own, lanes)
-                    lanes = load(source, c + i, LANES)
-                    number = scaled(number, values[p + 2], lanes)
-                    of_c = multiplied(of_c, own, lanes)
-                    lanes = load(source, d + i, LANES)
-                    number = scaled(number, values[p + 3], lanes)
-                    of_d = multiplied(of_d, own, lanes)
-                    store(target, here + i, number)
-                gradient[p] += total(of_a)
-                gradient[p + 1] += total(of_b)
-                gradient[p + 2] += total(of_c)
-                gradient[p + 3] += total(of_d)
-                p += 4
-            while p < end:
-                a = np.intp(places[p]) * scale + at
-                of_a = splat(mine.dtype.type(0), LANES)
-                for i in range(start, full, LANES):
-                    lanes = load(source, a + i, LANES)
-                    store(target, here + i, scaled(load(target, here + i, LANES), values[p], lanes))
-                    of_a = multiplied(of_a, load(mine, here + i, LANES), lanes)
-                gradient[p] += total(of_a)
-                p += 1
-            if full < stop:
-                own = load_first(mine, here + full, LANES, stop - full)
-                number = splat(mine.dtype.type(0), LANES)
-                for p in range(pointers[row], pointers[row + 1]):
-                    a = np.intp(places[p]) * scale + at
-                    lanes = load_first(source, a + full, LANES, stop - full)
-                    nothing = splat(mine.dtype.type(0), LANES)
-                    gradient[p] += total(multiplied(nothing, own, lanes))
-                    number = scaled(number, values[p], lanes)
-                store_first(target, here + full, number, stop - full)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from .geometry import Axis
-from .layout import batch_innermost
+from .layout import batch_innermost, has_batch_innermost
 from .pattern import Pattern
 
 Term: TypeAlias = Callable[[], Tensor]
@@ -85,6 +85,10 @@ def _apply(
     dtype = values.dtype if values.dtype == torch.float64 else torch.float32
     bias = None if bias is None else bias.to(dtype)
     told = None if watch is None else watch()
+    if x.ndim == 4 and x.grad_fn is not None:
+        # What a shortcut adds may lie in the other order, and torch's elementwise operations are
+        # ten times slower where orders mix: the sum goes on in that of x.
+        x.register_hook(batch_innermost if has_batch_innermost(x) else Tensor.contiguous)
     out = _Sums.apply(values.to(dtype), bias, batch_innermost(x.to(dtype)), layer, told)
     return out.to(values.dtype)
 
@@ -129,7 +133,10 @@ class _Sums(Function):
         if of_values:
             _tell(ctx, x, g)
         if of_values and of_x:
-            dx, dv = _Both.apply(values, x, g, ctx.layer, ctx.told)
+            if torch.is_grad_enabled():
+                dx, dv = _Both.apply(values, x, g, ctx.layer, ctx.told)
+            else:  # nobody differentiates again
+                dx, dv = ctx.layer.both(values, x, g)
             return dv, bias, dx, None, None
         if of_values:
             return _Products.apply(x, g, ctx.layer), bias, None, None, None

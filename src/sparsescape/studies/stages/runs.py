@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ... import init
+from ...errors import InputError
 from ...kernels.convert import to_dense
 from ...kernels.execution import runs_sparse, sparse_inside
 from ...masks import Mask
@@ -33,7 +34,20 @@ def check(job: Job) -> Metrics:
     """Try the problem once, on a few examples, before any work is done."""
     problem = job.problem()
     problem.check()
+    if job.execution == "sparse":
+        _check_sparse(problem)
     return {split: problem.count(split) for split in ("train", "test")}
+
+
+def _check_sparse(problem: Problem) -> None:
+    model = problem.make_model(0)
+    weights = named_weights(model, problem.dense)
+    every = Mask({n: torch.ones(w.shape, dtype=torch.bool) for n, w in weights.items()})
+    if not runs_sparse(problem.objective(model, execution="sparse"), every):
+        raise InputError(
+            "This network cannot be run sparse: it has no Linear or Conv2d whose weight is its "
+            "own; leave execution to 'auto', or ask for 'masked'."
+        )
 
 
 _TRAINED = (
