@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from numba.core.dispatcher import Dispatcher
 
-from sparsescape.kernels import both, drivers, everywhere, loops
+from sparsescape.kernels import both, compilation, drivers, everywhere, loops
 from sparsescape.kernels.modules import SparseLinear
 
 
@@ -31,6 +31,17 @@ def test_the_driver_for_threads_shares_rows_out():
         assert not driver.single.targetoptions.get("parallel")
         files = [d._cache._cache_file._index_name for d in (driver.single, driver.several)]
         assert files[0] != files[1]
+
+
+def test_what_calls_changed_code_is_compiled_anew(tmp_path):
+    """Numba itself looks at the file of the caller alone."""
+    for name in ("caller.py", "called.py"):
+        (tmp_path / name).write_text("1")
+    before = compilation._digest(tmp_path)
+    (tmp_path / "called.py").write_text("2")
+    assert compilation._digest(tmp_path) != before
+    for function in (drivers.linear_sums.single, loops.sums_of_rows, both.both_in_passes):
+        assert function._cache._cache_file._index_name.count(compilation._SOURCES) == 1
 
 
 def test_positions_can_move_to_shared_memory():

@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from .compilation import compiled, compiled_as
 from .lanes import folded, load, load_first, multiplied, scaled, splat, store, store_first, total
-from .loops import LANES, OPTIONS, chunk_of, compiled_as
+from .loops import LANES, chunk_of
 
 WIDE = 16
 
@@ -45,7 +45,7 @@ def _tile_of_both(width: int) -> Any:
 _both_64, _both_32, _both_16 = (_tile_of_both(width) for width in (64, 32, 16))
 
 
-@njit(**OPTIONS)
+@compiled
 def _rest_of_both(p, end, places, values, scale, source, at, mine, target, to, products, count):
     """The last ``count`` < 16 numbers of a row."""
     own = load_first(mine, to, WIDE, count)
@@ -60,7 +60,7 @@ def _rest_of_both(p, end, places, values, scale, source, at, mine, target, to, p
     store_first(target, to, number, count)
 
 
-@njit(**OPTIONS)
+@compiled
 def both_in_registers(
     first, pointers, places, values, scale, source, at, mine, target, step, to, run, gradient
 ):
@@ -99,7 +99,7 @@ def both_in_registers(
                 p += 1
 
 
-@njit(**OPTIONS)
+@compiled
 def _longest(pointers):
     longest = 0
     for row in range(len(pointers) - 1):
@@ -107,7 +107,7 @@ def _longest(pointers):
     return longest
 
 
-@njit(**OPTIONS)
+@compiled
 def both_in_passes(
     first, pointers, places, values, scale, source, at, mine, target, step, to, run, gradient
 ):

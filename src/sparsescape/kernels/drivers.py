@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from .both import both_in_passes, both_in_registers
+from .compilation import compiled, compiled_as
 from .geometry import CLOSED
-from .loops import OPTIONS, compiled_as, products_of_rows, sums_of_rows
+from .loops import products_of_rows, sums_of_rows
 
 
 def _linear_sums(parts, pointers, places, values, bias, scale, source, target):
@@ -46,7 +47,7 @@ def _linear_both(parts, pointers, places, order, values, scale, source, mine, ta
             gradient[ours[p]] = product[p]
 
 
-@njit(**OPTIONS)
+@compiled
 def _inside(
     first, pointers, codes, shifts, taps, plane, group_rows, group_channels, kept, places, at
 ):
@@ -163,7 +164,7 @@ class Compiled:
     """A driver for one thread and one for several: starting threads takes its time."""
 
     def __init__(self, driver: Any):
-        self.single = njit(**OPTIONS)(driver)
+        self.single = compiled(driver)
         self.several = compiled_as(f"{driver.__name__}_by_threads", driver, parallel=True)
 
     def __call__(self, parts: Any, *arguments: Any) -> None:

@@ -22,38 +22,17 @@ stays), that of a short row short enough that the chunks of all rows stay in the
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from .compilation import compiled, compiled_as
 from .lanes import load, load_first, multiplied, scaled, splat, store, store_first, total
 
-OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "boundscheck": False,
-    "error_model": "numpy",
-}
 LANES = 8
 
 
-def compiled_as(name: str, function: Any, **options: Any) -> Any:
-    """The function under a name of its own, compiled.
-
-    By names alone numba's cache on disk tells functions of a module apart, and the linker what of
-    it came from there. Two that differ in what they close over, or in how they are compiled, but
-    not in name, are taken for each other as soon as several processes fill the cache at once: one
-    that writes 64 numbers for one that writes 32.
-    """
-    code, closure = function.__code__, function.__closure__
-    twin = FunctionType(code, function.__globals__, name, function.__defaults__, closure)
-    twin.__qualname__ = name
-    return njit(**OPTIONS, **options)(twin)
-
-
-@njit(**OPTIONS)
+@compiled
 def chunk_of(run, long):
     """How many numbers of each row to work on before going to the next row."""
     return 128 if run <= 512 else long
@@ -76,7 +55,7 @@ def _tile(width: int) -> Any:
 _tile_64, _tile_32, _tile_16, _tile_8 = (_tile(width) for width in (64, 32, 16, 8))
 
 
-@njit(**OPTIONS)
+@compiled
 def _rest(p, end, places, values, bias, scale, source, at, target, to, count):
     """The last ``count`` < 8 numbers of a row."""
     number = splat(bias, LANES)
@@ -87,7 +66,7 @@ def _rest(p, end, places, values, bias, scale, source, at, target, to, count):
     store_first(target, to, number, count)
 
 
-@njit(**OPTIONS)
+@compiled
 def _single(p, end, places, values, bias, scale, source, at, target, to):
     """One number of a row (a batch of one)."""
     number = bias
@@ -97,7 +76,7 @@ def _single(p, end, places, values, bias, scale, source, at, target, to):
     target[to] = number
 
 
-@njit(**OPTIONS)
+@compiled
 def sums_of_rows(first, pointers, places, values, bias, scale, source, at, target, step, to, run):
     chunk = chunk_of(run, 4096)
     for start in range(0, run, chunk):
@@ -124,7 +103,7 @@ def sums_of_rows(first, pointers, places, values, bias, scale, source, at, targe
                 _single(p, end, places, values, b, scale, source, at + i, target, here + i)
 
 
-@njit(**OPTIONS)
+@compiled
 def products_of_rows(first, pointers, places, scale, source, at, mine, step, to, run, gradient):
     chunk = chunk_of(run, 1024)
     for start in range(0, run, chunk):
