@@ -14,8 +14,9 @@ from typing import Any
 
 import markdown
 
+from sparsescape.problems.catalogue import CATALOGUE
+from sparsescape.report import numbers
 from sparsescape.report.methods import standing, tables
-from sparsescape.report.numbers import signed_percent_interval
 from sparsescape.studies.statistics import interval
 from sparsescape.studies.store import read_json
 
@@ -75,8 +76,22 @@ def main(root: str, problem: str) -> None:
         for budget in standing.budgets(results):
             table = tables.comparison(results, budget)
             print(f"### {table.title}\n\n{markdown.table(table.header, table.rows)}")
+        _test_losses(results)
         _published(results)
         print("\n" + markdown.figures(folder))
+
+
+def _test_losses(results: Mapping[str, Any]) -> None:
+    """And what was published of the problem, where the catalogue knows."""
+    print("### Test loss\n")
+    rows = [
+        (row["method"], row["budget"], str(row["n"]), numbers.interval(row["test_loss"]))
+        for row in results["table"]
+    ]
+    print(markdown.table(("method", "budget", "n", "test loss"), rows))
+    entry = CATALOGUE.get(results["problem"]["name"])
+    if entry is not None and entry.published:
+        print(f"Published of this problem ({entry.source}): {entry.published}.\n")
 
 
 def _published(results: dict[str, Any]) -> None:
@@ -89,10 +104,10 @@ def _published(results: dict[str, Any]) -> None:
         row = [f"{better} > {worse}", source]
         for budget in standing.budgets(results):
             found = _difference(results, budget, better, worse)
-            row += [signed_percent_interval(found), _verdict(found)]
+            row += [numbers.signed_percent_interval(found), _verdict(found)]
             if _leans_against(found):
                 where = standing.BUDGETS[budget]
-                shown = signed_percent_interval(found)
+                shown = numbers.signed_percent_interval(found)
                 against.append(
                     f"- {better} was published as better than {worse} ({source}); at {where} it "
                     f"differs by {shown} points here: {_verdict(found)}."
