@@ -52,8 +52,8 @@ class Nodes:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        # A node is dead when it has been silent for half a second.
-        quick = {"health_check_period_ms": 100, "health_check_failure_threshold": 5}
+        # A node is dead when it has been silent for two seconds: less can be a busy machine's.
+        quick = {"health_check_period_ms": 100, "health_check_failure_threshold": 20}
         self.cluster = Cluster(
             initialize_head=True,
             head_node_args={
@@ -97,6 +97,18 @@ def kept(store: Store) -> dict[str, bytes]:
     return {str(path.relative_to(store.root)): path.read_bytes() for path in files}
 
 
+def is_running(process: int) -> bool:
+    """Whether a process is there and has not ended, with nobody yet who asked for its status."""
+    status = Path(f"/proc/{process}/stat")
+    if status.exists():
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_a_stage_that_refuses_what_it_is_given_raises_input_error(nodes, tmp_path):
     problem = tiny.write(tmp_path, "return problem(train=data(0, count=0))")
     with pytest.raises(InputError, match=r"^The training data cannot be used: .*empty\.$"):
@@ -137,8 +149,8 @@ def test_a_study_whose_node_is_killed_ends_with_the_same_bytes(nodes, tmp_path, 
     killer.start()
     assert main(tiny.study(problem, on_cluster, *more)) == 0
     killer.join()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(note.read_text()), 0)
+    waiting = int(note.read_text())
+    tiny.eventually(lambda: not is_running(waiting), "the stage on the killed node still waits")
     assert main(tiny.study(problem, alone)) == 0
     assert tiny.results_file(on_cluster).read_bytes() == tiny.results_file(alone).read_bytes()
     stages = [sorted(p.name for p in Path(s, "stages").iterdir()) for s in (on_cluster, alone)]
