@@ -30,7 +30,7 @@ def main(root: str, problem: str) -> None:
     for results, folder in sorted(
         ((read_json(f / "results.json"), f) for f in studies), key=_order
     ):
-        print(f"\n## {results['settings']['sparsity']:.0%} sparsity, ", end="")
+        print(f"\n## {results['settings']['sparsity']:.0%} sparsity, {results['settings']['seeds']} seeds, ", end="")
         harder = ", and all trials" if results["settings"].get("search") == "trials" else ""
         print(f"{results['settings']['curve_steps']} search steps{harder}\n")
         print(f"    {results['command']}\n")
