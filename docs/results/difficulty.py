@@ -30,9 +30,10 @@ def main(root: str, problem: str) -> None:
     for results, folder in sorted(
         ((read_json(f / "results.json"), f) for f in studies), key=_order
     ):
-        print(f"\n## {results['settings']['sparsity']:.0%} sparsity, {results['settings']['seeds']} seeds, ", end="")
-        harder = ", and all trials" if results["settings"].get("search") == "trials" else ""
-        print(f"{results['settings']['curve_steps']} search steps{harder}\n")
+        given = results["settings"]
+        harder = ", and all trials" if given.get("search") == "trials" else ""
+        searched = f"{given['curve_steps']} search steps{harder}"
+        print(f"\n## {given['sparsity']:.0%} sparsity, {given['seeds']} seeds, {searched}\n")
         print(f"    {results['command']}\n")
         print(tables.tally(results) + "\n")
         for table in (tables.solutions(results), tables.paths(results)):
