@@ -202,7 +202,7 @@ def seen_to_climb(path: Record) -> bool:
     that was fitted once has no trials, and is seen on the grid alone.
     """
     trials = path.get("attempts", [])
-    return any(trials) and min(map(_climb, trials)) > path["tolerance"]
+    return bool(trials) and min(map(_climb, trials)) > path["tolerance"]
 
 
 def _best(curves: Sequence[Record]) -> dict[tuple[int, str], Record]:
