@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import torch
 from numba.core.dispatcher import Dispatcher
 
-from sparsescape.kernels import both, compilation, drivers, everywhere, loops
+from sparsescape import compilation
+from sparsescape.kernels import both, drivers, everywhere, loops
 from sparsescape.kernels.modules import SparseLinear
 
 
@@ -37,11 +39,13 @@ def test_what_calls_changed_code_is_compiled_anew(tmp_path):
     """Numba itself looks at the file of the caller alone."""
     for name in ("caller.py", "called.py"):
         (tmp_path / name).write_text("1")
-    before = compilation._digest(tmp_path)
+    before = compilation.state_of(tmp_path)
     (tmp_path / "called.py").write_text("2")
-    assert compilation._digest(tmp_path) != before
+    compilation.state_of.cache_clear()
+    assert compilation.state_of(tmp_path) != before
+    now = compilation.state_of(Path(both.__file__).parent)
     for function in (drivers.linear_sums.single, loops.sums_of_rows, both.both_in_passes):
-        assert function._cache._cache_file._index_name.count(compilation._SOURCES) == 1
+        assert function._cache._cache_file._index_name.count(now) == 1
 
 
 def test_positions_can_move_to_shared_memory():

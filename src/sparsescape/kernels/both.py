@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .compilation import compiled, compiled_as
+from ..compilation import compiled, compiled_as
 from .lanes import folded, load, load_first, multiplied, scaled, splat, store, store_first, total
 from .loops import LANES, chunk_of
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..compilation import compiled, compiled_as
 from .both import both_in_passes, both_in_registers
-from .compilation import compiled, compiled_as
 from .geometry import CLOSED
 from .loops import products_of_rows, sums_of_rows
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from .compilation import compiled, compiled_as
+from ..compilation import compiled, compiled_as
 from .lanes import load, load_first, multiplied, scaled, splat, store, store_first, total
 
 LANES = 8

@@ -1,42 +1,83 @@
 """Closing elements of a tensor: a mask as bits, and one pass that ands them in.
 
-A mask is held as integers as wide as the numbers it is for, with all bits where active and none
-where closed. To close is then a bitwise and: as fast as a multiplication by floats (a tenth of
-what ``masked_fill_`` takes on a CPU), and exact whatever is there, NaN and infinity included.
+A mask is held as integers with all bits where active and none where closed. To close is then a
+bitwise and: as fast as a multiplication by floats (a tenth of what ``masked_fill_`` takes on a
+CPU), and exact whatever is there, NaN and infinity included.
+
+On a CPU the integers are bytes, which a compiled pass widens as it goes
+(:mod:`sparsescape.sparsifiers.widening`). They are as wide as the numbers where torch's own pass is
+the one to take: on other devices, where numba is missing, and for a large tensor where torch has
+several threads, of which it uses all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
+from torch.nn import Parameter
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+LARGE = 1 << 20
+"""So many numbers are worth several threads."""
+
+AndInto = Callable[[int, int, int], None]
+
+
+@lru_cache(maxsize=1)
+def compiled_passes() -> dict[int, AndInto]:
+    """Bytes of a number → the compiled pass for it; none without numba."""
+    if find_spec("numba") is None:
+        return {}
+    from .widening import and_into
+
+    return and_into
 
 
 def all_or_none(active: Tensor, *, like: Tensor) -> Tensor:
-    """The mask as integers, in the width and memory layout of another tensor.
+    """The mask as integers, in the memory layout of another tensor.
 
     >>> all_or_none(torch.tensor([True, False]), like=torch.zeros(2)).tolist()
     [-1, 0]
     """
-    bits = torch.empty_like(like, dtype=_INTEGERS[like.element_size()])
-    return bits.copy_(active).neg_()
+    by_torch = like.device.type != "cpu" or like.is_complex() or _by_threads(like)
+    narrow = not by_torch and like.element_size() in compiled_passes()
+    dtype = torch.int8 if narrow else _INTEGERS[like.element_size()]
+    return torch.empty_like(like, dtype=dtype).copy_(active).neg_()
+
+
+def _by_threads(tensor: Tensor) -> bool:
+    return tensor.numel() >= LARGE and torch.get_num_threads() > 1
 
 
 def close(tensor: Tensor, bits: Tensor) -> None:
-    """Set a tensor to 0 where the mask has no bits, in place.
+    """Set a tensor to 0 where the mask has no bits, in place; torch may not count the write.
 
     >>> tensor = torch.tensor([1.5, float("nan")])
     >>> close(tensor, torch.tensor([-1, 0], dtype=torch.int32))
     >>> tensor.tolist()
     [1.5, 0.0]
     """
-    if tensor.element_size() == bits.element_size() and not tensor.is_complex():
+    width, wide = bits.element_size(), tensor.element_size()
+    if width == 1 < wide and _has_the_memory_of(tensor, bits):
+        return compiled_passes()[wide](tensor.data_ptr(), bits.data_ptr(), bits.numel())
+    if width == wide and not tensor.is_complex():
         tensor.view(bits.dtype).bitwise_and_(bits)
     else:
         tensor.masked_fill_(bits == 0, 0)
+    return None
+
+
+def _has_the_memory_of(tensor: Tensor, bits: Tensor) -> bool:
+    """Whether an address says where its numbers are, and that they are in the mask's order."""
+    if type(tensor) not in (Tensor, Parameter) or not tensor.is_cpu or tensor.is_complex():
+        return False
+    return tensor.stride() == bits.stride()
 
 
 def hold(tensor: Tensor, bits: Tensor, fresh: float) -> None:
@@ -45,6 +86,7 @@ def hold(tensor: Tensor, bits: Tensor, fresh: float) -> None:
         tensor.masked_fill_(bits == 0, fresh)
     else:
         close(tensor, bits)
+        increment_version(tensor)
 
 
 def as_integers(tensor: Tensor) -> Tensor:

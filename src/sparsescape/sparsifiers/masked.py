@@ -28,7 +28,6 @@ class Masked:
 
     def __init__(self, parameter: Any):
         self.parameter = parameter
-        self._plain = None if parameter.is_complex() else parameter.dtype
         self.shape = torch.Size(parameter.shape)  # of the dense weight
         self._places: Tensor | None = None
 
@@ -103,11 +102,7 @@ class Masked:
 
     def close(self, grad: Tensor) -> None:
         """Set a gradient to 0 where it is not active."""
-        bits = self.bits
-        if grad.dtype is self._plain:  # as it mostly is: every call costs, in each step
-            grad.view(bits.dtype).bitwise_and_(bits)
-        else:
-            close(grad, bits)
+        close(grad, self.bits)
 
     def parts(self, state: Mapping[str, Tensor], fresh: Mapping[str, float]) -> list[Part]:
         """What is to be closed after a step."""

@@ -1,8 +1,9 @@
-"""How the loops are compiled by numba, and under which names it keeps them on disk."""
+"""How loops are compiled by numba, and under which names it keeps them on disk."""
 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -24,10 +25,10 @@ def compiled_as(name: str, function: Any, **options: Any) -> Any:
     it came from there. Two that differ in what they close over, or in how they are compiled, but
     not in name, are taken for each other as soon as several processes fill the cache at once: one
     that writes 64 numbers for one that writes 32. And what was compiled holds the functions that
-    it calls, as they were then, of whatever file: so the name has the state of all files in it.
+    it calls, as they were then, of whatever file: so the name has the state of all files beside it.
     """
-    name = f"{name}_{_SOURCES}"
     code, closure = function.__code__, function.__closure__
+    name = f"{name}_{state_of(Path(code.co_filename).parent)}"
     twin = FunctionType(code, function.__globals__, name, function.__defaults__, closure)
     twin.__qualname__ = name
     return njit(**OPTIONS, **options)(twin)
@@ -38,10 +39,8 @@ def compiled(function: Any) -> Any:
     return compiled_as(function.__name__, function)
 
 
-def _digest(folder: Path) -> str:
-    """Of everything that is compiled, or decides what is."""
+@lru_cache
+def state_of(folder: Path) -> str:
+    """A digest of the folder's sources: of everything that is compiled, or decides what is."""
     files = sorted(folder.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-
-
-_SOURCES = _digest(Path(__file__).parent)
