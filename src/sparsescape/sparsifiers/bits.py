@@ -30,13 +30,14 @@ AndInto = Callable[[int, int, int], None]
 
 
 @lru_cache(maxsize=1)
-def compiled_passes() -> dict[int, AndInto]:
-    """Bytes of a number → the compiled pass for it; none without numba."""
+def compiled_passes() -> dict[torch.dtype, AndInto]:
+    """The compiled pass for each type of number; none without numba."""
     if find_spec("numba") is None:
         return {}
     from .widening import and_into
 
-    return and_into
+    halves = torch.float16, torch.bfloat16
+    return {t: and_into[t.itemsize] for t in (*halves, torch.float32, torch.float64)}
 
 
 def all_or_none(active: Tensor, *, like: Tensor) -> Tensor:
@@ -45,14 +46,10 @@ def all_or_none(active: Tensor, *, like: Tensor) -> Tensor:
     >>> all_or_none(torch.tensor([True, False]), like=torch.zeros(2)).tolist()
     [-1, 0]
     """
-    by_torch = like.device.type != "cpu" or like.is_complex() or _by_threads(like)
-    narrow = not by_torch and like.element_size() in compiled_passes()
+    by_threads = like.numel() >= LARGE and torch.get_num_threads() > 1
+    narrow = like.is_cpu and not by_threads and like.dtype in compiled_passes()
     dtype = torch.int8 if narrow else _INTEGERS[like.element_size()]
     return torch.empty_like(like, dtype=dtype).copy_(active).neg_()
-
-
-def _by_threads(tensor: Tensor) -> bool:
-    return tensor.numel() >= LARGE and torch.get_num_threads() > 1
 
 
 def close(tensor: Tensor, bits: Tensor) -> None:
@@ -63,21 +60,17 @@ def close(tensor: Tensor, bits: Tensor) -> None:
     >>> tensor.tolist()
     [1.5, 0.0]
     """
-    width, wide = bits.element_size(), tensor.element_size()
-    if width == 1 < wide and _has_the_memory_of(tensor, bits):
-        return compiled_passes()[wide](tensor.data_ptr(), bits.data_ptr(), bits.numel())
-    if width == wide and not tensor.is_complex():
+    # Run for each weight and step, on cold caches: what mostly holds comes first, and at once.
+    plain = type(tensor) is Tensor or type(tensor) is Parameter  # its address says where it is
+    if plain and bits.dtype is torch.int8 and tensor.is_cpu and tensor.stride() == bits.stride():
+        and_into = compiled_passes().get(tensor.dtype)
+        if and_into is not None:
+            return and_into(tensor.data_ptr(), bits.data_ptr(), bits.numel())
+    if tensor.element_size() == bits.element_size() and not tensor.is_complex():
         tensor.view(bits.dtype).bitwise_and_(bits)
     else:
         tensor.masked_fill_(bits == 0, 0)
     return None
-
-
-def _has_the_memory_of(tensor: Tensor, bits: Tensor) -> bool:
-    """Whether an address says where its numbers are, and that they are in the mask's order."""
-    if type(tensor) not in (Tensor, Parameter) or not tensor.is_cpu or tensor.is_complex():
-        return False
-    return tensor.stride() == bits.stride()
 
 
 def hold(tensor: Tensor, bits: Tensor, fresh: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, compiler, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
@@ -42,7 +42,7 @@ def _untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
     outside = torch.compiler.disable(hook)
 
     def call(*args: Any) -> Any:
-        return outside(*args) if torch.compiler.is_dynamo_compiling() else hook(*args)
+        return outside(*args) if compiler.is_dynamo_compiling() else hook(*args)
 
     return call
 
