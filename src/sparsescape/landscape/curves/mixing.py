@@ -38,9 +38,10 @@ class Mix(torch.autograd.Function):
         """
         first, *inner, last = coefficients
         outer, mix = ends.new_tensor([first, last]), ends.new_tensor(inner)
-        flat = torch.mv(ends.T, outer)
-        term = torch.mv(control.T, mix)
-        flat += term if openings is None else term.mul_(openings)
+        flat = torch.mv(control.T, mix)
+        if openings is not None:
+            flat.mul_(openings)
+        flat.addmv_(ends.T, outer)
         ctx.mix, ctx.openings, ctx.along = mix, openings, along
         return flat.split(list(sizes))
 
