@@ -51,10 +51,15 @@ class Computing:
     """Ray: GiB of memory that a node must have left for a stage to start there."""
     plan: bool = False
     """Run nothing but a short calibration: print the stages and what they will take."""
+    plan_rate: float | None = None
+    """With --plan: operations a second of each stage, on machines that are not at hand, instead of
+    a calibration (docs/machines.md)."""
 
     def __post_init__(self) -> None:
         if self.executor == "local" and self.address is not None:
             raise InputError("--address is that of a Ray cluster: give --executor ray as well.")
+        if self.plan_rate is not None and not self.plan:
+            raise InputError("--plan-rate is for a plan: give --plan as well.")
 
     def make_executor(self) -> Executor:
         if self.executor == "ray":
@@ -81,17 +86,22 @@ def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) 
         return kept
 
     if computing.plan:
-        foresee(study, kept, context, executor)
+        foresee(study, kept, context, executor, computing.plan_rate)
     else:
         stages, results = study(do)
         tell(results(), stages, kept)
 
 
 def foresee(
-    study: Callable[[Do], Conduct], store: Store, context: Context, executor: Executor
+    study: Callable[[Do], Conduct],
+    store: Store,
+    context: Context,
+    executor: Executor,
+    rate: float | None,
 ) -> None:
-    """Print what a study will take, from short runs of its stages."""
+    """Print what a study will take: from short runs of its stages, or at a rate that is given."""
     from ..report.forecast import print_forecast
+    from ..studies.arithmetic import Arithmetic
     from ..studies.forecast import Forecaster, temporary
 
     rehearsed = replace(context, rehearse=True)
@@ -100,9 +110,13 @@ def foresee(
         compute(stages, short, rehearsed, executor)
 
     with temporary(store) as folder:
-        forecaster = Forecaster(store, context, executor, run, Path(folder))
-        study(forecaster.do)
-        found = forecaster.forecast()
+        planner = (
+            Forecaster(store, context, executor, run, Path(folder))
+            if rate is None
+            else Arithmetic(store, context, executor.slots(), rate, Path(folder))
+        )
+        study(planner.do)
+        found = planner.forecast()
     print_forecast(found)
 
 

@@ -44,8 +44,12 @@ def _lines(found: Forecast) -> dict[str, str]:
     lines = {
         "parameters": f"{found.parameters}, of which {found.weights} can be sparse",
         "FLOPs of an example": f"{found.step_flops:.2e}, forward and backward, dense",
-        "memory of a worker": f"{found.memory / 2**30:.2f} GiB at its peak",
-        "CPU-hours": f"{found.cpu_hours:.3g}",
+    }
+    if found.memory is not None:
+        lines["memory of a worker"] = f"{found.memory / 2**30:.2f} GiB at its peak"
+    if found.cpu_hours is not None:
+        lines["CPU-hours"] = f"{found.cpu_hours:.3g}"
+    lines |= {
         "GPU-hours": f"{found.gpu_hours:.3g}",
         f"time, {found.slots} at once": duration(found.wall),
         "calibration": duration(found.calibration),

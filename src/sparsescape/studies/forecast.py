@@ -45,7 +45,8 @@ class Expected:
 
     kind: str
     seconds: float
-    cpu_seconds: float
+    cpu_seconds: float | None
+    """None where it is not known."""
     flops: float
     done: bool = False
     """Whether it is in the store already."""
@@ -61,8 +62,8 @@ class Forecast:
     """Those of the parameters that can be sparse."""
     step_flops: float
     """Of one training example, forward and backward, dense."""
-    memory: int
-    """Bytes that a worker holds at its peak."""
+    memory: int | None
+    """Bytes that a worker holds at its peak; None where it is not known."""
     slots: int
     """Stages that run side by side."""
     gpus: float
@@ -80,8 +81,10 @@ class Forecast:
         return sum(stage.seconds for stage in self.stages)
 
     @property
-    def cpu_hours(self) -> float:
-        return sum(stage.cpu_seconds for stage in self.stages) / 3600
+    def cpu_hours(self) -> float | None:
+        """None where it is not known."""
+        known = [s.cpu_seconds for s in self.stages if s.cpu_seconds is not None]
+        return sum(known) / 3600 if len(known) == len(self.stages) else None
 
     @property
     def gpu_hours(self) -> float:
@@ -116,7 +119,7 @@ class Forecaster:
         self.expected: dict[str, Expected] = {}
         self._runs: dict[str, list[Stage]] = {}
         self._startups: list[float] = []
-        self._forward, self._both = _flops(self.problem)
+        self._forward, self._both = example_flops(self.problem)
         self._wall = 0.0
         self._began = time.monotonic()
 
@@ -285,7 +288,7 @@ def at_size(size: int, sizes: Sequence[int], times: Sequence[float]) -> float:
     return mean[large] + slope * (size - large)
 
 
-def _flops(problem: Problem) -> tuple[float, float]:
+def example_flops(problem: Problem) -> tuple[float, float]:
     """Operations of one example through the dense network: forward; forward and backward."""
     batch = Batches(problem.train, batch_size=8, seed=0)(0)
     counted = step_flops(problem.make_model(0), batch, problem.loss)
