@@ -64,6 +64,7 @@ SMALLEST: dict[str, tuple[str, dict[str, object]]] = {
         {"POINTS": 2, "pairs": one_pair, "lists": lambda *_: {"line": (ss.Trial(1, 0),)}},
     ),
     "paths": ("evaluate perceptron --rounds 1 --points 2", {"EXAMPLES": 10}),
+    "pipeline": ("{tiny} --batch 4 --rounds 1 --steps 20 --data-root nowhere", {}),
     "search_power": (
         "--passes 64",
         {"hill": lambda w: torch.sigmoid(-w[0]), "pairs": lambda seeds, store: []},
