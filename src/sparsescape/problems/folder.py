@@ -13,6 +13,8 @@ from torch import Tensor
 from ..errors import InputError
 
 DATA_ROOT = "SPARSESCAPE_DATA"
+HUB = "hf:"
+"""What a data root begins with that is not a folder, but a data set of Hugging Face."""
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -36,6 +38,16 @@ def data_root(given: str | None, what: str, holds: str, hint: str = "") -> Path:
             f"{DATA_ROOT}{more}."
         )
     return Path(root)
+
+
+def absolute_root(given: str | None) -> str | None:
+    """The same data root, for a process that works in another folder.
+
+    >>> absolute_root("hf:ILSVRC/imagenet-1k")
+    'hf:ILSVRC/imagenet-1k'
+    """
+    root = given or os.environ.get(DATA_ROOT)
+    return str(Path(root).absolute()) if root and not root.startswith(HUB) else root
 
 
 def class_folders(split: Path) -> list[str]:

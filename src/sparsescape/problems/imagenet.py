@@ -9,7 +9,8 @@ from torch import nn
 
 from ..errors import InputError
 from ..init import he_normal
-from .folder import data_root, has_splits
+from . import hub
+from .folder import HUB, data_root, has_splits
 from .images import IMAGENET_DEVIATION, IMAGENET_MEAN
 from .problem import Problem, units
 from .recipe import Recipe
@@ -85,23 +86,28 @@ def imagenet(
 
     Args:
         root: the folder that holds ``imagenet/{train,val}/CLASS``, or ``train`` and ``val``
-            themselves; otherwise the environment variable ``SPARSESCAPE_DATA``.
+            themselves; or ``hf:PATH``, a data set of Hugging Face, whose stream is taken; otherwise
+            the environment variable ``SPARSESCAPE_DATA``.
         random: whether RandAugment (Cubuk et al. 2020) is applied in training.
         mixup: as in :class:`~sparsescape.problems.streamed.Streamed`.
 
     Raises:
         InputError: the folders are not there or hold no images, or torchvision is missing.
     """
-    holds = "imagenet/{train,val}/CLASS"
-    place = data_root(root, "ImageNet", holds, "it is to be had at image-net.org")
-    found = next((f for f in (place / "imagenet", place) if has_splits(f, "train", "val")), None)
-    if found is None:
-        raise InputError(f"ImageNet is not in {place}: that folder must hold {holds}.")
     datasets, v2 = _torchvision()
     evaluated = v2.Compose([v2.Resize(256), v2.CenterCrop(224), v2.PILToTensor()])
     augment = [v2.RandomResizedCrop(224), v2.RandomHorizontalFlip()]
     augment += [v2.RandAugment(2, 10)] if random else []
     trained = v2.Compose([*augment, v2.PILToTensor()])
+    statistics: dict[str, Any] = {"mean": IMAGENET_MEAN, "deviation": IMAGENET_DEVIATION}
+    holds = "imagenet/{train,val}/CLASS"
+    place = data_root(root, "ImageNet", holds, "it is to be had at image-net.org")
+    if str(place).startswith(HUB):
+        path = str(place).removeprefix(HUB)
+        return hub.streams(path, trained, evaluated, mixup=mixup, **statistics)
+    found = next((f for f in (place / "imagenet", place) if has_splits(f, "train", "val")), None)
+    if found is None:
+        raise InputError(f"ImageNet is not in {place}: that folder must hold {holds}.")
     try:
         train = datasets.ImageFolder(found / "train", trained)
         plain = datasets.ImageFolder(found / "train", evaluated)
@@ -110,11 +116,10 @@ def imagenet(
         raise InputError(f"{found} is no folder of images: {error}") from None
     if test.classes != train.classes:
         raise InputError(f"The classes in {found / 'train'} and {found / 'val'} differ.")
-    statistics = IMAGENET_MEAN, IMAGENET_DEVIATION
     count = len(train.classes)
     return (
-        Streamed(train, plain, *statistics, mixup=mixup, classes=count),
-        Streamed(test, test, *statistics),
+        Streamed(train, plain, **statistics, mixup=mixup, classes=count),
+        Streamed(test, test, **statistics),
         count,
     )
 

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
 from ...problems import catalogue
+from ...problems.folder import absolute_root
 from ..graph import Stage, with_inputs
 from ..stages.context import Context
 from ..store import Store, open_store
@@ -94,11 +94,10 @@ class RayExecutor:
 
 def _anywhere(context: Context) -> Context:
     """The context with its paths whole: a worker elsewhere is in another folder."""
-    root = context.data_root or os.environ.get("SPARSESCAPE_DATA")
     return replace(
         context,
         problem=catalogue.absolute(context.problem),
-        data_root=root and str(Path(root).absolute()),
+        data_root=absolute_root(context.data_root),
     )
 
 
