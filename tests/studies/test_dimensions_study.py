@@ -7,6 +7,8 @@ import pytest
 import sparsescape as ss
 from results_pages import written
 from sparsescape.cli import main
+from sparsescape.points import load_point
+from sparsescape.problems.catalogue import load
 from sparsescape.report import page
 from sparsescape.report.dimensions import tables
 from sparsescape.studies import counts, difficulty, dimensions
@@ -53,12 +55,25 @@ def test_the_study_runs_and_running_it_again_does_nothing(
         assert opened.counts == record["opened_by_layer"]
         if record["count"] is not None:
             assert opened.count == record["count"]
+        share = _share_of(Store(tmp_path), stage, opened, tiny_problem)
+        assert record["gradient_share"] == pytest.approx(share)
     assert (file.parent / "report.html").is_file()
     assert "Opened weights" in capsys.readouterr().out
     stages = sorted(tmp_path.glob("stages/*"))
     assert main(words) == 0
     assert sorted(tmp_path.glob("stages/*")) == stages
     assert file.read_bytes() == first
+
+
+def _share_of(store, stage, opened, problem):
+    """Σ (∂L/∂w)² over the opened weights, by that over all closed ones, at the start."""
+    inputs = store.description(stage.name)["inputs"]
+    start = load_point(store.path(inputs["start"]) / "point.safetensors")
+    mask = ss.Mask.load(store.path(inputs["mask"]) / "mask.safetensors")
+    problem = load(problem)
+    gradient = problem.objective(problem.make_model(0)).gradient(start)
+    held = sum(gradient[n][opened[n]].square().sum() for n in mask)
+    return float(held / sum(gradient[n][~mask[n]].square().sum() for n in mask))
 
 
 def test_its_runs_are_those_of_the_difficulty_study():
@@ -88,11 +103,12 @@ def test_settings_that_make_no_study_are_refused(change, message):
         settings(**change)
 
 
-def search(choice, seed, count, layer=None):
+def search(choice, seed, count, layer=None, share=0.1):
     return {
         "sparsity": 0.9, "seed": seed, "choice": choice, "layer": layer, "count": count,
         "fraction": None if count is None else count / 1000, "failed": 0, "closed": 1000,
-        "passes": 10, "tolerance": 0.01, "run": f"dimensions-{choice}-{seed}", "diverged": False,
+        "gradient_share": share, "passes": 10, "tolerance": 0.01, "diverged": False,
+        "run": f"dimensions-{choice}-{seed}",
         "opened_by_layer": {"a": count or 1000, "b": 0}, "closed_by_layer": {"a": 600, "b": 400},
         "tried": [
             {"count": 0, "climb": 0.5, "enough": False, "passes": 5},
@@ -105,8 +121,29 @@ def search(choice, seed, count, layer=None):
 def verdict(random, gradient):
     records = [search("random", s, k) for s, k in enumerate(random)]
     records += [search("gradient", s, k) for s, k in enumerate(gradient)]
-    found = counts.findings(0.9, settings().choices, records)
+    found = [f for f in counts.findings(0.9, settings().choices, records) if not _of_shares(f)]
     return [finding["verdict"] for finding in found]
+
+
+def _of_shares(finding):
+    return "of the gradient" in finding["title"]
+
+
+@pytest.mark.parametrize(
+    ("random", "gradient", "said"),
+    [
+        ([0.5, 0.4, 0.6], [0.1, 0.12, 0.1], "holds"),
+        ([0.02, 0.01, 0.02], [0.1, 0.12, 0.1], "does not hold"),
+        ([0.5, 0.01, 0.2], [0.1, 0.12, 0.1], "undecided"),
+    ],
+)
+def test_what_the_opened_hold_of_the_gradient_is_judged_by_its_own_rule(random, gradient, said):
+    """Whatever their numbers."""
+    records = [search("random", s, 500, share=share) for s, share in enumerate(random)]
+    records += [search("gradient", s, 5, share=share) for s, share in enumerate(gradient)]
+    (found,) = filter(_of_shares, counts.findings(0.9, settings().choices, records))
+    assert found["verdict"] == said
+    assert f"seed 0: random {random[0]:.2%}, gradient {gradient[0]:.2%}" in found["evidence"]
 
 
 def test_verdicts_follow_their_rules():

@@ -33,6 +33,7 @@ def nested(records: Sequence[Record]) -> list[dict[str, Any]]:
         other = known.get((record["sparsity"], record["seed"]))
         if record["count"] is None and record["layer"] is None and other is not None:
             enough = {"count": record["closed"], "fraction": 1.0, "failed": 0, "by": other}
+            enough["gradient_share"] = 1.0
             made.append({**record, **enough})
         else:
             made.append(dict(record))
@@ -49,6 +50,7 @@ def row(of: Record, records: Sequence[Record]) -> dict[str, Any]:
         "reached": len(enough),
         "count": _geometric([r["count"] for r in enough]),
         "fraction": _geometric([r["fraction"] for r in enough]),
+        "gradient_share": _geometric([r["gradient_share"] for r in enough if r["gradient_share"]]),
         "counts": [r["count"] for r in mine],
         "passes": sum(r["passes"] for r in mine),
     }
@@ -100,6 +102,8 @@ def findings(
     for choice in choices:
         if choice != "random" and "random" in choices:
             yield _fewer_than_random(sparsity, choice, mine)
+    if {"random", LAYER_CHOICE} <= set(choices):
+        yield _less_gradient_than_random(sparsity, mine)
     if LAYER_CHOICE in choices:
         yield _few_are_enough(sparsity, [r for r in mine if r["choice"] == LAYER_CHOICE])
 
@@ -120,6 +124,30 @@ def _fewer_than_random(sparsity: float, choice: str, records: Sequence[Record]) 
             f"seed {seed}: random {_told(records, 'random', seed)}, "
             f"{choice} {_told(records, choice, seed)}"
             for seed in seeds
+        ],
+        "ratio": None if of.mean is None else math.exp(of.mean),
+        "seeds": seeds,
+        "n": len(seeds),
+    }
+
+
+def _less_gradient_than_random(sparsity: float, records: Sequence[Record]) -> dict[str, Any]:
+    """Whether the few are fewer because each of them holds more of the gradient."""
+    shares = {(r["choice"], r["seed"]): r["gradient_share"] or 1.0 for r in records}
+    seeds = [seed for name, seed in shares if name == LAYER_CHOICE and ("random", seed) in shares]
+    pairs = {seed: (shares["random", seed], shares[LAYER_CHOICE, seed]) for seed in seeds}
+    of = interval([math.log(random / chosen) for random, chosen in pairs.values()])
+    return {
+        "title": f"At {sparsity:.4g}, {LAYER_CHOICE} needs less of the gradient than random",
+        "verdict": _sign(of),
+        "statement": f"Of |∂L/∂w|² at the start, summed over the closed weights, those opened by "
+        f"{LAYER_CHOICE} need hold less than those opened at random. Where that is not so although "
+        "they are fewer, they are fewer because the gradient is concentrated in few weights.",
+        "rule": f"{_USABLE} Per seed, the ratio of random's share of that sum to this one's. It "
+        "holds, does not hold or is undecided by the interval of the mean log ratio, as above.",
+        "evidence": [
+            f"seed {seed}: random {random:.2%}, {LAYER_CHOICE} {chosen:.2%}"
+            for seed, (random, chosen) in pairs.items()
         ],
         "ratio": None if of.mean is None else math.exp(of.mean),
         "seeds": seeds,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-SCHEMA = 4
+SCHEMA = 5
 """Goes into every key. Raise it whenever the same settings would give another result."""
 
 

@@ -60,6 +60,7 @@ def counts(results: Results) -> Table:
         column("n", "n"),
         Column("opened weights", written),
         Column("of the closed, %", lambda row: percent(row["fraction"]["mean"], 2)),
+        Column("of the squared gradient, %", lambda row: percent(row["gradient_share"]["mean"], 2)),
         Column("each seed", _each),
         column("passes", "passes", count),
     ]
@@ -70,7 +71,8 @@ def counts(results: Results) -> Table:
         words=1,
         group=_sparsity,
         note="Geometric mean [95 % interval, Student’s t of the logarithms] over the seeds that "
-        "have a count; “none”: no number of opened weights was enough for this search. Passes are "
+        "have a count; “none”: no number of opened weights was enough for this search. The squared "
+        "gradient is that of the closed weights at the start. Passes are "
         "forward and backward passes over a batch, over all searches and seeds.",
     )
 

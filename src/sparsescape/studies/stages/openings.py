@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from ...landscape.dimensions.extra import ExtraDimensions, extra_dimensions
 from ...landscape.dimensions.trials import default_trials
 from ...landscape.profiles.measures import tolerance
 from ...landscape.profiles.profile import profile
+from ...masks import Mask
 from ...points import save_point
 from ..graph import Stage
 from .job import Job, Metrics
@@ -80,7 +83,16 @@ def dimensions(job: Job) -> Metrics:
         save_point(point, job.out / f"control-{number}.safetensors")
     closed = {name: int((~active).sum()) for name, active in job.mask().items()}
     told = _told(found) | {"closed_by_layer": closed}
+    slopes = {name: slope.square() for name, slope in objective.gradient(start).items()}
+    told["gradient_share"] = _of_closed(slopes, found.opened, job.mask())
     return told | {"loss": list(profile(found.curve, objective, settings["points"]).loss)}
+
+
+def _of_closed(amounts: Mapping[str, Tensor], opened: Mask, mask: Mask) -> float:
+    """The share that opened weights have of what all closed ones have."""
+    closed = sum(float(amounts[name][~active].double().sum()) for name, active in mask.items())
+    mine = sum(float(amounts[name][at].double().sum()) for name, at in opened.items())
+    return mine / closed if closed else 0.0
 
 
 def _told(found: ExtraDimensions) -> Metrics:
