@@ -41,6 +41,6 @@ def compiled(function: Any) -> Any:
 
 @lru_cache
 def state_of(folder: Path) -> str:
-    """A digest of the folder's sources: of everything that is compiled, or decides what is."""
-    files = sorted(folder.glob("*.py"))
+    """A digest of the folder's sources and of this one: of all that is compiled or decides how."""
+    files = [*sorted(folder.glob("*.py")), Path(__file__)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

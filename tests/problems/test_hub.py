@@ -95,3 +95,5 @@ def test_its_name_is_the_same_from_everywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert absolute_root("hf:org/name") == "hf:org/name"
     assert absolute_root("data") == str(tmp_path / "data")
+    (tmp_path / "images").mkdir()
+    assert absolute_root("hf:images") == f"hf:{tmp_path / 'images'}"

@@ -94,6 +94,7 @@ def test_a_study_whose_stages_follow_from_results_is_refused(tmp_path, capsys, s
     assert NEEDS_RUNS in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_rate_is_above_0(tmp_path):
-    with pytest.raises(ss.InputError, match="--plan-rate is above 0, not -1"):
-        Arithmetic(Store(tmp_path), Context(tiny.write(tmp_path)), 1, -1.0, tmp_path / "plan")
+@pytest.mark.parametrize("rate", [-1.0, 0.0, float("inf"), float("nan")])
+def test_a_rate_is_above_0(tmp_path, rate):
+    with pytest.raises(ss.InputError, match="--plan-rate is a number above 0, not"):
+        Arithmetic(Store(tmp_path), Context(tiny.write(tmp_path)), 1, rate, tmp_path / "plan")

@@ -47,7 +47,12 @@ def absolute_root(given: str | None) -> str | None:
     'hf:ILSVRC/imagenet-1k'
     """
     root = given or os.environ.get(DATA_ROOT)
-    return str(Path(root).absolute()) if root and not root.startswith(HUB) else root
+    if not root:
+        return None
+    path = root.removeprefix(HUB)
+    if path == root:
+        return str(Path(root).absolute())
+    return HUB + str(Path(path).absolute()) if Path(path).is_dir() else root
 
 
 def class_folders(split: Path) -> list[str]:

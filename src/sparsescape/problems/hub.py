@@ -68,6 +68,7 @@ class Stream:
         """So many examples from a place on."""
         if self._at != place:
             self._left = self.begun(place)
+        self._at = None  # until all of them are there
         taken = list(islice(self._left, count))
         self._at = place._replace(first=place.first + len(taken))
         return taken
@@ -99,7 +100,7 @@ class FromStream(Streamed):
         first, many = int(chosen[0]), len(chosen)
         if torch.equal(chosen.cpu(), torch.arange(first, first + many)):
             return Place(first)
-        epoch, index = divmod(draw.step, len(self) // many)
+        epoch, index = divmod(draw.step, max(1, len(self) // many))
         return Place(index * many, epoch, draw.seed)
 
     def to(self, device: str | torch.device) -> FromStream:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.nn import Parameter
+
+from ..errors import InputError
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 LARGE = 1 << 20
@@ -31,11 +32,15 @@ AndInto = Callable[[int, int, int], None]
 
 @lru_cache(maxsize=1)
 def compiled_passes() -> dict[torch.dtype, AndInto]:
-    """The compiled pass for each type of number; none without numba."""
-    if find_spec("numba") is None:
-        return {}
-    from .widening import and_into
+    """The compiled pass for each type of number; none where numba is missing or idle."""
+    try:
+        import numba
 
+        from .widening import and_into
+    except ImportError:  # numba's own, too, where it does not fit what else is installed
+        return {}
+    if getattr(numba.config, "DISABLE_JIT", False):
+        return {}
     halves = torch.float16, torch.bfloat16
     return {t: and_into[t.itemsize] for t in (*halves, torch.float32, torch.float64)}
 
@@ -53,23 +58,38 @@ def all_or_none(active: Tensor, *, like: Tensor) -> Tensor:
 
 
 def close(tensor: Tensor, bits: Tensor) -> None:
-    """Set a tensor to 0 where the mask has no bits, in place; torch may not count the write.
+    """Set a tensor to 0 where the mask has no bits, in place.
+
+    Raises:
+        InputError: the mask is of another shape.
 
     >>> tensor = torch.tensor([1.5, float("nan")])
     >>> close(tensor, torch.tensor([-1, 0], dtype=torch.int32))
     >>> tensor.tolist()
     [1.5, 0.0]
     """
+    if tensor.shape != bits.shape:
+        raise InputError(
+            f"A mask of shape {tuple(bits.shape)} cannot close a tensor of shape "
+            f"{tuple(tensor.shape)}: a parameter has got other data since it was masked."
+        )
     # Run for each weight and step, on cold caches: what mostly holds comes first, and at once.
-    plain = type(tensor) is Tensor or type(tensor) is Parameter  # its address says where it is
-    if plain and bits.dtype is torch.int8 and tensor.is_cpu and tensor.stride() == bits.stride():
-        and_into = compiled_passes().get(tensor.dtype)
-        if and_into is not None:
-            return and_into(tensor.data_ptr(), bits.data_ptr(), bits.numel())
-    if tensor.element_size() == bits.element_size() and not tensor.is_complex():
+    and_into = _pass_at_addresses(tensor, bits) if bits.dtype is torch.int8 else None
+    if and_into is not None and (address := tensor.data_ptr()):
+        and_into(address, bits.data_ptr(), bits.numel())
+        if not tensor.is_inference():
+            increment_version(tensor)  # as torch does: autograd may hold the tensor
+    elif tensor.element_size() == bits.element_size() and not tensor.is_complex():
         tensor.view(bits.dtype).bitwise_and_(bits)
     else:
         tensor.masked_fill_(bits == 0, 0)
+
+
+def _pass_at_addresses(tensor: Tensor, bits: Tensor) -> AndInto | None:
+    """The compiled pass, where the addresses of both say where their numbers are, in one order."""
+    plain = type(tensor) is Tensor or type(tensor) is Parameter
+    if plain and tensor.is_cpu and bits.is_cpu and tensor.stride() == bits.stride():
+        return compiled_passes().get(tensor.dtype)
     return None
 
 
@@ -79,7 +99,6 @@ def hold(tensor: Tensor, bits: Tensor, fresh: float) -> None:
         tensor.masked_fill_(bits == 0, fresh)
     else:
         close(tensor, bits)
-        increment_version(tensor)
 
 
 def as_integers(tensor: Tensor) -> Tensor:

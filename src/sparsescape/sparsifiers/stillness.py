@@ -33,7 +33,7 @@ TRIALS = 4
 """So many steps in a row must have left every closed element alone before one is trusted to."""
 CERTAIN = 25
 """After so many steps all is closed and compared again."""
-WITNESSES = 2
+WITNESSES = 4
 """Of each tensor so many closed elements are read."""
 
 

@@ -8,6 +8,7 @@ of whole training steps, as measured, and not what a data sheet says.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,12 +41,12 @@ class Arithmetic:
         folder: for what would be kept: nothing.
 
     Raises:
-        InputError: the rate is not above 0.
+        InputError: the rate is not a number above 0.
     """
 
     def __init__(self, store: Store, context: Context, slots: int, rate: float, folder: Path):
-        if not rate > 0:
-            raise InputError(f"--plan-rate is above 0, not {rate}.")
+        if not 0 < rate < math.inf:
+            raise InputError(f"--plan-rate is a number above 0, not {rate}.")
         self._began = time.monotonic()
         self.store, self.slots, self.rate = store, slots, rate
         self.nothing = _Nothing(folder)

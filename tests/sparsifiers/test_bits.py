@@ -1,0 +1,108 @@
+"""Masks as bits: what closes numbers touches those alone, whatever it is handed."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import sparsescape as ss
+from sparsescape.sparsifiers import bits
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+def masked_linear(inputs, outputs):
+    model = nn.Linear(inputs, outputs, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return model, optimizer, ss.Static(sparsity=0.5).attach(model, optimizer)
+
+
+@pytest.fixture
+def without_numba(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)  # its import raises an ImportError
+    bits.compiled_passes.cache_clear()
+    yield
+    bits.compiled_passes.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (0, 4), (1, 6), (2, 3, 1, 1)])
+def test_only_closed_numbers_are_written(dtype, shape):
+    """Also those that are NaN or infinite, and none beyond the ends."""
+    size = torch.Size(shape).numel()
+    buffer = torch.full((size + 16,), torch.nan, dtype=dtype)
+    tensor = buffer[8 : 8 + size].view(shape)
+    tensor.copy_(torch.randn(shape)).view(-1)[::3] = torch.inf
+    before, active = tensor.clone(), torch.rand(shape) < 0.5
+    mask = bits.all_or_none(active, like=tensor)
+    assert mask.dtype == torch.int8
+    bits.close(tensor, mask)
+    assert torch.equal(tensor, torch.where(active, before, 0))
+    assert buffer[:8].isnan().all()
+    assert buffer[8 + size :].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.complex64])
+def test_other_layouts_and_types_than_the_masks_are_closed_as_well(dtype):
+    active = torch.rand(4, 6) < 0.5
+    mask = bits.all_or_none(active, like=torch.zeros(4, 6))
+    for tensor in (torch.ones(6, 4, dtype=dtype).t(), torch.ones(4, 12, dtype=dtype)[:, ::2]):
+        bits.close(tensor, mask)
+        assert torch.equal(tensor != 0, active)
+
+
+def test_without_numba_masks_are_as_wide_as_numbers(without_numba):
+    active = torch.rand(4, 6) < 0.5
+    tensor = torch.full((4, 6), torch.nan)
+    mask = bits.all_or_none(active, like=tensor)
+    assert mask.dtype == torch.int32
+    bits.close(tensor, mask)
+    assert torch.equal(tensor.isnan(), active)
+
+
+def test_where_numba_compiles_nothing_torch_does_it():
+    program = (
+        "import torch, sparsescape as ss; model = torch.nn.Linear(8, 4); "
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.1); "
+        "sparsifier = ss.Static(sparsity=0.75).attach(model, optimizer); "
+        "model(torch.ones(1, 8)).sum().backward(); optimizer.step(); "
+        "print(int((model.weight != 0).sum()))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.split() == ["8"]
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_a_parameter_with_other_data_is_refused_and_nothing_is_written(rows):
+    """Its rows may lie in memory just as those of the mask."""
+    model, _, _ = masked_linear(8, 10)
+    model.weight.data = torch.ones(rows, 8)
+    with pytest.raises(ss.InputError, match=r"shape \(10, 8\) cannot close .* \(\d+, 8\)"):
+        model(torch.randn(2, 8)).sum().backward()
+    assert (model.weight == 1).all()
+
+
+def test_a_gradient_without_memory_is_torchs_error():
+    model, optimizer, _ = masked_linear(8, 10)
+    model.weight.grad = torch._efficientzerotensor((10, 8))
+    with pytest.raises(RuntimeError, match="ZeroTensors are immutable"):
+        optimizer.step()
+
+
+def test_what_autograd_has_kept_is_not_changed_behind_its_back():
+    model, optimizer, _ = masked_linear(4, 3)
+    outputs = model(torch.randn(5, 4))
+    (gradient,) = torch.autograd.grad((outputs**2).sum(), model.weight, create_graph=True)
+    penalty = (gradient**2).sum()
+    model.weight.grad = gradient
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(penalty, model.weight)
