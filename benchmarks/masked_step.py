@@ -5,8 +5,8 @@ Wanted: at most 1.05 on a 784-300-100-10 perceptron with batch 100, at most 1.02
 weight, which is printed; where torch runs on several threads, large weights take the width of their
 numbers instead, for a pass of torch's that uses them all.
 
-What limits that on the perceptron, whose step is short (2.1 ms, one thread; ratios of 1.05 to 1.06):
-the pass over the gradients is 1 %; the rest is Python that runs for each weight and step on cold
+What limits that on the perceptron, whose step is short (2.1 ms on one thread; 1.05 to 1.06 times
+the dense one): the pass over the gradients is 1 %; the rest is Python that runs for each weight and step on cold
 caches, where a call costs a microsecond and more: hooks 1.5 %, what is compared before a step 1 %,
 and after it, when weights and state are seen to have stood still, 2 %. An update selects among all
 weights and gradients, in a handful of passes that are each a few percent of such a step; SET's
