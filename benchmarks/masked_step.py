@@ -6,10 +6,10 @@ weight, which is printed; where torch runs on several threads, large weights tak
 numbers instead, for a pass of torch's that uses them all.
 
 What limits that on the perceptron, whose step is short (2.1 ms on one thread; 1.05 to 1.06 times
-the dense one): the pass over the gradients is 1 %; the rest is Python that runs for each weight and step on cold
-caches, where a call costs a microsecond and more: hooks 1.5 %, what is compared before a step 1 %,
-and after it, when weights and state are seen to have stood still, 2 %. An update selects among all
-weights and gradients, in a handful of passes that are each a few percent of such a step; SET's
+the dense one): the pass over the gradients is 1 %; the rest is Python that runs for each weight and
+step on cold caches, where a call costs a microsecond and more: hooks 1.5 %, what is compared before
+a step 1 %, and after it, when weights and state are seen to have stood still, 2 %. An update
+selects among all weights and gradients, in passes that are each a few percent of such a step; SET's
 finds the active weights, selects among those of each sign, and draws among the closed ones.
 
     python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 200]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -57,6 +60,14 @@ def made_of(model):
 
 
 MISTAKES = {
+    "a copy of what is attached": (
+        lambda: copy.deepcopy(attached(rigl)),
+        "An attached RigL is not copied or pickled",
+    ),
+    "a pickle of it": (
+        lambda: pickle.dumps(attached(lambda: ss.Static(sparsity=0.5))),
+        "give it this one's state_dict",
+    ),
     "a sparsity in quotes": (lambda: rigl(sparsity="0.9"), "Sparsity is a number"),
     "half a step": (lambda: rigl(update_every=2.5), "every 1 step or more"),
     "an end before the beginning": (lambda: rigl(update_until=-3), "not -3"),

@@ -1,5 +1,7 @@
 """Masks as bits: what closes numbers touches those alone, whatever it is handed."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -44,7 +46,7 @@ def test_only_closed_numbers_are_written(dtype, shape):
     assert buffer[8 + size :].isnan().all()
 
 
-@pytest.mark.parametrize("dtype", [*DTYPES, torch.complex64])
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.complex64, torch.complex128])
 def test_other_layouts_and_types_than_the_masks_are_closed_as_well(dtype):
     active = torch.rand(4, 6) < 0.5
     mask = bits.all_or_none(active, like=torch.zeros(4, 6))
@@ -106,3 +108,26 @@ def test_what_autograd_has_kept_is_not_changed_behind_its_back():
     optimizer.step()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(penalty, model.weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_weights_are_held(dtype):
+    torch.manual_seed(0)
+    model = nn.Linear(6, 5, bias=False, dtype=dtype)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    sparsifier = ss.RigL(sparsity=0.5, update_every=2).attach(model, optimizer)
+    for _ in range(6):
+        optimizer.zero_grad()
+        model(torch.randn(4, 6, dtype=dtype)).abs().sum().backward()
+        optimizer.step()
+        assert (model.weight[~sparsifier.mask["weight"]] == 0).all()
+        assert sparsifier.mask.count == 15
+
+
+def test_what_is_not_attached_can_be_copied():
+    made = copy.deepcopy(ss.RigL(sparsity=0.5, update_every=2))
+    model = nn.Linear(6, 5)
+    made.attach(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert made.mask.count == 15
+    made.detach()
+    assert pickle.loads(pickle.dumps(made)).sparsity == 0.5

@@ -224,6 +224,14 @@ class Sparsifier:
                 _HOLDERS.pop(weight, None)
         self._handles.clear()
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._handles:
+            raise InputError(
+                f"An attached {type(self).__name__} is not copied or pickled, since its copy would "
+                "hold nothing: attach another one, and give it this one's state_dict."
+            )
+        return super().__reduce_ex__(protocol)
+
     @property
     def mask(self) -> Mask:
         """The current mask.

@@ -53,7 +53,7 @@ def all_or_none(active: Tensor, *, like: Tensor) -> Tensor:
     """
     by_threads = like.numel() >= LARGE and torch.get_num_threads() > 1
     narrow = like.is_cpu and not by_threads and like.dtype in compiled_passes()
-    dtype = torch.int8 if narrow else _INTEGERS[like.element_size()]
+    dtype = torch.int8 if narrow or like.is_complex() else _INTEGERS[like.element_size()]
     return torch.empty_like(like, dtype=dtype).copy_(active).neg_()
 
 
@@ -102,8 +102,10 @@ def hold(tensor: Tensor, bits: Tensor, fresh: float) -> None:
 
 
 def as_integers(tensor: Tensor) -> Tensor:
-    """The tensor's own memory, read as integers as wide as its numbers."""
-    return tensor.detach().view(_INTEGERS[tensor.element_size()])
+    """The tensor's own memory, read as integers as wide as its numbers, a complex one being two."""
+    numbers = tensor.detach()
+    numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers
+    return numbers.view(_INTEGERS[numbers.element_size()])
 
 
 def in_order(integers: Tensor) -> Any:

@@ -54,7 +54,7 @@ class RigL(DropGrow):
         return self.due(step)
 
     def grow_score(self, name: str) -> Tensor:
-        return self.gradient(name).abs_()
+        return self.gradient(name).abs()
 
 
 @dataclass(eq=False)
@@ -217,7 +217,7 @@ class GraNet(DropGrow):
         return dict(Mask.from_scores(ranked, sparsity=self.schedule(step)))
 
     def grow_score(self, name: str) -> Tensor:
-        return self.gradient(name).abs_()
+        return self.gradient(name).abs()
 
 
 @dataclass(eq=False)
