@@ -8,7 +8,7 @@ dense and by RigL at 90 %:
 - time: images a second of the data alone, of the network alone on a batch that is there, and of
   both together through the trainer; and the masked step over the dense one. Interleaved in one
   process, medians.
-- memory: the operating system's count of the most that training takes, beyond the process with its
+- memory: Linux's count of the most that training takes, beyond the process with its
   data before it; each arm in a process of its own.
 - correctness, each checked here, and the program ends where one fails: a batch is the same bits
   read again and, where it is read from files, by two processes that read ahead; the mask holds its
@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -45,7 +44,7 @@ from sparsescape.training.checkpoints import Checkpoint
 from sparsescape.training.recipes import clipping, forward_pass, learning_rate, make_optimizer
 from sparsescape.training.trainer import Run
 
-BATCHES = {"tiny-imagenet-resnet18": 32, "imagenet-resnet50": 8}
+BATCHES = {"tiny-imagenet-resnet18": 8, "imagenet-resnet50": 8}
 SPARSITY, UPDATE_EVERY = 0.9, 4
 
 
@@ -180,13 +179,21 @@ def memory(name: str, data_root: str, arm: str, batch: int) -> float:
     return json.loads(said) / 2**30
 
 
-def peak(name: str, data_root: str, arm: str, batch: int) -> float:
-    """Bytes that three steps take beyond what is there before the network is made."""
+def peak(name: str, data_root: str, arm: str, batch: int) -> int:
+    """Bytes that three steps take at most beyond what is there before the network is made."""
     problem = loaded(name, data_root)
     Batches(problem.train, batch_size=batch, seed=0)(0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of what was loaded before
+    before = _status("VmRSS")
     Arm(problem, batch, arm == "masked", 3).losses()
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return _status("VmHWM") - before
+
+
+def _status(what: str) -> int:
+    """Bytes, by Linux's count of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (found,) = (line for line in lines if line.startswith(what))
+    return 1024 * int(found.split()[1])
 
 
 # ---------------------------------------------------------------------------- the page

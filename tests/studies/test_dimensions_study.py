@@ -1,6 +1,9 @@
 """The study of dimensions, from the command to the page, and what its numbers say."""
 
+import contextlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +14,7 @@ from sparsescape.points import load_point
 from sparsescape.problems.catalogue import load
 from sparsescape.report import page
 from sparsescape.report.dimensions import tables
+from sparsescape.report.publish import publish
 from sparsescape.studies import counts, difficulty, dimensions
 from sparsescape.studies.command import command
 from sparsescape.studies.store import Store
@@ -204,6 +208,25 @@ def test_the_report_says_what_was_found_and_what_was_not(tmp_path):
     text = page.write(results, tmp_path).read_text(encoding="utf-8")
     assert "no number in 2 of 2" in text
     assert (tmp_path / "figures" / "transition.png").is_file()
+
+
+def test_two_that_end_at_once_write_one_folder(tmp_path, monkeypatch):
+    """As two commands that shared the stages of one study do."""
+    write, begun = page.write, threading.Barrier(2)
+
+    def slowly(results, folder):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            begun.wait(timeout=0.5)  # for the other one, if nothing keeps it away
+        return write(results, folder)
+
+    monkeypatch.setattr("sparsescape.report.publish.page.write", slowly)
+    results, store = synthetic(), Store(tmp_path)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(publish, results, [], store) for _ in range(2)]
+        folders = {one.result() for one in both}
+    (folder,) = folders
+    assert (folder / "report.html").is_file()
+    assert not list((tmp_path / "locks").iterdir())
 
 
 def test_its_page_of_results_is_written(tmp_path):

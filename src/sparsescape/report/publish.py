@@ -25,6 +25,13 @@ def publish(results: dict[str, Any], stages: Iterable[Stage], store: Store) -> P
     """
     settings = json.dumps(results["settings"] | {"problem": results["problem"]}, sort_keys=True)
     name = f"{results['study']}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+    with store.lock(name):  # others may be at the end of the same study
+        folder = _published(name, results, stages, store)
+    store.forget_lock(name)
+    return folder
+
+
+def _published(name: str, results: dict[str, Any], stages: Iterable[Stage], store: Store) -> Path:
     folder, old = store.root / name, store.root / f"{name}.old"
     shutil.rmtree(store.partial(name))  # of an earlier attempt
     fresh = store.partial(name)
