@@ -5,12 +5,11 @@ Wanted: at most 1.05 on a 784-300-100-10 perceptron with batch 100, at most 1.02
 weight, which is printed; where torch runs on several threads, large weights take the width of their
 numbers instead, for a pass of torch's that uses them all.
 
-What limits that on the perceptron, whose step is short (2.1 ms on one thread; 1.05 to 1.06 times
-the dense one): the pass over the gradients is 1 %; the rest is Python that runs for each weight and
-step on cold caches, where a call costs a microsecond and more: hooks 1.5 %, what is compared before
-a step 1 %, and after it, when weights and state are seen to have stood still, 2 %. An update
-selects among all weights and gradients, in passes that are each a few percent of such a step; SET's
-finds the active weights, selects among those of each sign, and draws among the closed ones.
+What limits that on the perceptron, whose step is short (one thread): beside a pass over the
+gradients, Python that runs for each weight and step on cold caches, where a call costs a
+microsecond and more: hooks, what is compared before a step, and after it, when weights and state
+are seen to have stood still. An update selects among all weights and gradients in several passes;
+SET's finds the active weights, selects among those of each sign, and draws among the closed ones.
 
     python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 200]
 

@@ -59,16 +59,21 @@ def _title(results: Mapping[str, Any]) -> str:
 
 
 def _claim(results: Mapping[str, Any]) -> Iterator[str]:
-    """Per start that counts, and over all of them: how many times as many random ones it takes."""
+    """Per start that counts, and over those of a sparsity: how many times as many at random."""
     expected = PROTOTYPE["random"] / PROTOTYPE["gradient"]
     yield (
         f"A prototype found {PROTOTYPE['gradient']} weights of {PROTOTYPE['closed']} chosen by "
         f"gradient enough where it took about {PROTOTYPE['random']} random ones, "
         f"{expected:.0f} times as many."
     )
-    counted = {(s["sparsity"], s["seed"]) for s in results["starts"] if s["counts"]}
+    for sparsity in results["settings"]["sparsity"]:
+        yield from _claim_at(sparsity, results, expected)
+
+
+def _claim_at(sparsity: float, results: Mapping[str, Any], expected: float) -> Iterator[str]:
+    seeds = [s["seed"] for s in results["starts"] if s["counts"] and s["sparsity"] == sparsity]
     ratios = []
-    for sparsity, seed in sorted(counted):
+    for seed in sorted(seeds):
         found = {
             r["choice"]: r
             for r in results["searches"]
@@ -81,7 +86,7 @@ def _claim(results: Mapping[str, Any]) -> Iterator[str]:
         counts = [found[name]["count"] for name in ("random", "gradient")]
         if all(counts):
             ratios.append(math.log(counts[0] / counts[1]))
-    yield "\n" + _verdict(ratios, expected)
+    yield f"\nAt {sparsity * 100:.4g} %: " + _verdict(ratios, expected)
 
 
 def _told(search: Mapping[str, Any]) -> str:

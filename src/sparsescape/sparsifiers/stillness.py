@@ -65,11 +65,11 @@ class Held:
         dense = any(tensor.is_contiguous(memory_format=f) for f in fitting)
         return dense and _strides(tensor) == _strides(self.bits)
 
-    def copy(self) -> Tensor:
-        return as_integers(self.tensor).clone()
-
-    def equals(self, copy: Tensor) -> bool:
-        return torch.equal(as_integers(self.tensor), copy)
+    def stands_still(self) -> bool:
+        """Close it; whether there was nothing to close."""
+        before = as_integers(self.tensor).clone()
+        self.hold()
+        return torch.equal(as_integers(self.tensor), before)
 
 
 class Witnesses:
@@ -162,9 +162,9 @@ class Stillness:
         """Close all, and note whether there was anything to close."""
         if not all(h.can_be_read for h in self._held):
             return self._hold()
-        before = [h.copy() for h in self._held]
-        self._hold()
-        self._moves_closed = not all(h.equals(b) for h, b in zip(self._held, before, strict=True))
+        # One after the other: of no more than one there is a copy at a time.
+        still = [held.stands_still() for held in self._held]
+        self._moves_closed = not all(still)
         self._trials_left, self._age = max(self._trials_left - 1, 0), 0
         return None
 

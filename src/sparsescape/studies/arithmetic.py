@@ -94,19 +94,14 @@ class Arithmetic:
 
     def _flops(self, stage: Stage) -> float:
         size = self._sizes.size(stage)
-        if stage.kind in _TRAINED:
+        if stage.kind in ("train", "fit"):
             return size * self.problem.recipe.batch_size * self._both
-        if stage.kind in _EVALUATED:
+        if stage.kind == "along":
             examples = self.problem.count("train") + self.problem.count("test")
             return size * examples * self._forward
-        if stage.kind in _NEXT_TO_NOTHING:
+        if stage.kind == "check":  # next to nothing
             return 0.0
         raise InputError(NEEDS_RUNS)
-
-
-_TRAINED = {"train", "fit"}
-_EVALUATED = {"along", "through", "around", "course"}
-_NEXT_TO_NOTHING = {"check"}
 
 
 class _Nothing(Store):

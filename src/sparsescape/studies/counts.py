@@ -32,8 +32,8 @@ def nested(records: Sequence[Record]) -> list[dict[str, Any]]:
     for record in records:
         other = known.get((record["sparsity"], record["seed"]))
         if record["count"] is None and record["layer"] is None and other is not None:
-            enough = {"count": record["closed"], "fraction": 1.0, "failed": 0, "by": other}
-            enough["gradient_share"] = 1.0
+            enough = {"count": record["closed"], "fraction": 1.0, "gradient_share": 1.0}
+            enough |= {"failed": 0, "by": other}
             made.append({**record, **enough})
         else:
             made.append(dict(record))
