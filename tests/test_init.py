@@ -8,7 +8,7 @@ from torch import nn
 
 from helpers import bits, convnet, moved, perceptron, seeded
 from sparsescape import InputError, Mask, scores
-from sparsescape.init import fan_in, he_normal, rewind, sparse_fan_in
+from sparsescape.init import fan_in, glorot_uniform, he_normal, rewind, sparse_fan_in
 from sparsescape.points import as_point, snapshot
 
 
@@ -108,4 +108,15 @@ def test_he_normal_has_variance_2_over_fan_in_and_no_biases():
         weight = point[name]
         deviations = 5 * (2 / weight.numel()) ** 0.5
         assert weight.var().item() == pytest.approx(2 / inputs, rel=deviations)
+    assert point["0.bias"].count_nonzero() == point["1.bias"].count_nonzero() == 0
+
+
+def test_glorot_uniform_has_variance_2_over_both_fans_within_its_bound():
+    model = seeded(lambda: glorot_uniform(nn.Sequential(nn.Linear(500, 400), nn.Conv2d(20, 50, 5))))
+    point = as_point(model)
+    for name, fans in (("0.weight", 900), ("1.weight", 1750)):
+        weight = point[name]
+        deviations = 5 * (0.8 / weight.numel()) ** 0.5  # of a uniform's variance
+        assert weight.var().item() == pytest.approx(2 / fans, rel=deviations)
+        assert weight.abs().max() <= (6 / fans) ** 0.5
     assert point["0.bias"].count_nonzero() == point["1.bias"].count_nonzero() == 0

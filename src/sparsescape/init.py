@@ -106,3 +106,19 @@ def he_normal(model: nn.Module) -> nn.Module:
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)
     return model
+
+
+def glorot_uniform(model: nn.Module) -> nn.Module:
+    """Weights from U(−a, a), a² = 6/(fan-in + fan-out), biases 0, from torch's generator.
+
+    Glorot & Bengio 2010, equation 16; what Keras draws unless told otherwise.
+
+    >>> glorot_uniform(nn.Linear(3, 3)).weight.abs().max().item() <= 1
+    True
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.ndim >= 2:
+            nn.init.xavier_uniform_(parameter)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+    return model

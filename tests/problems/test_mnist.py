@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sparsescape import InputError
+from sparsescape.problems.catalogue import load
 from sparsescape.problems.mnist import mnist
 
 TRAIN, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -22,10 +23,18 @@ def test_plain_and_packed_files_are_read(mnist_folder, mnist_arrays):
         pixels = mnist_arrays[f"{name}-images-idx3-ubyte"]
         assert inputs.shape == (len(pixels), 1, 28, 28)
         assert inputs.dtype == torch.float32
-        expected = (pixels / 255 - 0.1307) / 0.3081
-        assert np.allclose(inputs[:, 0].numpy(), expected, rtol=0, atol=1e-6)
+        assert np.allclose(inputs[:, 0].numpy(), pixels / 255, rtol=0, atol=1e-6)
         assert targets.dtype == torch.int64
         assert targets.tolist() == mnist_arrays[f"{name}-labels-idx1-ubyte"].tolist()
+
+
+def test_the_perceptron_sees_standardized_pixels_and_lenet5_pixels_from_0_to_1(mnist_folder):
+    plain, _ = mnist(str(mnist_folder))
+    (wide, _), (unit, _) = (
+        load(name, data_root=str(mnist_folder)).train for name in ("mnist-lenet300", "mnist-lenet5")
+    )
+    assert torch.equal(unit, plain[0])
+    assert torch.allclose(wide, (plain[0] - 0.1307) / 0.3081, rtol=0, atol=1e-6)
 
 
 def test_a_plain_file_goes_before_a_packed_one(mnist_folder, raw, idx):
