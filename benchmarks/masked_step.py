@@ -11,11 +11,13 @@ microsecond and more: hooks, what is compared before a step, and after it, when 
 are seen to have stood still. An update selects among all weights and gradients in several passes;
 SET's finds the active weights, selects among those of each sign, and draws among the closed ones.
 
-    python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 200]
+    python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 150]
 
-Each round takes one step of every contender, in random order; the ratio is that of the
-medians, in one process with as many threads as torch has. Where every step updates the mask, the
-last column is what an update adds to a masked step, in dense steps. Beside it, in the same run:
+Each round gives every contender a turn, in random order: five steps in a row, as training takes
+them. Printed are the medians of all but the first step of a turn, and their ratio; beside it that
+of the first steps, which find the caches full of what the contender before left there, as no
+training does. All in one process with as many threads as torch has. Where every step updates the
+mask, the last column is what an update adds to a masked step, in dense steps. In the same run:
 ``torch.nn.utils.prune`` and ``sparsimony``, if that is installed (``pip install sparsimony``; it
 asks for numpy 1).
 """
@@ -39,6 +41,7 @@ import sparsescape as ss
 
 SPARSITY = 0.9
 NEVER = 10**9
+TURN = 5
 
 
 def perceptron() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
@@ -91,14 +94,19 @@ class Contender:
         self.model, self.x, self.y = problem()
         self.optimizer = make_optimizer(self.model.parameters())
         prepare(self.model, self.optimizer)
-        self.times: list[float] = []
+        self.first: list[float] = []
+        self.later: list[float] = []
 
-    def step(self) -> None:
+    def turn(self) -> None:
+        self.first.append(self.step())
+        self.later += [self.step() for _ in range(TURN - 1)]
+
+    def step(self) -> float:
         start = time.perf_counter()
         self.optimizer.zero_grad()
         cross_entropy(self.model(self.x), self.y).backward()
         self.optimizer.step()
-        self.times.append(time.perf_counter() - start)
+        return time.perf_counter() - start
 
 
 def with_torch_prune(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -159,15 +167,22 @@ OPTIMIZERS = {
 def compare(problem, make_optimizer, rounds: int) -> None:
     runs = {n: Contender(problem, make_optimizer, p) for n, p in contenders().items()}
     chance = random.Random(0)
+    for run in runs.values():
+        run.turn()  # what is made at first
+        run.first, run.later = [], []
     for _ in range(rounds):
         for run in chance.sample(list(runs.values()), len(runs)):
-            run.step()
-    medians = {n: statistics.median(run.times[rounds // 10 :]) for n, run in runs.items()}
-    dense = medians["dense"]
-    for name, median in medians.items():
-        more = (median - medians[STATIC]) / dense
+            run.turn()
+    first = {name: statistics.median(run.first) for name, run in runs.items()}
+    later = {name: statistics.median(run.later) for name, run in runs.items()}
+    for name in runs:
+        more = (later[name] - later[STATIC]) / later["dense"]
         update = f"   +{more:.3f}" if name.endswith("an update") else ""
-        print(f"  {name:42} {1e3 * median:9.3f} ms   {median / dense:6.3f}{update}")
+        ratios = [times[name] / times["dense"] for times in (later, first)]
+        print(
+            f"  {name:42} {1e3 * later[name]:9.3f} ms   {ratios[0]:6.3f}"
+            f"   (first {ratios[1]:6.3f}){update}"
+        )
 
 
 def print_memory(problem) -> None:
@@ -188,7 +203,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--optimizer", action="append", choices=OPTIMIZERS)
     options = parser.parse_args()
-    rounds = options.rounds or {"perceptron": 400, "resnet18": 10}[options.problem]
+    rounds = options.rounds or {"perceptron": 150, "resnet18": 3}[options.problem]
     problem = {"perceptron": perceptron, "resnet18": resnet18}[options.problem]
     print_memory(problem)
     for name in options.optimizer or OPTIMIZERS:

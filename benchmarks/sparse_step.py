@@ -3,12 +3,14 @@
     python benchmarks/sparse_step.py [perceptron | conv | vgg | resnet20] [--sparsity 0.9 0.95 ...]
         [--rounds N] [--threads 1] [--batch 128]
 
-A step is forward, backward and SGD. Each round takes one step of every contender in random order;
-printed are medians, and how many times faster than each dense contender the sparse one is. Dense
-contenders: torch in its usual layout and in ``channels_last``; for the perceptron torch's matrix
-product with the masks of ``ss.Static``, and oneDNN's (the layers as 1×1 convolutions, which torch
-always gives to oneDNN; without masks). Of ResNet-20 also the limit: the step with the work of the
-convolutions that become sparse removed (each gives out a slice or repetition of its input).
+A step is forward, backward and SGD. Each round gives every contender a turn, in random order: steps
+in a row, as training takes them. Printed are the medians of all but the first step of a turn, and
+how many times faster than each dense contender the sparse one is; in brackets the same of the first
+steps, which find the caches full of what the contender before left there, as no training does.
+Dense contenders: torch in its usual layout and in ``channels_last``; for the perceptron torch's
+matrix product with the masks of ``ss.Static``, and oneDNN's (the layers as 1×1 convolutions, which
+torch always gives to oneDNN; without masks). Of ResNet-20 also the limit: the step with the work of
+the convolutions that become sparse removed (each gives out a slice or repetition of its input).
 
 With one thread, times are the process's CPU time, which other programs on the machine lengthen
 least; with several they are wall-clock time.
@@ -126,18 +128,24 @@ class Contender:
         self.target = torch.zeros(len(x), dtype=torch.long)
         # Of a single layer: a gradient from above, in the layout of its output.
         self.gradient = torch.randn_like(model(x.detach())).detach()
-        self.times: list[float] = []
+        self.first: list[float] = []
+        self.later: list[float] = []
 
-    def step(self) -> None:
+    def turn(self, steps: int) -> None:
+        self.first.append(self.step())
+        self.later += [self.step() for _ in range(steps - 1)]
+
+    def step(self) -> float:
         start = self.clock()
         self.optimizer.zero_grad()
+        self.x.grad = None  # of a layer alone, whose input would add them up
         out = self.model(self.x)
         if out.ndim == 2:
             cross_entropy(out, self.target).backward()
         else:
             out.backward(self.gradient)
         self.optimizer.step()
-        self.times.append(self.clock() - start)
+        return self.clock() - start
 
 
 def contenders(
@@ -167,18 +175,20 @@ def contenders(
     return runs
 
 
-def compare(name: str, runs: dict[str, Contender], rounds: int) -> None:
+def compare(name: str, runs: dict[str, Contender], rounds: int, steps: int) -> None:
     chance = random.Random(0)
     for run in runs.values():
         run.step()  # compiles
-        run.times.clear()
     for _ in range(rounds):
         for run in chance.sample(list(runs.values()), len(runs)):
-            run.step()
-    medians = {n: statistics.median(run.times) for n, run in runs.items()}
-    sparse = medians.pop("sparse")
-    parts = [f"{n} {1e3 * t:8.2f} ms ({t / sparse:5.2f}x)" for n, t in medians.items()]
-    print(f"{name:28} sparse {1e3 * sparse:8.2f} ms   " + "   ".join(parts), flush=True)
+            run.turn(steps)
+    first = {n: statistics.median(run.first) for n, run in runs.items()}
+    later = {n: statistics.median(run.later) for n, run in runs.items()}
+    parts = [f"sparse {1e3 * later['sparse']:8.2f} ms"]
+    for n in [n for n in runs if n != "sparse"]:
+        warm, cold = later[n] / later["sparse"], first[n] / first["sparse"]
+        parts.append(f"{n} {1e3 * later[n]:8.2f} ms {warm:5.2f}x ({cold:5.2f}x)")
+    print(f"{name:28} {'   '.join(parts)}", flush=True)
 
 
 KINDS: dict[str, Callable[[int], dict[str, Make]]] = {
@@ -190,6 +200,10 @@ KINDS: dict[str, Callable[[int], dict[str, Make]]] = {
     "vgg": lambda batch: {"VGG-style": lambda: vgg(batch)},
     "resnet20": lambda batch: {"ResNet-20": lambda: resnet20(batch)},
 }
+
+
+ROUNDS = {"perceptron": (20, 6), "conv": (5, 3), "vgg": (2, 3), "resnet20": (3, 3)}
+"""Of each kind, the rounds and the steps of a turn."""
 
 
 def main() -> None:
@@ -204,10 +218,12 @@ def main() -> None:
     clock = time.process_time if options.threads == 1 else time.perf_counter
     print(f"{options.threads} threads, batch {options.batch}")
     for kind in options.kind:
-        rounds = options.rounds or {"perceptron": 60, "conv": 9}.get(kind, 3)
+        rounds, steps = ROUNDS[kind]
+        rounds = options.rounds or rounds
         for name, make in KINDS[kind](options.batch).items():
             for sparsity in options.sparsity:
-                compare(f"{name}, {sparsity:.0%}", contenders(kind, make, sparsity, clock), rounds)
+                runs = contenders(kind, make, sparsity, clock)
+                compare(f"{name}, {sparsity:.0%}", runs, rounds, steps)
 
 
 if __name__ == "__main__":

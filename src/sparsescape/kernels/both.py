@@ -6,9 +6,9 @@ in the terms of :mod:`sparsescape.kernels.loops`. There are two ways, each the f
 - :func:`both_in_registers` holds the next 64 numbers of target and mine while it runs over the
   row's nonzeros. Nothing but the source is read more than once; it comes in pieces of 64 numbers.
   For a Linear, whose activations stay in the second-level cache.
-- :func:`both_in_passes` goes over a chunk of the row once for every four nonzeros, so that sources
+- :func:`both_in_passes` goes over a block of the row once for every four nonzeros, so that sources
   are long streams that the machine sees coming. For convolutions, whose planes come from further
-  away.
+  away; a block is a stretch of one run, or several runs below each other in the image.
 """
 
 from __future__ import annotations
@@ -18,19 +18,32 @@ from typing import Any
 import numpy as np
 
 from ..compilation import compiled, compiled_as
-from .lanes import folded, load, load_first, multiplied, scaled, splat, store, store_first, total
-from .loops import LANES, chunk_of
+from .lanes import (
+    LANES,
+    folded,
+    load,
+    load_first,
+    multiplied,
+    scaled,
+    splat,
+    store,
+    store_first,
+    total,
+)  # fmt: skip
+from .loops import chunk_of
 
 WIDE = 16
+"""Sums of a dot product that are kept in memory between pieces of a row."""
 
 
 def _tile_of_both(width: int) -> Any:
     """One row's next ``width`` numbers, held in registers; ``products`` are of its nonzeros."""
 
     def tile(p, end, places, values, scale, source, at, mine, target, to, products):
+        # Also of an empty row: where the compiler can tell that a row's numbers are 0, it calls
+        # memset for each, which takes ten times as long.
+        own = load(mine, to, width)
         number, product = splat(mine.dtype.type(0), width), 0
-        if p < end:
-            own = load(mine, to, width)
         while p < end:
             lanes = load(source, np.intp(places[p]) * scale + at, width)
             number = scaled(number, values[p], lanes)
@@ -70,7 +83,8 @@ def both_in_registers(
         stop = min(run, start + chunk)
         for row in range(len(pointers) - 1):
             p, end, here = pointers[row], pointers[row + 1], (first + row) * step + to
-            products[: WIDE * (end - p)] = 0
+            for i in range(WIDE * (end - p)):
+                products[i] = 0
             i = start
             while i + 64 <= stop:
                 _both_64(
@@ -107,60 +121,106 @@ def _longest(pointers):
     return longest
 
 
+def _four(fresh: bool) -> Any:
+    """Four nonzeros of a row along a block, or the last few; ``fresh``: the row's first ones.
+
+    In the place of one that is not there stands the first again, times 0: a load that costs little,
+    where loops for one, two and three would.
+    """
+
+    def four(p, end, places, values, scale, source, at, mine, target, to, block, lines, gradient):
+        start, stop, first_line, last_line = block
+        full = start + (stop - start) // LANES * LANES
+        a = np.intp(places[p]) * scale + at
+        b = c = d = a
+        of_a, nothing = values[p], values.dtype.type(0)
+        of_b = of_c = of_d = nothing
+        if p + 1 < end:
+            b, of_b = np.intp(places[p + 1]) * scale + at, values[p + 1]
+        if p + 2 < end:
+            c, of_c = np.intp(places[p + 2]) * scale + at, values[p + 2]
+        if p + 3 < end:
+            d, of_d = np.intp(places[p + 3]) * scale + at, values[p + 3]
+        by_a = by_b = by_c = by_d = splat(nothing, LANES)
+        for line in range(first_line, last_line):
+            there, here = line * lines[1], to + line * lines[2]
+            for i in range(start, full, LANES):
+                own = load(mine, here + i, LANES)
+                number = splat(nothing, LANES) if fresh else load(target, here + i, LANES)
+                lanes = load(source, a + there + i, LANES)
+                number, by_a = scaled(number, of_a, lanes), multiplied(by_a, own, lanes)
+                lanes = load(source, b + there + i, LANES)
+                number, by_b = scaled(number, of_b, lanes), multiplied(by_b, own, lanes)
+                lanes = load(source, c + there + i, LANES)
+                number, by_c = scaled(number, of_c, lanes), multiplied(by_c, own, lanes)
+                lanes = load(source, d + there + i, LANES)
+                number, by_d = scaled(number, of_d, lanes), multiplied(by_d, own, lanes)
+                store(target, here + i, number)
+        gradient[p] += total(by_a)
+        if p + 1 < end:
+            gradient[p + 1] += total(by_b)
+        if p + 2 < end:
+            gradient[p + 2] += total(by_c)
+        if p + 3 < end:
+            gradient[p + 3] += total(by_d)
+
+    return compiled_as("first_four" if fresh else "next_four", four)
+
+
+_first_four, _next_four = _four(fresh=True), _four(fresh=False)
+
+
+@compiled
+def _rest_in_passes(
+    p, end, places, values, scale, source, at, mine, target, to, block, lines, gradient
+):
+    """Of each line of a block the last few numbers, and all of a row without nonzeros."""
+    start, stop, first_line, last_line = block
+    full = start + (stop - start) // LANES * LANES
+    nothing = splat(mine.dtype.type(0), LANES)
+    for line in range(first_line, last_line):
+        there, here = line * lines[1], to + line * lines[2]
+        if p == end:
+            for i in range(start, full, LANES):
+                store(target, here + i, nothing)
+        if full < stop:
+            own = load_first(mine, here + full, LANES, stop - full)
+            number = nothing
+            for q in range(p, end):
+                place = np.intp(places[q]) * scale + at + there + full
+                lanes = load_first(source, place, LANES, stop - full)
+                gradient[q] += total(multiplied(nothing, own, lanes))
+                number = scaled(number, values[q], lanes)
+            store_first(target, here + full, number, stop - full)
+
+
 @compiled
 def both_in_passes(
-    first, pointers, places, values, scale, source, at, mine, target, step, to, run, gradient
-):
-    chunk = chunk_of(run, 1024)
-    for start in range(0, run, chunk):
-        stop = min(run, start + chunk)
-        full = start + (stop - start) // LANES * LANES
-        for row in range(len(pointers) - 1):
-            here = (first + row) * step + to
-            p, end = pointers[row], pointers[row + 1]
-            for i in range(start, full, LANES):
-                store(target, here + i, splat(mine.dtype.type(0), LANES))
-            while p + 4 <= end:
-                a = np.intp(places[p]) * scale + at
-                b = np.intp(places[p + 1]) * scale + at
-                c = np.intp(places[p + 2]) * scale + at
-                d = np.intp(places[p + 3]) * scale + at
-                of_a = of_b = of_c = of_d = splat(mine.dtype.type(0), LANES)
-                for i in range(start, full, LANES):
-                    own, number = load(mine, here + i, LANES), load(target, here + i, LANES)
-                    lanes = load(source, a + i, LANES)
-                    number, of_a = scaled(number, values[p], lanes), multiplied(of_a, own, lanes)
-                    lanes = load(source, b + i, LANES)
-                    number = scaled(number, values[p + 1], lanes)
-                    of_b = multiplied(of_b, own, lanes)
-                    lanes = load(source, c + i, LANES)
-                    number = scaled(number, values[p + 2], lanes)
-                    of_c = multiplied(of_c, own, lanes)
-                    lanes = load(source, d + i, LANES)
-                    number = scaled(number, values[p + 3], lanes)
-                    of_d = multiplied(of_d, own, lanes)
-                    store(target, here + i, number)
-                gradient[p] += total(of_a)
-                gradient[p + 1] += total(of_b)
-                gradient[p + 2] += total(of_c)
-                gradient[p + 3] += total(of_d)
-                p += 4
-            while p < end:
-                a = np.intp(places[p]) * scale + at
-                of_a = splat(mine.dtype.type(0), LANES)
-                for i in range(start, full, LANES):
-                    lanes = load(source, a + i, LANES)
-                    store(target, here + i, scaled(load(target, here + i, LANES), values[p], lanes))
-                    of_a = multiplied(of_a, load(mine, here + i, LANES), lanes)
-                gradient[p] += total(of_a)
-                p += 1
-            if full < stop:
-                own = load_first(mine, here + full, LANES, stop - full)
-                number = splat(mine.dtype.type(0), LANES)
-                for p in range(pointers[row], pointers[row + 1]):
-                    a = np.intp(places[p]) * scale + at
-                    lanes = load_first(source, a + full, LANES, stop - full)
-                    nothing = splat(mine.dtype.type(0), LANES)
-                    gradient[p] += total(multiplied(nothing, own, lanes))
-                    number = scaled(number, values[p], lanes)
-                store_first(target, here + full, number, stop - full)
+    first, pointers, places, values, scale, source, at, mine, target, step, to, run, lines, size,
+    gradient,
+):  # fmt: skip
+    """``lines`` are how many runs to go over, and from one to the next how far it is in the source
+    and in the target; ``size`` is how many numbers of a row to work on before the next row."""
+    chunk = min(run, size)
+    at_once = max(size // max(run, 1), 1)
+    for line in range(0, lines[0], at_once):
+        for start in range(0, run, chunk):
+            block = (start, min(run, start + chunk), line, min(line + at_once, lines[0]))
+            for row in range(len(pointers) - 1):
+                here = (first + row) * step + to
+                p, end = pointers[row], pointers[row + 1]
+                if p < end:
+                    _first_four(
+                        p, end, places, values, scale, source, at, mine, target, here, block,
+                        lines, gradient,
+                    )  # fmt: skip
+                for q in range(p + 4, end, 4):
+                    _next_four(
+                        q, end, places, values, scale, source, at, mine, target, here, block,
+                        lines, gradient,
+                    )  # fmt: skip
+                if p == end or (block[1] - block[0]) % LANES:
+                    _rest_in_passes(
+                        p, end, places, values, scale, source, at, mine, target, here, block,
+                        lines, gradient,
+                    )  # fmt: skip

@@ -18,6 +18,9 @@ from .both import both_in_passes, both_in_registers
 from .geometry import CLOSED
 from .loops import products_of_rows, sums_of_rows
 
+BLOCK = 1 << 18
+"""Numbers of all rows together that stay in the second-level cache."""
+
 
 def _linear_sums(parts, pointers, places, values, bias, scale, source, target):
     for part in prange(len(parts) - 1):
@@ -131,6 +134,7 @@ def _conv_both(
     source, mine, target, gradient,
 ):  # fmt: skip
     taps = shifts.shape[1]
+    block = max(BLOCK // len(pointers), 1024)
     for part in prange(len(parts) - 1):
         first, last = parts[part], parts[part + 1]
         own = pointers[first : last + 1]
@@ -147,15 +151,13 @@ def _conv_both(
             of_kept[:count] = 0
             for p in range(count):
                 value[p] = values[order[at[p]]]
-            for k in range(region[1]):
-                for j in range(region[4]):
-                    both_in_passes(
-                        first, kept, places, value, batch,
-                        source, (k * region[3] + j * region[6]) * batch,
-                        mine, target, planes[1] * batch,
-                        (region[0] + k * region[2] + j * region[5]) * batch,
-                        region[7] * batch, of_kept,
-                    )  # fmt: skip
+            lines = (region[1], region[3] * batch, region[2] * batch)
+            for j in range(region[4]):
+                both_in_passes(
+                    first, kept, places, value, batch, source, j * region[6] * batch,
+                    mine, target, planes[1] * batch, (region[0] + j * region[5]) * batch,
+                    region[7] * batch, lines, block, of_kept,
+                )  # fmt: skip
             for p in range(count):
                 gradient[order[at[p]]] += of_kept[p]
 

@@ -11,8 +11,20 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
+
+
+def _lanes_of_host() -> int:
+    try:
+        return 16 if get_host_cpu_features().get("avx512f") else 8
+    except RuntimeError:  # LLVM does not know them
+        return 8
+
+
+LANES = _lanes_of_host()
+"""Numbers of 32 bits in a register of this machine."""
 
 _INDEX = ir.IntType(32)
 

@@ -27,9 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..compilation import compiled, compiled_as
-from .lanes import load, load_first, multiplied, scaled, splat, store, store_first, total
-
-LANES = 8
+from .lanes import LANES, load, load_first, multiplied, scaled, splat, store, store_first, total
 
 
 @compiled
@@ -58,9 +56,9 @@ _tile_64, _tile_32, _tile_16, _tile_8 = (_tile(width) for width in (64, 32, 16, 
 @compiled
 def _rest(p, end, places, values, bias, scale, source, at, target, to, count):
     """The last ``count`` < 8 numbers of a row."""
-    number = splat(bias, LANES)
+    number = splat(bias, 8)
     while p < end:
-        lanes = load_first(source, np.intp(places[p]) * scale + at, LANES, count)
+        lanes = load_first(source, np.intp(places[p]) * scale + at, 8, count)
         number = scaled(number, values[p], lanes)
         p += 1
     store_first(target, to, number, count)
