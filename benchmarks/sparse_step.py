@@ -138,12 +138,14 @@ class Contender:
     def step(self) -> float:
         start = self.clock()
         self.optimizer.zero_grad()
-        self.x.grad = None  # of a layer alone, whose input would add them up
         out = self.model(self.x)
         if out.ndim == 2:
             cross_entropy(out, self.target).backward()
-        else:
-            out.backward(self.gradient)
+        else:  # a layer hands the gradient to its input on, where a leaf would keep a copy
+            weights = list(self.model.parameters())
+            _, *gradients = torch.autograd.grad(out, [self.x, *weights], self.gradient)
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient
         self.optimizer.step()
         return self.clock() - start
 
