@@ -24,13 +24,15 @@ from torch import Tensor
 from torch.autograd import Function
 
 from .geometry import Axis
-from .layout import batch_innermost, has_batch_innermost
+from .layout import batch_innermost
 from .pattern import Pattern
 
 Term: TypeAlias = Callable[[], Tensor]
 """Makes a term of the gradient over all positions, in the shape of the dense weight."""
 Told: TypeAlias = Callable[[Term], None]
 Watch: TypeAlias = Callable[[], Told | None]
+
+_COMPUTED = (torch.float32, torch.float64)  # other precisions in the first
 
 
 class Operations(Protocol):
@@ -82,15 +84,22 @@ def sparse_conv2d(
 def _apply(
     layer: Operations, values: Tensor, bias: Tensor | None, x: Tensor, watch: Watch | None
 ) -> Tensor:
-    dtype = values.dtype if values.dtype == torch.float64 else torch.float32
-    bias = None if bias is None else bias.to(dtype)
-    told = None if watch is None else watch()
+    """All that a small layer computes takes as long as a few calls: none without a need."""
+    dtype = values.dtype
+    if dtype not in _COMPUTED:
+        values = values.float()
+    if bias is not None and bias.dtype != values.dtype:
+        bias = bias.to(values.dtype)
+    if x.dtype != values.dtype:
+        x = x.to(values.dtype)
+    source = batch_innermost(x)
     if x.ndim == 4 and x.grad_fn is not None:
         # What a shortcut adds may lie in the other order, and torch's elementwise operations are
         # ten times slower where orders mix: the sum goes on in that of x.
-        x.register_hook(batch_innermost if has_batch_innermost(x) else Tensor.contiguous)
-    out = _Sums.apply(values.to(dtype), bias, batch_innermost(x.to(dtype)), layer, told)
-    return out.to(values.dtype)
+        as_it_is = source is x and not x.is_contiguous()
+        x.register_hook(batch_innermost if as_it_is else Tensor.contiguous)
+    out = _Sums.apply(values, bias, source, layer, None if watch is None else watch())
+    return out if out.dtype == dtype else out.to(dtype)
 
 
 def _compiles(values: Tensor) -> bool:
