@@ -95,6 +95,14 @@ def test_conv2d(
     )
 
 
+def test_runs_of_many_numbers_in_many_channels():
+    """Longer than what the backward pass works on at a time."""
+    torch.manual_seed(0)
+    layer = SparseConv2d.random(256, 5, 3, padding=1, sparsity=0.98).double()
+    x = torch.randn(101, 256, 4, 30, dtype=torch.float64)
+    assert_same_as_dense(layer, lambda x, w, b: F.conv2d(x, w, b, padding=1), x)
+
+
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("padding", ["same", "valid", 1, (2, 0)])
 def test_paddings_of_torch(way, mode, padding):

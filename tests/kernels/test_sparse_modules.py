@@ -40,6 +40,23 @@ def test_the_start_keeps_the_signal():
     assert 1.8 < signal.var().item() < 2.2
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (SparseLinear.random(6, 4, sparsity=0.5), (0, 6)),
+        (SparseConv2d.random(3, 4, 3, padding=1, sparsity=0.5), (0, 3, 5, 5)),
+        (SparseConv2d.random(3, 4, 1, sparsity=0.5), (0, 3, 5, 5)),
+    ],
+)
+def test_a_batch_of_no_examples_has_a_gradient_of_0(layer, shape):
+    x = torch.empty(shape, requires_grad=True)
+    out = layer(x * 1.0)
+    out.sum().backward()
+    assert len(out) == 0
+    assert x.grad.shape == shape
+    assert layer.weight.grad.count_nonzero() == 0
+
+
 def test_state_dict_brings_positions_and_their_number():
     source = SparseLinear.random(20, 10, sparsity=0.7, seed=1)
     target = SparseLinear.random(20, 10, sparsity=0.9, seed=2)

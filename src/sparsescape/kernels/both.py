@@ -201,7 +201,7 @@ def both_in_passes(
 ):  # fmt: skip
     """``lines`` are how many runs to go over, and from one to the next how far it is in the source
     and in the target; ``size`` is how many numbers of a row to work on before the next row."""
-    chunk = min(run, size)
+    chunk = max(min(run, size), 1)  # of no examples a run has no numbers
     at_once = max(size // max(run, 1), 1)
     for line in range(0, lines[0], at_once):
         for start in range(0, run, chunk):

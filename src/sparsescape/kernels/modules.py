@@ -196,7 +196,7 @@ class SparseConv2d(Sparse):
         batch, _, height, width = x.shape
         samples = x.permute(2, 3, 0, 1).reshape(-1, self.in_channels)
         out = sparse_linear(self.pattern, self.weight, self.bias, samples, self.watch)
-        return out.reshape(height, width, batch, -1).permute(2, 3, 0, 1)
+        return out.reshape(height, width, batch, self.out_channels).permute(2, 3, 0, 1)
 
     def _padding(self) -> Sequence[tuple[int, int]]:
         left, right, top, bottom = self._reversed_padding_repeated_twice
