@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import sparsescape as ss
 from sparsescape.kernels.layout import (
     CARRIERS,
     batch_innermost,
@@ -95,6 +97,52 @@ def test_the_backward_pass_of_batch_norm_makes_no_zeros(layer):
         node = next((other for other, _ in node.next_functions if other is not None), None)
     assert "NativeBatchNormBackward0" in names
     assert "SelectBackward0" not in names
+
+
+def stem_and_shortcut():
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.norm, self.body = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), body
+
+        def forward(self, x):
+            x = torch.relu(self.norm(self.stem(x)))
+            return x + self.body(x)
+
+    return Residual()
+
+
+def test_a_dense_convolution_before_a_sparse_one_hands_on_its_order():
+    plain = stem_and_shortcut()
+    model = ss.to_sparse(copy.deepcopy(plain), 0.0, dense=["stem*"])
+    assert isinstance(model.stem, nn.Conv2d)
+    x = torch.randn(6, 3, 7, 8, requires_grad=True)
+    expected, found = plain(x), model(x)
+    torch.testing.assert_close(found, expected)
+    assert has_batch_innermost(model.stem(x))
+    assert has_batch_innermost(found)
+    g = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, [x, plain.stem.weight], g)
+    got = torch.autograd.grad(found, [x, model.stem.weight], batch_innermost(g))
+    torch.testing.assert_close(got, wanted)
+    torch.testing.assert_close(model.stem(batch_innermost(x)), plain.stem(x))
+    torch.testing.assert_close(model.stem(x[0]), plain.stem(x[0]))  # without a batch
+    assert model.body[2].__class__ is SparseConv2d
+    torch.testing.assert_close(pickle.loads(pickle.dumps(model.stem))(x), plain.stem(x))
+
+
+def test_what_hands_on_its_order_can_become_sparse_as_well_and_dense_again():
+    plain = stem_and_shortcut()
+    model = ss.to_sparse(copy.deepcopy(plain), 0.0, dense=["stem*"])
+    ss.to_sparse(model, 0.0)
+    assert type(model.stem) is SparseConv2d
+    ss.to_dense(model)
+    assert [type(m) for m in model.modules()][1:] == [type(m) for m in plain.modules()][1:]
+    ss.to_dense(ss.to_sparse(model, 0.0, dense=["stem*"]))
+    assert type(model.stem) is nn.Conv2d
 
 
 def test_carrying_is_undone_and_leaves_classes_of_ones_own_alone():

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..masks import Mask
 from ..points import as_point, matching, plain_name
 from .layer import Sparse
-from .layout import carry_layout, drop_layout
+from .layout import carry_layout, drop_layout, plain_class
 from .migrate import check_migratable, migrate
 from .modules import SparseConv2d, SparseLinear
 from .pattern import Pattern
@@ -38,10 +38,10 @@ def to_sparse(
     it had; forward and backward passes, gradients and optimizer state follow the number of values.
     Values that training moves to 0 stay held; positions that are not held stay 0.
 
-    Pooling and BatchNorm layers keep the memory order that sparse layers like from then on
-    (:mod:`sparsescape.kernels.layout`). Layers keep their identity, hooks and mode. Layers whose
-    weight another module reads for itself (in ``nn.MultiheadAttention``, for one) stay dense, as
-    do layers of a class of one's own.
+    Pooling and BatchNorm layers keep the memory order that sparse layers like from then on, and a
+    dense convolution before a sparse one gives it out (:mod:`sparsescape.kernels.layout`). Layers
+    keep their identity, hooks and mode. Layers whose weight another module reads for itself (in
+    ``nn.MultiheadAttention``, for one) stay dense, as do layers of a class of one's own.
 
     Args:
         min_sparsity: a layer with a smaller share of zeros stays dense.
@@ -153,7 +153,7 @@ def _as_dense(model: nn.Module) -> dict[str, Tensor]:
 
 def become_sparse(module: nn.Module, pattern: Pattern, values: nn.Parameter) -> None:
     """The Linear or Conv2d holds these values from now on, as the object that it is."""
-    module.__class__ = _KINDS[type(module)]
+    module.__class__ = _KINDS[plain_class(module)]
     assert isinstance(module, Sparse)
     module.hold(pattern, values)
 
@@ -178,7 +178,8 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
         parent = model.get_submodule(name.rpartition(".")[0]) if name else None
         if isinstance(parent, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
             continue
-        if type(module) in _KINDS and isinstance(module._parameters.get("weight"), nn.Parameter):
+        owns_weight = isinstance(module._parameters.get("weight"), nn.Parameter)
+        if plain_class(module) in _KINDS and owns_weight:
             yield name, module
 
 

@@ -5,13 +5,17 @@ special to torch: a transposed view. Elementwise operations, dropout, additions,
 their gradients keep the order of their input, so consecutive sparse layers hand it on with no
 wrapper and no copy; a dense layer takes it as well. Two kinds of layer do not keep it, pooling and
 BatchNorm: :func:`carry_layout` gives those a forward that looks at the same memory from the side.
+And a dense convolution before a sparse one (a network's first) hands its output on in that order:
+what a shortcut carries around the sparse layers is then in theirs.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd import Function
 
 
 def batch_innermost(x: Tensor) -> Tensor:
@@ -29,6 +33,18 @@ def batch_innermost(x: Tensor) -> Tensor:
         # Torch transposes a matrix several times as fast as it permutes the same numbers.
         return x.flatten(1).t().contiguous().reshape(*x.shape[1:], len(x)).movedim(-1, 0)
     return x.movedim(0, -1).contiguous().movedim(-1, 0)
+
+
+def in_usual_order(x: Tensor) -> Tensor:
+    """The same tensor in torch's usual memory order, if its batch is innermost; else as it is.
+
+    >>> import torch
+    >>> in_usual_order(batch_innermost(torch.zeros(5, 3, 2))).stride()
+    (6, 2, 1)
+    """
+    if not has_batch_innermost(x):
+        return x
+    return x.movedim(0, -1).reshape(-1, len(x)).t().contiguous().reshape(x.shape)
 
 
 def has_batch_innermost(x: Tensor) -> bool:
@@ -94,6 +110,27 @@ class AdaptiveAvgPool2d(_Pooling, nn.AdaptiveAvgPool2d):
     """``nn.AdaptiveAvgPool2d`` that keeps the batch innermost."""
 
 
+class _HandedOn(Function):
+    """A tensor with its batch innermost, its gradient in the usual order."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return batch_innermost(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return in_usual_order(g)
+
+
+class Conv2d(nn.Conv2d):
+    """A dense ``nn.Conv2d`` before a sparse one, which gives out what that likes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(in_usual_order(x))
+        handed_on: Tensor = _HandedOn.apply(out) if out.ndim == 4 else out
+        return handed_on
+
+
 CARRIERS: dict[type[nn.Module], type[nn.Module]] = {
     nn.MaxPool2d: MaxPool2d,
     nn.AvgPool2d: AvgPool2d,
@@ -105,17 +142,35 @@ CARRIERS: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def carry_layout(model: nn.Module) -> None:
-    """Let the model's pooling and BatchNorm layers keep the batch innermost, in place.
+    """Let the model's layers hand on what its sparse ones like, in place.
 
-    The modules stay the objects that they are (hooks, parameters, buffers); their class becomes a
-    subclass of it. Subclasses of one's own are left alone.
+    Pooling and BatchNorm layers keep the batch innermost, and so does a dense convolution that
+    comes before a sparse one among the model's modules. They stay the objects that they are (hooks,
+    parameters, buffers); their class becomes a subclass of it. Subclasses of one's own are left
+    alone.
     """
     for module in model.modules():
         module.__class__ = CARRIERS.get(type(module), type(module))
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d) or _is_sparse(m)]
+    for module, after in itertools.pairwise(convolutions):
+        if type(module) is nn.Conv2d and _is_sparse(after) and hasattr(after, "kernel_size"):
+            module.__class__ = Conv2d
 
 
 def drop_layout(model: nn.Module) -> None:
     """Undo :func:`carry_layout`."""
-    plain: dict[Any, type[nn.Module]] = {carrier: kind for kind, carrier in CARRIERS.items()}
     for module in model.modules():
-        module.__class__ = plain.get(type(module), type(module))
+        module.__class__ = plain_class(module)
+
+
+def plain_class(module: nn.Module) -> type[nn.Module]:
+    """A module's class, as it is without :func:`carry_layout`."""
+    return _PLAIN.get(type(module), type(module))
+
+
+_PLAIN: dict[Any, type[nn.Module]] = {carrier: kind for kind, carrier in CARRIERS.items()}
+_PLAIN[Conv2d] = nn.Conv2d
+
+
+def _is_sparse(module: nn.Module) -> bool:
+    return getattr(module, "holds_nonzeros_only", False)
