@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ..store import Store, open_store, write_json
+from .memory import keep_freed_memory
 
 if TYPE_CHECKING:
     # These import torch: the thread that reads requests comes first.
@@ -98,6 +99,7 @@ def do(request: dict[str, Any], store: Store, tell: Tell, ranks: Alone) -> None:
     from ..stages.job import Job
     from ..stages.kinds import KINDS
 
+    keep_freed_memory()
     key, description = request["key"], request["description"]
     began, clock = time.time(), time.perf_counter()
     work = KINDS[description["kind"]]
