@@ -19,7 +19,7 @@ import numpy as np
 
 from ..compilation import compiled, compiled_as
 from .lanes import (
-    LANES,
+    REGISTER,
     folded,
     load,
     load_first,
@@ -121,16 +121,63 @@ def _longest(pointers):
     return longest
 
 
+@compiled
+def _all(array, place, count):
+    return load(array, place, REGISTER)
+
+
+@compiled
+def _some(array, place, count):
+    return load_first(array, place, REGISTER, count)
+
+
+@compiled
+def _put_all(array, place, lanes, count):
+    store(array, place, lanes)
+
+
+@compiled
+def _put_some(array, place, lanes, count):
+    store_first(array, place, lanes, count)
+
+
+def _step(fresh: bool, take: Any, put: Any) -> Any:
+    """What four nonzeros add to a register's numbers of the row, and these to their products.
+
+    Args:
+        fresh: they are the row's first ones.
+    """
+
+    def step(ats, values, products, source, there, mine, target, here, count):
+        own = take(mine, here, count)
+        number = splat(mine.dtype.type(0), REGISTER) if fresh else take(target, here, count)
+        lanes = take(source, ats[0] + there, count)
+        number, a = scaled(number, values[0], lanes), multiplied(products[0], own, lanes)
+        lanes = take(source, ats[1] + there, count)
+        number, b = scaled(number, values[1], lanes), multiplied(products[1], own, lanes)
+        lanes = take(source, ats[2] + there, count)
+        number, c = scaled(number, values[2], lanes), multiplied(products[2], own, lanes)
+        lanes = take(source, ats[3] + there, count)
+        number, d = scaled(number, values[3], lanes), multiplied(products[3], own, lanes)
+        put(target, here, number, count)
+        return a, b, c, d
+
+    name = f"{'first' if fresh else 'next'}_step{take.__name__}"
+    return compiled_as(name, step, forceinline=True)
+
+
 def _four(fresh: bool) -> Any:
     """Four nonzeros of a row along a block, or the last few; ``fresh``: the row's first ones.
 
     In the place of one that is not there stands the first again, times 0: a load that costs little,
-    where loops for one, two and three would.
+    where loops for one, two and three would. (An infinite gradient so becomes NaN, as it does where
+    a dense product multiplies it by 0.)
     """
+    step, last_step = _step(fresh, _all, _put_all), _step(fresh, _some, _put_some)
 
     def four(p, end, places, values, scale, source, at, mine, target, to, block, lines, gradient):
         start, stop, first_line, last_line = block
-        full = start + (stop - start) // LANES * LANES
+        full = start + (stop - start) // REGISTER * REGISTER
         a = np.intp(places[p]) * scale + at
         b = c = d = a
         of_a, nothing = values[p], values.dtype.type(0)
@@ -141,57 +188,42 @@ def _four(fresh: bool) -> Any:
             c, of_c = np.intp(places[p + 2]) * scale + at, values[p + 2]
         if p + 3 < end:
             d, of_d = np.intp(places[p + 3]) * scale + at, values[p + 3]
-        by_a = by_b = by_c = by_d = splat(nothing, LANES)
+        ats, ofs, none = (a, b, c, d), (of_a, of_b, of_c, of_d), splat(nothing, REGISTER)
+        products = (none, none, none, none)
         for line in range(first_line, last_line):
             there, here = line * lines[1], to + line * lines[2]
-            for i in range(start, full, LANES):
-                own = load(mine, here + i, LANES)
-                number = splat(nothing, LANES) if fresh else load(target, here + i, LANES)
-                lanes = load(source, a + there + i, LANES)
-                number, by_a = scaled(number, of_a, lanes), multiplied(by_a, own, lanes)
-                lanes = load(source, b + there + i, LANES)
-                number, by_b = scaled(number, of_b, lanes), multiplied(by_b, own, lanes)
-                lanes = load(source, c + there + i, LANES)
-                number, by_c = scaled(number, of_c, lanes), multiplied(by_c, own, lanes)
-                lanes = load(source, d + there + i, LANES)
-                number, by_d = scaled(number, of_d, lanes), multiplied(by_d, own, lanes)
-                store(target, here + i, number)
-        gradient[p] += total(by_a)
+            for i in range(start, full, REGISTER):
+                products = step(
+                    ats, ofs, products, source, there + i, mine, target, here + i, REGISTER
+                )
+            if full < stop:
+                products = last_step(
+                    ats, ofs, products, source, there + full, mine, target, here + full, stop - full
+                )
+        gradient[p] += total(products[0])
         if p + 1 < end:
-            gradient[p + 1] += total(by_b)
+            gradient[p + 1] += total(products[1])
         if p + 2 < end:
-            gradient[p + 2] += total(by_c)
+            gradient[p + 2] += total(products[2])
         if p + 3 < end:
-            gradient[p + 3] += total(by_d)
+            gradient[p + 3] += total(products[3])
 
-    return compiled_as("first_four" if fresh else "next_four", four)
+    return compiled_as("first_four" if fresh else "next_four", four, forceinline=True)
 
 
 _first_four, _next_four = _four(fresh=True), _four(fresh=False)
 
 
 @compiled
-def _rest_in_passes(
-    p, end, places, values, scale, source, at, mine, target, to, block, lines, gradient
-):
-    """Of each line of a block the last few numbers, and all of a row without nonzeros."""
+def _without_nonzeros(target, to, block, lines):
     start, stop, first_line, last_line = block
-    full = start + (stop - start) // LANES * LANES
-    nothing = splat(mine.dtype.type(0), LANES)
+    full = start + (stop - start) // REGISTER * REGISTER
+    nothing = splat(target.dtype.type(0), REGISTER)
     for line in range(first_line, last_line):
-        there, here = line * lines[1], to + line * lines[2]
-        if p == end:
-            for i in range(start, full, LANES):
-                store(target, here + i, nothing)
-        if full < stop:
-            own = load_first(mine, here + full, LANES, stop - full)
-            number = nothing
-            for q in range(p, end):
-                place = np.intp(places[q]) * scale + at + there + full
-                lanes = load_first(source, place, LANES, stop - full)
-                gradient[q] += total(multiplied(nothing, own, lanes))
-                number = scaled(number, values[q], lanes)
-            store_first(target, here + full, number, stop - full)
+        here = to + line * lines[2]
+        for i in range(start, full, REGISTER):
+            store(target, here + i, nothing)
+        store_first(target, here + full, nothing, stop - full)
 
 
 @compiled
@@ -205,11 +237,14 @@ def both_in_passes(
     at_once = max(size // max(run, 1), 1)
     for line in range(0, lines[0], at_once):
         for start in range(0, run, chunk):
-            block = (start, min(run, start + chunk), line, min(line + at_once, lines[0]))
+            stop = min(run, start + chunk)
+            block = (start, stop, line, min(line + at_once, lines[0]))
             for row in range(len(pointers) - 1):
                 here = (first + row) * step + to
                 p, end = pointers[row], pointers[row + 1]
-                if p < end:
+                if p == end:
+                    _without_nonzeros(target, here, block, lines)
+                else:
                     _first_four(
                         p, end, places, values, scale, source, at, mine, target, here, block,
                         lines, gradient,
@@ -217,10 +252,5 @@ def both_in_passes(
                 for q in range(p + 4, end, 4):
                     _next_four(
                         q, end, places, values, scale, source, at, mine, target, here, block,
-                        lines, gradient,
-                    )  # fmt: skip
-                if p == end or (block[1] - block[0]) % LANES:
-                    _rest_in_passes(
-                        p, end, places, values, scale, source, at, mine, target, here, block,
                         lines, gradient,
                     )  # fmt: skip

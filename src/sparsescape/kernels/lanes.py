@@ -16,15 +16,15 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
 
-def _lanes_of_host() -> int:
+def _of_host() -> int:
     try:
         return 16 if get_host_cpu_features().get("avx512f") else 8
     except RuntimeError:  # LLVM does not know them
         return 8
 
 
-LANES = _lanes_of_host()
-"""Numbers of 32 bits in a register of this machine."""
+REGISTER = _of_host()
+"""Numbers of 32 bits that a register of this machine holds."""
 
 _INDEX = ir.IntType(32)
 

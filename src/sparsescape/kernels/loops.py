@@ -27,7 +27,9 @@ from typing import Any
 import numpy as np
 
 from ..compilation import compiled, compiled_as
-from .lanes import LANES, load, load_first, multiplied, scaled, splat, store, store_first, total
+from .lanes import load, load_first, multiplied, scaled, splat, store, store_first, total
+
+LANES = 8
 
 
 @compiled
@@ -56,9 +58,9 @@ _tile_64, _tile_32, _tile_16, _tile_8 = (_tile(width) for width in (64, 32, 16, 
 @compiled
 def _rest(p, end, places, values, bias, scale, source, at, target, to, count):
     """The last ``count`` < 8 numbers of a row."""
-    number = splat(bias, 8)
+    number = splat(bias, LANES)
     while p < end:
-        lanes = load_first(source, np.intp(places[p]) * scale + at, 8, count)
+        lanes = load_first(source, np.intp(places[p]) * scale + at, LANES, count)
         number = scaled(number, values[p], lanes)
         p += 1
     store_first(target, to, number, count)
