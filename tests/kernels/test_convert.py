@@ -81,7 +81,7 @@ def test_only_layers_that_are_sparse_enough():
     x = model(X)
     assert ss.to_sparse(model) is model
     assert type(model[4]) is ss.SparseConv2d
-    assert type(model[0]) is nn.Conv2d
+    assert isinstance(model[0], nn.Conv2d)
     torch.testing.assert_close(model(X), x)
     mask = ss.Mask({"7.weight": torch.rand(16, 32) < 0.15, "10.weight": torch.rand(3, 16) < 0.15})
     mask.apply_(model)
