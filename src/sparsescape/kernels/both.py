@@ -141,6 +141,13 @@ def _put_some(array, place, lanes, count):
     store_first(array, place, lanes, count)
 
 
+@compiled
+def _place_of(line, lines):
+    """Where a run begins in the source and in the target."""
+    down, across = line // lines[3], line % lines[3]
+    return down * lines[1] + across * lines[4], down * lines[2] + across * lines[5]
+
+
 def _step(fresh: bool, take: Any, put: Any) -> Any:
     """What four nonzeros add to a register's numbers of the row, and these to their products.
 
@@ -191,7 +198,8 @@ def _four(fresh: bool) -> Any:
         ats, ofs, none = (a, b, c, d), (of_a, of_b, of_c, of_d), splat(nothing, REGISTER)
         products = (none, none, none, none)
         for line in range(first_line, last_line):
-            there, here = line * lines[1], to + line * lines[2]
+            there, here = _place_of(line, lines)
+            here += to
             for i in range(start, full, REGISTER):
                 products = step(
                     ats, ofs, products, source, there + i, mine, target, here + i, REGISTER
@@ -220,7 +228,7 @@ def _without_nonzeros(target, to, block, lines):
     full = start + (stop - start) // REGISTER * REGISTER
     nothing = splat(target.dtype.type(0), REGISTER)
     for line in range(first_line, last_line):
-        here = to + line * lines[2]
+        here = to + _place_of(line, lines)[1]
         for i in range(start, full, REGISTER):
             store(target, here + i, nothing)
         store_first(target, here + full, nothing, stop - full)
@@ -231,14 +239,15 @@ def both_in_passes(
     first, pointers, places, values, scale, source, at, mine, target, step, to, run, lines, size,
     gradient,
 ):  # fmt: skip
-    """``lines`` are how many runs to go over, and from one to the next how far it is in the source
-    and in the target; ``size`` is how many numbers of a row to work on before the next row."""
+    """Over several runs: ``lines`` says how many there are below each other, and how far it is from
+    one to the next in the source and in the target; then the same of those beside each other.
+    ``size`` is how many numbers of a row to work on before the next row."""
     chunk = max(min(run, size), 1)  # of no examples a run has no numbers
     at_once = max(size // max(run, 1), 1)
-    for line in range(0, lines[0], at_once):
+    for line in range(0, lines[0] * lines[3], at_once):
         for start in range(0, run, chunk):
             stop = min(run, start + chunk)
-            block = (start, stop, line, min(line + at_once, lines[0]))
+            block = (start, stop, line, min(line + at_once, lines[0] * lines[3]))
             for row in range(len(pointers) - 1):
                 here = (first + row) * step + to
                 p, end = pointers[row], pointers[row + 1]

@@ -151,13 +151,14 @@ def _conv_both(
             of_kept[:count] = 0
             for p in range(count):
                 value[p] = values[order[at[p]]]
-            lines = (region[1], region[3] * batch, region[2] * batch)
-            for j in range(region[4]):
-                both_in_passes(
-                    first, kept, places, value, batch, source, j * region[6] * batch,
-                    mine, target, planes[1] * batch, (region[0] + j * region[5]) * batch,
-                    region[7] * batch, lines, block, of_kept,
-                )  # fmt: skip
+            lines = (
+                region[1], region[3] * batch, region[2] * batch,
+                region[4], region[6] * batch, region[5] * batch,
+            )  # fmt: skip
+            both_in_passes(
+                first, kept, places, value, batch, source, 0, mine, target, planes[1] * batch,
+                region[0] * batch, region[7] * batch, lines, block, of_kept,
+            )  # fmt: skip
             for p in range(count):
                 gradient[order[at[p]]] += of_kept[p]
 
