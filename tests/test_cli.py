@@ -206,6 +206,11 @@ def test_a_refusal_of_the_installed_program(tmp_path):
     assert re.fullmatch(r"sparsescape: The training data cannot [^\n]+\n", ended.stderr)
 
 
+def _heeding_ctrl_c():
+    """Whoever starts the tests in the background of a shell has them ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_stops_with_one_sentence(tmp_path):
     """A terminal sends SIGINT to the program and to its workers."""
     note = tmp_path / "paused"
@@ -215,6 +220,7 @@ def test_ctrl_c_stops_with_one_sentence(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_heeding_ctrl_c,
     )
     with process:
         tiny.eventually(lambda: note.exists() or process.poll() is not None, "never began")

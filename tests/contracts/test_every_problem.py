@@ -142,7 +142,7 @@ def test_its_recipe_learns(small):
     before = objective(model)
     optimizer = make_optimizer(model, recipe)
     batches = Batches(small.train, batch_size=recipe.batch_size, seed=0)
-    for step in range(15):
+    for step in range(40):
         inputs, targets = batches(step)
         optimizer.zero_grad()
         small.loss(model(inputs), targets).backward()
@@ -150,15 +150,19 @@ def test_its_recipe_learns(small):
     assert objective(model) < 0.9 * before
 
 
-@pytest.mark.parametrize("distribution", ["uniform", "erk", "global"])
-def test_it_can_be_made_sparse(small, distribution):
+# At the start magnitudes tell of the draw alone: of one threshold for all, a layer can lose all.
+@pytest.mark.parametrize(
+    ("distribution", "sparsity"), [("uniform", 0.8), ("erk", 0.8), ("global", 0.5)]
+)
+def test_it_can_be_made_sparse(small, distribution, sparsity):
     model = small.make_model(0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    sparsifier = ss.OneShot(0.8, distribution=distribution, dense=small.dense)
+    sparsifier = ss.OneShot(sparsity, distribution=distribution, dense=small.dense)
     mask = sparsifier.attach(model, optimizer).mask
     weights = named_weights(model, small.dense).values()
     kept = sum(mask[n].sum() for n in named_weights(model, small.dense))
-    assert kept == pytest.approx(0.2 * sum(w.numel() for w in weights), abs=len(mask))
+    expected = (1 - sparsity) * sum(w.numel() for w in weights)
+    assert kept == pytest.approx(expected, abs=len(mask))
     assert small.objective(model).evaluate(model).count == small.count("train")
 
 
