@@ -9,14 +9,14 @@ import torch
 from numba.core.dispatcher import Dispatcher
 
 from sparsescape import compilation
-from sparsescape.kernels import both, drivers, everywhere, loops
+from sparsescape.kernels import drivers, everywhere, loops, passes, registers
 from sparsescape.kernels.modules import SparseLinear
 
 
 def test_no_two_compiled_functions_have_one_name():
     """Or a process takes one for the other from the cache that another is filling."""
     found = {}
-    for module in (loops, both, drivers, everywhere):
+    for module in (loops, passes, registers, drivers, everywhere):
         for holder in vars(module).values():
             pair = vars(holder).values() if isinstance(holder, drivers.Compiled) else [holder]
             for function in filter(lambda f: isinstance(f, Dispatcher), pair):
@@ -43,8 +43,8 @@ def test_what_calls_changed_code_is_compiled_anew(tmp_path):
     (tmp_path / "called.py").write_text("2")
     compilation.state_of.cache_clear()
     assert compilation.state_of(tmp_path) != before
-    now = compilation.state_of(Path(both.__file__).parent)
-    for function in (drivers.linear_sums.single, loops.sums_of_rows, both.both_in_passes):
+    now = compilation.state_of(Path(passes.__file__).parent)
+    for function in (drivers.linear_sums.single, loops.sums_of_rows, passes.both_in_passes):
         assert function._cache._cache_file._index_name.count(now) == 1
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numba import prange
 
 from ..compilation import compiled, compiled_as
-from .both import both_in_passes, both_in_registers
 from .geometry import CLOSED
 from .loops import products_of_rows, sums_of_rows
+from .passes import both_in_passes
+from .registers import both_in_registers
 
 BLOCK = 1 << 18
 """Numbers of all rows together that stay in the second-level cache."""

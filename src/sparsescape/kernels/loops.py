@@ -8,7 +8,7 @@ alike. A layer is three operations, each over rows of a CSR structure (``pointer
 - :func:`sums_of_rows`: target[row] = bias[row] + Σ value · source[place]
 - :func:`products_of_rows`: gradient of each value = ⟨mine[row], source[place]⟩
 - both at once, for the backward pass, which needs each source twice
-  (:mod:`sparsescape.kernels.both`)
+  (:mod:`sparsescape.kernels.registers` and :mod:`sparsescape.kernels.passes`)
 
 None of them scatters: rows are independent, so threads share them out, and the sum of a row is
 taken in the same order however many threads there are.
