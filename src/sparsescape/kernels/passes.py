@@ -43,12 +43,14 @@ def _place_of(line, lines):
     return down * lines[1] + across * lines[4], down * lines[2] + across * lines[5]
 
 
-def _step(fresh: bool, take: Any, put: Any) -> Any:
+def _step(fresh: bool, rest: bool) -> Any:
     """What four nonzeros add to a register's numbers of the row, and these to their products.
 
     Args:
         fresh: they are the row's first ones.
+        rest: the numbers do not fill the register.
     """
+    take, put = (_some, _put_some) if rest else (_all, _put_all)
 
     def step(ats, values, products, source, there, mine, target, here, count):
         own = take(mine, here, count)
@@ -64,7 +66,7 @@ def _step(fresh: bool, take: Any, put: Any) -> Any:
         put(target, here, number, count)
         return a, b, c, d
 
-    name = f"{'first' if fresh else 'next'}_step{take.__name__}"
+    name = f"{'first' if fresh else 'next'}_{'rest' if rest else 'step'}"
     return compiled_as(name, step, forceinline=True)
 
 
@@ -75,7 +77,7 @@ def _four(fresh: bool) -> Any:
     where loops for one, two and three would. (An infinite gradient so becomes NaN, as it does where
     a dense product multiplies it by 0.)
     """
-    step, last_step = _step(fresh, _all, _put_all), _step(fresh, _some, _put_some)
+    step, last_step = _step(fresh, rest=False), _step(fresh, rest=True)
 
     def four(p, end, places, values, scale, source, at, mine, target, to, block, lines, gradient):
         start, stop, first_line, last_line = block
