@@ -1,7 +1,7 @@
 """What truly sparse layers gain: a training step against torch's dense one, interleaved.
 
     python benchmarks/sparse_step.py [perceptron | conv | vgg | resnet20] [--sparsity 0.9 0.95 ...]
-        [--rounds N] [--threads 1] [--batch 128]
+        [--rounds N] [--threads 1] [--batch 128] [--keep-memory]
 
 A step is forward, backward and SGD. Each round gives every contender a turn, in random order: steps
 in a row, as training takes them. Printed are the medians of all but the first step of a turn, and
@@ -11,6 +11,9 @@ Dense contenders: torch in its usual layout and in ``channels_last``; for the pe
 matrix product with the masks of ``ss.Static``, and oneDNN's (the layers as 1×1 convolutions, which
 torch always gives to oneDNN; without masks). Of ResNet-20 also the limit: the step with the work of
 the convolutions that become sparse removed (each gives out a slice or repetition of its input).
+
+With ``--keep-memory`` the process keeps what is freed, as the workers of studies do; without it,
+large tensors are fresh memory in every step, dense or sparse, which takes the system its time.
 
 With one thread, times are the process's CPU time, which other programs on the machine lengthen
 least; with several they are wall-clock time.
@@ -30,6 +33,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
 import sparsescape as ss
+from sparsescape.studies.executors.memory import keep_freed_memory
 
 Make = Callable[[], tuple[nn.Module, torch.Tensor]]
 
@@ -215,7 +219,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--keep-memory", action="store_true")
     options = parser.parse_args()
+    if options.keep_memory:
+        keep_freed_memory()
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.threads == 1 else time.perf_counter
     print(f"{options.threads} threads, batch {options.batch}")
