@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
 
     It hands large blocks back to the system, which gives them out anew page by page, each set to 0
     first: activations of tens of megabytes, freed and asked for in every step, then cost some
-    thousand page faults a step (a tenth of the time of a ResNet-20 with batches of 128). The most
-    that a process holds at a time stays what it was. Other C libraries are left as they are.
+    thousand page faults a step (``benchmarks/sparse_step.py --keep-memory``). The most that a
+    process holds at a time stays what it was. Other C libraries are left as they are.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
