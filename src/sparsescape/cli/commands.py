@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..errors import InputError
-from .computing import Distribution, compute_one, how_parallel, is_first, print_metrics
+from .computing import Distribution, Execution, compute_one, how_parallel, is_first, print_metrics
 
 
 def train(
@@ -19,6 +19,7 @@ def train(
     distribution: Distribution = "erk",
     seed: int = 0,
     steps: int | None = None,
+    execution: Execution = "auto",
     store: str = "runs",
     data_root: str | None = None,
     checkpoint_every: float = 30.0,
@@ -35,6 +36,8 @@ def train(
         distribution: of what is kept over the layers: uniform, erk or global.
         seed: decides the initialization, the order of the data and every other draw.
         steps: training steps instead of the problem's own.
+        execution: how what is inside the mask is run: masked, sparse, or auto: sparse where that
+            is faster, by a rule (docs/sparse.md).
         store: folder of finished stages and studies, or its URL (docs/machines.md).
         data_root: folder of the data, for problems that need files.
         checkpoint_every: seconds between two checkpoints.
@@ -52,6 +55,7 @@ def train(
         distribution=distribution,
         seed=seed,
         steps=steps,
+        execution=execution,
         parallel=together,
     )
     context = Context(problem, data_root, checkpoint_every, device=device)

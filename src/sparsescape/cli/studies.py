@@ -71,6 +71,7 @@ def study_methods(
     steps: int | None = None,
     flops: float = 0.1,
     methods: tuple[str, ...] = (),
+    execution: Execution = "auto",
     computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """Every sparse-training method on one problem, at equal steps and at equal training FLOPs.
@@ -84,6 +85,8 @@ def study_methods(
         flops: the budget of equal FLOPs, as a share of what dense training costs; 0 leaves that
             half of the study out.
         methods: names (see: sparsescape list methods); all that fit the problem unless given.
+        execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
+            faster, by a rule (docs/sparse.md).
         computing: where stages are done, and what is kept of them.
     """
     from ..studies import methods as methods_
@@ -96,6 +99,7 @@ def study_methods(
         steps=steps,
         flops=flops,
         methods=methods or methods_.DEFAULT,
+        execution=execution,
     )
 
     def study(do: Do) -> Conduct:
@@ -119,6 +123,7 @@ def study_dimensions(
     search_steps: int = 60,
     points: int = 31,
     precision: float = 0.2,
+    execution: Execution = "auto",
     computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """How many closed weights must be opened, while travelling, to get out of a bad solution?
@@ -133,6 +138,8 @@ def study_dimensions(
         search_steps: steps of each curve trained against the climb; 8 times as many for the mean.
         points: points in [0, 1] at which paths are evaluated, at least.
         precision: how near bisection comes to the smallest count, as a share of it.
+        execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
+            faster, by a rule (docs/sparse.md).
         computing: where stages are done, and what is kept of them.
     """
     from ..studies import dimensions
@@ -147,6 +154,7 @@ def study_dimensions(
         search_steps=search_steps,
         points=points,
         precision=precision,
+        execution=execution,
     )
 
     def study(do: Do) -> Conduct:
@@ -173,6 +181,7 @@ def study_escape(
     constant_lr: float = 0.1,
     trajectory: int = 40,
     points: int = 61,
+    execution: Execution = "auto",
     computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """From a bad sparse solution, which ways of training on lead out, and does knowing how many
@@ -190,6 +199,8 @@ def study_escape(
         constant_lr: learning rate of training on, as a share of the recipe's.
         trajectory: places along each run at which the whole training set is evaluated.
         points: points in [0, 1] at which straight lines are evaluated.
+        execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
+            faster, by a rule (docs/sparse.md).
         computing: where stages are done, and what is kept of them.
     """
     from ..studies import escape
@@ -206,6 +217,7 @@ def study_escape(
         constant_lr=constant_lr,
         trajectory=trajectory,
         points=points,
+        execution=execution,
     )
 
     def study(do: Do) -> Conduct:
@@ -230,6 +242,7 @@ def study_landscape(
     curve_lr: float = 0.05,
     grid: int = 31,
     snapshots: int = 40,
+    execution: Execution = "auto",
     computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
     """Maps of the loss: between the solutions, around them, and along the runs that found them.
@@ -244,6 +257,8 @@ def study_landscape(
         curve_lr: learning rate of that search.
         grid: points along each side of a map.
         snapshots: points kept of each run whose course is mapped.
+        execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
+            faster, by a rule (docs/sparse.md).
         computing: where stages are done, and what is kept of them.
     """
     from ..studies import landscape
@@ -258,6 +273,7 @@ def study_landscape(
         curve_lr=curve_lr,
         grid=grid,
         snapshots=snapshots,
+        execution=execution,
     )
 
     def study(do: Do) -> Conduct:

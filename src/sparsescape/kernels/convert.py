@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import as_point, matching, plain_name
+from ..points import Point, as_point, matching, plain_name
 from .layer import Sparse
 from .layout import carry_layout, drop_layout, plain_class
 from .migrate import check_migratable, migrate
@@ -144,11 +144,23 @@ def candidates(
     return found
 
 
+def dense_point(model: nn.Module) -> Point:
+    """The model as a point, weights of truly sparse layers with their zeros; it stays as it is."""
+    point = as_point(model)
+    layers = {n: layer for n, layer in _sparse_layers(model).items() if n in point}
+    return point | {n: layer.dense_weight().detach() for n, layer in layers.items()}
+
+
 def _as_dense(model: nn.Module) -> dict[str, Tensor]:
     """The model's parameters, those that are sparse already in their dense shape."""
-    sparse = {n: m for n, m in model.named_modules() if isinstance(m, Sparse)}
-    shapes = {f"{plain_name(n)}.weight".lstrip("."): m.dense_shape for n, m in sparse.items()}
+    shapes = {name: layer.dense_shape for name, layer in _sparse_layers(model).items()}
     return as_point(model) | {n: torch.empty(s, device="meta") for n, s in shapes.items()}
+
+
+def _sparse_layers(model: nn.Module) -> dict[str, Sparse]:
+    """The truly sparse layers, by the names of their weights."""
+    sparse = {n: m for n, m in model.named_modules() if isinstance(m, Sparse)}
+    return {f"{plain_name(n)}.weight".lstrip("."): m for n, m in sparse.items()}
 
 
 def become_sparse(module: nn.Module, pattern: Pattern, values: nn.Parameter) -> None:

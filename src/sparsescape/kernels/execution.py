@@ -15,7 +15,7 @@ from ..points import Point, as_point, is_statistic
 from .convert import layers_by_weight, to_sparse
 from .ops import numba_is_there
 
-DENSITY = 0.125
+DENSITY = 0.2
 """The largest density at which layers are run sparse."""
 WEIGHTS = 100_000
 """A Linear with fewer weights is run dense: what calling it costs is more than what it computes.

@@ -62,6 +62,12 @@ CATALOGUE: dict[str, Entry] = {
         parameters=44_426,
         source="Evci et al. 2020, Gradient Flow",
     ),
+    "cifar10-conv": Entry(
+        "CIFAR-10, not augmented; 3×3 convolutions of 32, 64, 128 filters at stride 2",
+        recipes.CIFAR_CONV,
+        "sparsescape.problems.cifar:cifar10_conv",
+        parameters=113_738,
+    ),
     "cifar10-resnet20": Entry(
         "CIFAR-10; ResNet-20 with shortcuts of option A (He et al. 2016)",
         recipes.RESNET20,

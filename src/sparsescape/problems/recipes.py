@@ -27,6 +27,14 @@ LENET5 = Recipe(
     prune_every=100,
 )
 
+CIFAR_CONV = Recipe(
+    steps=1955,  # 5 epochs
+    batch_size=128,
+    lr=0.05,
+    weight_decay=5e-4,
+    prune_every=50,
+)
+
 # A recipe of our own, for a look: a tenth of the usual steps and fewer.
 CIFAR_FAST = Recipe(
     steps=5850,  # 15 epochs

@@ -227,6 +227,11 @@ def held_now(model: nn.Module, names: Iterable[str]) -> dict[str, Positions]:
     return {n: Positions.listed(layer.positions(), layer.dense_shape) for n, layer in held.items()}
 
 
+def works_on(method: Any) -> bool:
+    """Whether a method works on truly sparse layers."""
+    return method.on_nonzeros and getattr(method, "structure", unstructured) is unstructured
+
+
 def check_works(method: Any, layers: Mapping[str, list[SparseLayer]]) -> None:
     """Refuse a method that needs dense weights, and layers that are cut over ranks.
 
@@ -235,8 +240,7 @@ def check_works(method: Any, layers: Mapping[str, list[SparseLayer]]) -> None:
     """
     for name, of_one in layers.items():
         layer = name.rpartition(".")[0]
-        structured = getattr(method, "structure", unstructured) is not unstructured
-        if structured or not method.on_nonzeros:
+        if not works_on(method):
             raise InputError(
                 f"The layer {layer!r} is truly sparse: {WORKING} work there, without a structure, "
                 f"and this {type(method).__name__} does not; convert the model with ss.to_dense."

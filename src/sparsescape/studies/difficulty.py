@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..problems import catalogue
 from .claims import seen_to_climb, verdicts
 from .command import heading
 from .flags import check_above_zero, check_at_least, check_sparsity
-from .graph import Stage, executed
+from .graph import Stage, shared_settings
 from .statistics import interval
 from .store import Store
 
@@ -98,10 +97,9 @@ class SeedStages:
 
 def plan(settings: Settings) -> list[SeedStages]:
     """The graph of the study, seed by seed."""
-    problem = catalogue.describe(settings.problem)
-    common = {"problem": problem, "steps": settings.steps, **executed(settings.execution)}
-    checked = Stage("check", common, label="check")
-    return [_plan_seed(settings, common, checked, seed) for seed in range(settings.seeds)]
+    shared = shared_settings(settings.problem, settings.steps, settings.execution)
+    checked = Stage("check", shared, label="check")
+    return [_plan_seed(settings, shared, checked, seed) for seed in range(settings.seeds)]
 
 
 def _plan_seed(

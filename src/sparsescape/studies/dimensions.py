@@ -14,13 +14,12 @@ from typing import Any
 
 from ..errors import InputError, unknown
 from ..landscape.dimensions.openings import CHOICES
-from ..problems import catalogue
 from . import difficulty
 from .claims import bad_margin
 from .command import heading
 from .counts import LAYER_CHOICE, findings, layer_row, nested, row
 from .flags import check_at_least, check_sparsity
-from .graph import Stage
+from .graph import Stage, shared_settings
 from .stages.openings import counting
 from .store import Store
 
@@ -38,6 +37,8 @@ class Settings:
     search_steps: int
     points: int
     precision: float
+    execution: str = "auto"
+    """How what is inside a mask is run: ``"auto"``, ``"masked"`` or ``"sparse"``."""
 
     def __post_init__(self) -> None:
         for sparsity in self.sparsity:
@@ -76,12 +77,12 @@ class Search:
 
 def cases(settings: Settings) -> list[Case]:
     """The runs to start from, the same stages as those of the difficulty study."""
-    common = {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
-    check = Stage("check", common, label="check")
+    shared = shared_settings(settings.problem, settings.steps, settings.execution)
+    check = Stage("check", shared, label="check")
 
     def runs(sparsity: float, seed: int) -> dict[str, Stage]:
         label = f"sparsity {sparsity:g}, seed {seed}"
-        arms = difficulty.arms(common, check, seed, sparsity, settings.distribution, label)
+        arms = difficulty.arms(shared, check, seed, sparsity, settings.distribution, label)
         return {arm: arms[arm] for arm in ("dense", "pruned", "scratch")}
 
     return [
@@ -131,7 +132,7 @@ def _search(settings: Settings, case: Case, choice: str, layer: str | None) -> S
         ends["reference"] = runs["dense"]
     where = f" in {layer}" if layer else ""
     stage = counting(
-        {"problem": catalogue.describe(settings.problem), "steps": settings.steps},
+        shared_settings(settings.problem, settings.steps, settings.execution),
         ends,
         choose=choice,
         seed=case.seed,

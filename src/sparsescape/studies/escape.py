@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..problems import catalogue
 from ..sparsifiers.escape import check_open
 from . import difficulty
 from .command import heading
 from .flags import check_above_zero, check_at_least, check_sparse
-from .graph import Stage
+from .graph import Stage, shared_settings
 from .leaving import comparisons, findings, judged, table
 from .stages.openings import MEASURED, counting, to_open
 from .statistics import interval
@@ -48,6 +47,8 @@ class Settings:
     constant_lr: float
     trajectory: int
     points: int
+    execution: str = "auto"
+    """How what is inside a mask is run: ``"auto"``, ``"masked"`` or ``"sparse"``."""
 
     def __post_init__(self) -> None:
         check_sparse(self.sparsity)
@@ -106,11 +107,11 @@ class Start:
 
 def starts(settings: Settings) -> list[Start]:
     """The bad and the good solution of every seed: stages of the difficulty study, done first."""
-    common = _common(settings)
-    check = Stage("check", common, label="check")
+    shared = _common(settings)
+    check = Stage("check", shared, label="check")
     found = []
     for seed in range(settings.seeds):
-        arms = difficulty.arms(common, check, seed, settings.sparsity, settings.distribution)
+        arms = difficulty.arms(shared, check, seed, settings.sparsity, settings.distribution)
         found.append(Start(seed, check, arms[BAD], arms[GOOD]))
     return found
 
@@ -175,7 +176,7 @@ def _ways(settings: Settings) -> tuple[Way, ...]:
 
 
 def _common(settings: Settings) -> dict[str, Any]:
-    return {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
+    return shared_settings(settings.problem, settings.steps, settings.execution)
 
 
 def _cell(settings: Settings, way: Way, start: Start, steps: int) -> Cell:

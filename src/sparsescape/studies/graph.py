@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-SCHEMA = 5
+from ..problems import catalogue
+
+SCHEMA = 6
 """Goes into every key. Raise it whenever the same settings would give another result."""
 
 
@@ -52,10 +54,14 @@ class Stage:
         }
 
 
-def executed(how: str) -> dict[str, str]:
-    """The setting of stages that are run so. The rule needs none: what it says is what they say,
-    and studies share them."""
-    return {} if how == "auto" else {"execution": how}
+def shared_settings(problem: str, steps: int | None, execution: str) -> dict[str, Any]:
+    """The settings that all stages of a study have.
+
+    How they are run is one of them unless a rule says it: then it is the rule that decides, and
+    studies share their stages.
+    """
+    how = {} if execution == "auto" else {"execution": execution}
+    return {"problem": catalogue.describe(problem), "steps": steps, **how}
 
 
 def with_inputs(stages: Iterable[Stage]) -> list[Stage]:

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..problems import catalogue
 from .command import heading
 from .difficulty import arms, search
 from .flags import check_above_zero, check_at_least, check_sparse
-from .graph import Stage
+from .graph import Stage, shared_settings
 from .store import Store
 
 _SPACES = ("sparse", "dense")
@@ -41,6 +40,8 @@ class Settings:
     curve_lr: float
     grid: int
     snapshots: int
+    execution: str = "auto"
+    """How what is inside a mask is run: ``"auto"``, ``"masked"`` or ``"sparse"``."""
 
     def __post_init__(self) -> None:
         check_sparse(self.sparsity)
@@ -62,11 +63,11 @@ class Map:
 
 def plan(settings: Settings) -> list[Map]:
     """Every map of the study."""
-    common = {"problem": catalogue.describe(settings.problem), "steps": settings.steps}
-    check = Stage("check", common, label="check")
-    runs = arms(common, check, settings.seed, settings.sparsity, settings.distribution)
+    shared = shared_settings(settings.problem, settings.steps, settings.execution)
+    check = Stage("check", shared, label="check")
+    runs = arms(shared, check, settings.seed, settings.sparsity, settings.distribution)
     ends = {"start": runs["scratch"], "end": runs["pruned"]}
-    seen = {**common, "grid": settings.grid}
+    seen = {**shared, "grid": settings.grid}
     solutions = Map(
         "through the three solutions",
         "solutions",
@@ -76,10 +77,10 @@ def plan(settings: Settings) -> list[Map]:
     )
     return [
         solutions,
-        *(_path(settings, common, seen, runs, space) for space in _SPACES),
+        *(_path(settings, shared, seen, runs, space) for space in _SPACES),
         *(_around(settings, seen, runs, name, space) for name in _SEEN for space in _SPACES),
         *(_course(settings, seen, runs, name) for name in _SEEN),
-        *(_spectra(settings, common, runs, name) for name in _SEEN),
+        *(_spectra(settings, shared, runs, name) for name in _SEEN),
     ]
 
 

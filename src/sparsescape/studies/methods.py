@@ -17,12 +17,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import InputError, unknown
-from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS, Method
 from . import imp
 from .command import heading
 from .flags import check_at_least, check_sparsity
-from .graph import Stage
+from .graph import Stage, shared_settings
 from .statistics import interval
 from .store import Store
 
@@ -54,6 +53,8 @@ class Settings:
     steps: int | None
     flops: float
     methods: tuple[str, ...]
+    execution: str = "auto"
+    """How what is inside a mask is run: ``"auto"``, ``"masked"`` or ``"sparse"``."""
 
     def __post_init__(self) -> None:
         check_sparsity(self.sparsity)
@@ -126,18 +127,17 @@ def _cost_of_a_step(name: str, done: Sequence[Cell], store: Store) -> float | No
 
 def _check(settings: Settings) -> Stage:
     """The stage that tries the problem: one for all runs, which then need not describe it anew."""
-    problem = catalogue.describe(settings.problem)
-    return Stage("check", {"problem": problem, "steps": settings.steps}, label="check")
+    shared = shared_settings(settings.problem, settings.steps, settings.execution)
+    return Stage("check", shared, label="check")
 
 
 def _training(settings: Settings, check: Stage, method: str, seed: int, steps: int | None) -> Stage:
-    problem = check.settings["problem"]
+    shared = {**check.settings, "steps": steps}
     if METHODS[method].in_rounds:
-        return imp.final(method, settings.sparsity, seed, {"problem": problem}, check, steps)
+        return imp.final(method, settings.sparsity, seed, shared, check, steps)
     sparse = method != "dense"
     what = {
-        "problem": problem,
-        "steps": steps,
+        **shared,
         "method": method,
         "sparsity": settings.sparsity if sparse else 0.0,
         "distribution": settings.distribution if sparse else None,

@@ -11,7 +11,7 @@ from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS
 from . import imp
 from .flags import check_sparsity
-from .graph import Stage
+from .graph import Stage, shared_settings
 from .store import Store, read_json
 
 
@@ -23,11 +23,13 @@ def training(
     distribution: str,
     seed: int,
     steps: int | None,
+    execution: str = "auto",
     parallel: str | None = None,
 ) -> Stage:
     """One training run from the problem's own initialization.
 
     Args:
+        execution: how layers are run inside the mask: ``"auto"``, ``"masked"`` or ``"sparse"``.
         parallel: how several ranks train together, if they do. How many there are is no setting:
             any number comes to the same within rounding, and may go on where another stopped.
 
@@ -37,7 +39,7 @@ def training(
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     check_sparsity(sparsity)
-    common: dict[str, Any] = {"problem": catalogue.describe(problem), "steps": steps}
+    common = shared_settings(problem, steps, execution)
     what = {
         "method": method,
         "sparsity": sparsity,
@@ -108,8 +110,8 @@ def _searched(
     for run in (start, end):
         if run.kind != "train":
             raise InputError(f"{run.key} is not a training run.")
-    common = {name: start.settings[name] for name in ("problem", "steps")}
-    if any(end.settings[name] != value for name, value in common.items()):
+    common = _of_all(start)
+    if any(end.settings[name] != common[name] for name in ("problem", "steps")):
         raise InputError("The two runs are of different problems, or of different lengths.")
     if points < 3:
         raise InputError(f"--points is at least 3, not {points}.")
@@ -143,8 +145,13 @@ def diagnosis(run: Stage, reference: Stage | None, *, curve_steps: int | None, s
         asdict(replace(t, steps=curve_steps) if curve_steps and t.steps else t)
         for t in paths.TRIALS
     ]
-    common = {name: run.settings[name] for name in ("problem", "steps")}
-    return Stage("diagnose", {**common, "trials": trials, "seed": seed}, inputs, "diagnose")
+    return Stage("diagnose", {**_of_all(run), "trials": trials, "seed": seed}, inputs, "diagnose")
+
+
+def _of_all(run: Stage) -> dict[str, Any]:
+    """What further stages have in common with a training run."""
+    names = ("problem", "steps", "execution")
+    return {name: run.settings[name] for name in names if name in run.settings}
 
 
 def locator(stage: Stage, given: str | None) -> str:

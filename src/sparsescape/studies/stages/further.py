@@ -20,6 +20,7 @@ from typing import Any
 from torch import nn
 
 from ... import init
+from ...kernels.convert import dense_point
 from ...masks import Mask
 from ...objective import Objective
 from ...points import move_to, save_point
@@ -77,7 +78,7 @@ class Trajectory:
         def both(step: int, loss: float) -> None:
             observe(step, loss)
             if step + 1 in self._due:
-                found = self._objective.evaluate(run.module)
+                found = self._objective.evaluate(dense_point(run.module))
                 write_json(self._file, self._kept() | {str(step + 1): [run.spent, found.loss]})
 
         return both
@@ -113,7 +114,7 @@ def with_snapshots(observe: Observer, job: Job, run: Run) -> Observer:
         observe(step, loss)
         if step + 1 in due:
             name = SNAPSHOTS.replace("*", f"{step + 1:09d}")
-            save_point(run.module, job.out / name)
+            save_point(dense_point(run.module), job.out / name)
 
     return both
 

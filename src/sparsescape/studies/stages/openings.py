@@ -59,9 +59,9 @@ def dimensions(job: Job) -> Metrics:
     what was opened for it, are kept."""
     if job.diverged_inputs:
         return {"diverged": True, "count": None, "closed": None, "passes": 0, "tried": []}
-    problem, settings = job.problem(), job.settings
+    settings = job.settings
     start, end = job.point("start"), job.point("end")
-    objective = problem.objective(problem.make_model(0))
+    objective = job.objective()
     tolerated = tolerance([objective(start), objective(end)])
     found = extra_dimensions(
         start,

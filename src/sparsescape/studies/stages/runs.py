@@ -23,11 +23,11 @@ from ...sparsifiers.catalogue import Plan, make_method
 from ...sparsifiers.views import View
 from ...training.batches import Batches
 from ...training.flops import step_flops
-from ...training.ranks import ALONE
 from ...training.recipes import clipping, forward_pass, learning_rate, make_optimizer
 from ...training.trainer import Outcome, Run
 from .further import Trajectory, as_set, from_point, options, with_snapshots
 from .job import Job, Metrics
+from .sparsely import run_sparse
 
 
 def check(job: Job) -> Metrics:
@@ -86,7 +86,7 @@ def train(job: Job) -> Metrics:
     plan = _plan(problem, settings, mask)
     sparsifier = make_method(settings["method"], plan, **options(job))
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
-    held = _run_sparse(job, model, mask)
+    sparsifier, held = run_sparse(job, problem, model, sparsifier)
     outcome = _train(job, problem, model, sparsifier, trajectory, held)
     final = sparsifier.mask if sparsifier is not None else Mask.of(model)
     if held and sparsifier is not None:
@@ -111,22 +111,6 @@ def train(job: Job) -> Metrics:
         "run_sparse": list(held),
         **trajectory.metrics(initial.loss),
     }
-
-
-def _run_sparse(job: Job, model: nn.Module, mask: Mask | None) -> Mask:
-    """The part of a fixed mask whose layers are trained truly sparse.
-
-    None where somebody looks at the dense weights on the way (records of the run, other ranks), or
-    where the recipe tells weights by their dimensions or computes in fewer bits.
-    """
-    recipe = job.problem().recipe
-    plain = recipe.optimizer == "sgd" and recipe.precision == "float32"
-    looks = any(job.settings.get(name) for name in ("trajectory", "snapshots"))
-    if mask is None or job.settings["method"] != "static":
-        return Mask({})
-    if looks or not plain or job.ranks is not ALONE:
-        return Mask({})
-    return runs_sparse(job.problem().objective(model, execution=job.execution), mask)
 
 
 def _model(job: Job, problem: Problem, mask: Mask | None) -> nn.Module:
