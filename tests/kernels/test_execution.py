@@ -105,8 +105,8 @@ def test_the_rule_looks_at_kind_size_and_density():
         return list(sparse_part(model, mask, "auto"))
 
     assert chosen(0.05, 0.05, 0.05) == ["0.weight", "1.weight", "2.weight"]
-    assert chosen(0.2, 0.02, 0.2) == ["0.weight", "1.weight"]
-    assert chosen(0.3, 0.02, 0.05) == ["2.weight"]
+    assert chosen(0.3, 0.02, 0.3) == ["0.weight", "1.weight"]
+    assert chosen(0.5, 0.02, 0.05) == ["2.weight"]
     smaller = nn.Linear(400, 249)
     assert not sparse_part(smaller, ss.Mask({"weight": torch.eye(249, 400) > 0}), "auto")
 

@@ -1,0 +1,151 @@
+"""Training runs whose layers are truly sparse come to what masked ones come to."""
+
+import pytest
+
+import tiny
+from sparsescape.masks import Mask
+from sparsescape.points import load_point
+from sparsescape.problems import catalogue
+from sparsescape.studies.stages import runs
+from sparsescape.studies.stages.context import Context
+from sparsescape.studies.stages.job import Job
+from sparsescape.studies.store import read_json
+
+BODY = """
+def network():
+    return ss.init.he_normal(nn.Sequential(
+        nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 12, 2, padding=1), nn.ReLU(),
+        nn.Conv2d(12, 12, 2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 20), nn.ReLU(),
+        nn.Linear(20, 3),
+    ))
+inputs, _ = data(0, 400)
+targets = (inputs[:, :2] > 0).sum(1)
+return problem(
+    model=network, train=(inputs, targets), test=(inputs[:50], targets[:50]),
+    recipe=recipe(steps=48, prune_every=4),
+)
+"""
+LAYERS = ["1.weight", "3.weight", "6.weight", "8.weight"]
+FIXED = ["static", "random", "magnitude", "snip", "force", "grasp", "synflow"]
+MOVING = ["set", "rigl", "mest", "dsr", "rigl-itop", "set-itop"]
+DENSE = ["dense", "gradual-magnitude", "granet", "snfs", "top-kast", "srigl", "str"]
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory) -> str:
+    return tiny.write(tmp_path_factory.mktemp("problem"), BODY)
+
+
+def settings(problem, method, execution, **more):
+    sparsity = 0.0 if method == "dense" else 0.8
+    return {
+        "problem": catalogue.describe(problem), "steps": None, "method": method,
+        "sparsity": sparsity, "distribution": "uniform", "start": "initialization", "seed": 0,
+        "execution": execution, **more,
+    }  # fmt: skip
+
+
+def silent(steps):
+    return lambda step, loss: None
+
+
+def trained(out, problem, method, execution, observer=silent, **more):
+    out.mkdir(parents=True, exist_ok=True)
+    context = Context(problem, None, 0.0)
+    return runs.train(Job(settings(problem, method, execution, **more), {}, out, context, observer))
+
+
+def both(folder, problem, method, **more):
+    ways = ("sparse", "masked")
+    return [trained(folder / way, problem, method, way, **more) for way in ways]
+
+
+def same(sparse, masked):
+    assert masked["run_sparse"] == []
+    for measure in ("active", "weights", "flops", "steps", "initial_loss"):
+        assert sparse[measure] == masked[measure], measure
+    for measure in ("train_loss", "test_loss"):
+        assert sparse[measure] == pytest.approx(masked[measure], rel=1e-4), measure
+
+
+@pytest.mark.parametrize("method", FIXED + MOVING)
+def test_it_comes_to_the_same(problem, tmp_path, method):
+    sparse, masked = both(tmp_path, problem, method)
+    assert sparse["run_sparse"] == LAYERS
+    same(sparse, masked)
+    masks = [Mask.load(tmp_path / way / "mask.safetensors") for way in ("sparse", "masked")]
+    assert masks[0] == masks[1]
+    point = load_point(tmp_path / "sparse" / "point.safetensors")
+    assert all((point[name][~masks[0][name]] == 0).all() for name in LAYERS)
+
+
+def test_deep_rewiring_draws_its_own_numbers_and_keeps_the_count(problem, tmp_path):
+    sparse, masked = both(tmp_path, problem, "deep-r")
+    assert sparse["run_sparse"] == LAYERS
+    assert sparse["active"] == masked["active"]
+
+
+@pytest.mark.parametrize("method", DENSE)
+def test_what_needs_dense_weights_is_masked_whatever_is_asked(problem, tmp_path, method):
+    assert trained(tmp_path, problem, method, "sparse")["run_sparse"] == []
+
+
+def test_a_method_that_asks_for_dense_gradients_at_every_step_is_masked(tmp_path):
+    eager = tiny.write(tmp_path, BODY.replace("prune_every=4", "prune_every=1"))
+    assert trained(tmp_path / "rigl", eager, "rigl", "sparse")["run_sparse"] == []
+    assert trained(tmp_path / "set", eager, "set", "sparse")["run_sparse"] == LAYERS
+
+
+def test_what_is_recorded_on_the_way_is_of_dense_points(problem, tmp_path):
+    sparse, masked = both(tmp_path, problem, "rigl", trajectory=4, snapshots=3)
+    same(sparse, masked)
+    for measure in ("step", "flops", "train_loss"):
+        assert sparse["trajectory"][measure] == pytest.approx(masked["trajectory"][measure], 1e-4)
+    kept = sorted(path.name for path in (tmp_path / "sparse").glob("snapshot-*"))
+    assert len(kept) == 3
+    for name in kept:
+        one, other = (load_point(tmp_path / way / name) for way in ("sparse", "masked"))
+        assert {n: t.shape for n, t in one.items()} == {n: t.shape for n, t in other.items()}
+        assert all(t.numpy() == pytest.approx(other[n].numpy(), abs=1e-4) for n, t in one.items())
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", ["snip", "set", "rigl", "dsr", "deep-r"])
+@pytest.mark.parametrize("stop", [5, 8, 15])
+def test_interrupted_it_goes_on_to_the_same_bits(problem, tmp_path, method, stop):
+    def stopping(steps):
+        def observe(step, loss):
+            if step == stop:
+                raise Stopped
+
+        return observe
+
+    whole = trained(tmp_path / "whole", problem, method, "sparse")
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", problem, method, "sparse", stopping)
+    assert trained(tmp_path / "parts", problem, method, "sparse") == whole
+    points = [(tmp_path / way / "point.safetensors").read_bytes() for way in ("whole", "parts")]
+    assert points[0] == points[1]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("methods", "--methods", "set", "--flops", "0"),
+        ("escape", "--open", "3", "--trajectory", "2", "--points", "3"),
+    ],
+)
+def test_studies_run_sparse_what_can_be(problem, tmp_path, words):
+    from sparsescape.cli import main
+
+    name, *more = words
+    asked = ["study", name, "--problem", problem, "--sparsity", "0.8", "--seeds", "1", *more]
+    assert main([*asked, "--store", str(tmp_path), "--execution", "sparse"]) == 0
+    (found,) = tmp_path.glob(f"{name}-*/results.json")
+    assert "--execution sparse" in read_json(found)["command"]
+    stages = [read_json(path) for path in tmp_path.glob("stages/train-*/metrics.json")]
+    assert any(stage["run_sparse"] == LAYERS for stage in stages)
