@@ -3,15 +3,17 @@
     python benchmarks/execution.py [--rounds N] [--sparsity 0.8 0.9 0.95 0.98]
 
 Per network and sparsity (one threshold over random scores): fitting a quadratic curve inside the
-mask, and evaluating a line inside it, each run masked, by the rule and sparse, in turn in one
-process, on one thread (a perceptron's first layer is evaluated once for each end, whatever the
-way); printed are median milliseconds a step and a point, and how many times faster than masked.
+mask, evaluating a line inside it, and training with RigL, which moves the mask every 20 steps,
+each run masked, by the rule and sparse, in turn in one process, on one thread (a perceptron's first
+layer is evaluated once for each end, whatever the way); printed are median milliseconds of a
+curve's step, of a point and of a training step, and how many times faster than masked.
 The rule is good where its ratio is at or above 1 and near the better of the other two.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import random
 import statistics
@@ -23,10 +25,11 @@ import torch
 from torch import nn
 
 import sparsescape as ss
+from sparsescape.kernels.execution import sparse_inside, sparse_part
 
 Make = Callable[[], tuple[nn.Module, torch.Tensor]]
 WAYS = ("masked", "auto", "sparse")
-STEPS, POINTS, SAMPLES = 20, 5, 1000
+STEPS, POINTS, SAMPLES, BATCH = 20, 5, 1000, 50
 
 
 def small_convnet() -> tuple[nn.Module, torch.Tensor]:
@@ -54,8 +57,19 @@ def perceptron() -> tuple[nn.Module, torch.Tensor]:
     return nn.Sequential(*layers[:-1]), torch.randn(SAMPLES, 1, 28, 28)
 
 
+def strided() -> tuple[nn.Module, torch.Tensor]:
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 128, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(2048, 10),
+    )  # fmt: skip
+    return model, torch.randn(SAMPLES, 3, 32, 32)
+
+
 NETWORKS: dict[str, Make] = {
     "small convnet": small_convnet,
+    "strided": strided,
     "LeNet-5": lenet5,
     "784-300-100-10": perceptron,
 }
@@ -73,6 +87,23 @@ def ends(model: nn.Module, sparsity: float) -> tuple[ss.Mask, ss.Line]:
     return mask, ss.Line(*points)
 
 
+def in_training(model: nn.Module, mask: ss.Mask, data: tuple[torch.Tensor, ...], way: str) -> float:
+    """Seconds of a training step with a mask that moves once in STEPS."""
+    mask.apply_(model)
+    sparse_inside(model, sparse_part(model, mask, way))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    method = ss.RigL(mask.sparsity, update_every=STEPS, initial_mask=mask).attach(model, optimizer)
+    batches = [[part[:BATCH] for part in data]] * STEPS
+    clock = time.perf_counter()
+    for inputs, targets in batches:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    taken = (time.perf_counter() - clock) / STEPS
+    method.detach()
+    return taken
+
+
 def timed(make: Make, sparsity: float, rounds: int) -> dict[tuple[str, str], list[float]]:
     model, inputs = make()
     data = inputs, torch.randint(0, 10, (len(inputs),))
@@ -83,12 +114,15 @@ def timed(make: Make, sparsity: float, rounds: int) -> dict[tuple[str, str], lis
         for way in random.sample(WAYS, len(WAYS)):
             curve = ss.Bezier(line.start, line.end, degree=2, subspace=mask)
             clock = time.perf_counter()
-            ss.fit_curve(curve, objectives[way], steps=STEPS, batch_size=50)
+            ss.fit_curve(curve, objectives[way], steps=STEPS, batch_size=BATCH)
             between = time.perf_counter()
             ss.profile(line, objectives[way], points=POINTS)
+            after = time.perf_counter()
+            of_training = in_training(copy.deepcopy(model), mask, data, way)
             if number:  # the first compiles
-                times["a step", way].append((between - clock) / STEPS)
-                times["a point", way].append((time.perf_counter() - between) / POINTS)
+                times["a curve's step", way].append((between - clock) / STEPS)
+                times["a point", way].append((after - between) / POINTS)
+                times["a training step", way].append(of_training)
     return times
 
 
@@ -101,14 +135,14 @@ def main() -> None:
     torch.manual_seed(0)
     for (name, make), sparsity in itertools.product(NETWORKS.items(), arguments.sparsity):
         times = timed(make, sparsity, arguments.rounds)
-        for what in ("a step", "a point"):
+        for what in ("a curve's step", "a point", "a training step"):
             masked = times[what, "masked"]
             shown = []
             for way in WAYS:
                 mine = times[what, way]
                 ratio = statistics.median(m / t for m, t in zip(masked, mine, strict=True))
                 shown.append(f"{way} {1e3 * statistics.median(mine):7.2f} ms ({ratio:.2f}x)")
-            print(f"{name:15} {sparsity:.0%} {what:8}", "   ".join(shown), flush=True)
+            print(f"{name:15} {sparsity:.0%} {what:15}", "   ".join(shown), flush=True)
 
 
 if __name__ == "__main__":
