@@ -8,7 +8,7 @@ from torch import nn
 
 import sparsescape as ss
 from sparsescape.errors import InputError
-from sparsescape.kernels.execution import WEIGHTS, Compressed, compressed, sparse_part, support
+from sparsescape.kernels.execution import FROM, Compressed, compressed, sparse_part, support
 
 DATA = (
     torch.randn(30, 2, 6, 6, generator=torch.Generator().manual_seed(0)),
@@ -97,7 +97,7 @@ def test_points_go_into_the_compressed_form_and_back(ends):
 
 def test_the_rule_looks_at_kind_size_and_density():
     model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(400, 250))
-    assert model[2].weight.numel() == WEIGHTS
+    assert model[2].weight.numel() == FROM[nn.Linear][0]
 
     def chosen(*densities):
         masks = [thin(model, density) for density in densities]
@@ -105,10 +105,24 @@ def test_the_rule_looks_at_kind_size_and_density():
         return list(sparse_part(model, mask, "auto"))
 
     assert chosen(0.05, 0.05, 0.05) == ["0.weight", "1.weight", "2.weight"]
-    assert chosen(0.3, 0.02, 0.3) == ["0.weight", "1.weight"]
-    assert chosen(0.5, 0.02, 0.05) == ["2.weight"]
+    assert chosen(0.2, 0.02, 0.2) == ["0.weight", "1.weight"]
+    assert chosen(0.3, 0.02, 0.05) == ["2.weight"]
     smaller = nn.Linear(400, 249)
     assert not sparse_part(smaller, ss.Mask({"weight": torch.eye(249, 400) > 0}), "auto")
+
+
+def test_of_large_layers_a_fifth_is_run_sparse_however_it_is_rounded():
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3), nn.Conv2d(32, 64, 3), nn.Conv2d(64, 128, 3), nn.Linear(1000, 500)
+    )
+    weights = {n: p for n, p in model.named_parameters() if p.ndim > 1}
+
+    def chosen(sparsity):
+        static = ss.Static(sparsity=sparsity)
+        return list(sparse_part(model, ss.Mask(static.first_mask(model)), "auto"))
+
+    assert chosen(0.8) == list(weights)
+    assert chosen(0.75) == []
 
 
 def test_the_support_is_where_any_point_is_not_zero():

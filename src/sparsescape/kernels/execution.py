@@ -15,11 +15,11 @@ from ..points import Point, as_point, is_statistic
 from .convert import layers_by_weight, to_sparse
 from .ops import numba_is_there
 
-DENSITY = 0.2
-"""The largest density at which layers are run sparse."""
-WEIGHTS = 100_000
-"""A Linear with fewer weights is run dense: what calling it costs is more than what it computes.
-A Conv2d is run sparse however small it is."""
+SMALL, LARGE = 0.125, 0.2
+"""The largest densities at which small and large layers are run sparse: what calling a small one
+costs is more of what it gains."""
+FROM = {nn.Linear: (100_000, 500_000), nn.Conv2d: (0, 10_000)}
+"""How many weights make a Linear, or all Conv2d together, small ones, and how many large ones."""
 
 
 class Compressed:
@@ -100,9 +100,9 @@ def sparse_part(model: nn.Module, mask: Mask, execution: str) -> Mask:
 
     With ``"masked"`` none; with ``"sparse"`` every Linear and Conv2d that can be; with ``"auto"``
     those where it is faster, by a rule of kind, size and density (``benchmarks/execution.py`` holds
-    it against the clock): all Conv2d, which hand on to each other the memory order that they like,
-    if together they are no denser than :data:`DENSITY`, and each Linear that is no denser and has
-    :data:`WEIGHTS` weights or more; on a CPU, with numba.
+    it against the clock): each Linear by itself, and all Conv2d, which hand on to each other the
+    memory order that they like, together, if they are no denser than :data:`SMALL` or, of as many
+    weights as :data:`FROM` says, :data:`LARGE`; on a CPU, with numba.
 
     >>> model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.Flatten(), nn.Linear(8, 4))
     >>> thin = {n: torch.rand(p.shape) < 0.05 for n, p in model.named_parameters() if p.ndim > 1}
@@ -119,17 +119,20 @@ def sparse_part(model: nn.Module, mask: Mask, execution: str) -> Mask:
 
 def _worthwhile(mask: Mask, names: Sequence[str]) -> list[str]:
     """Those that the rule says of."""
-    size = {name: shape.numel() for name, shape in mask.shapes.items()}
     convolutions = [name for name in names if len(mask.shapes[name]) == 4]
-    active = sum(mask.counts[name] for name in convolutions)
-    if active > DENSITY * sum(size[name] for name in convolutions):
-        convolutions = []
-    linear = [
-        name
-        for name in names
-        if len(mask.shapes[name]) == 2 and size[name] >= WEIGHTS and mask.densities[name] <= DENSITY
-    ]
-    return [name for name in names if name in convolutions or name in linear]
+    linear = [name for name in names if len(mask.shapes[name]) == 2]
+    together = convolutions if _is_sparse(mask, convolutions, nn.Conv2d) else []
+    alone = [name for name in linear if _is_sparse(mask, [name], nn.Linear)]
+    return [name for name in names if name in together or name in alone]
+
+
+def _is_sparse(mask: Mask, names: Sequence[str], kind: type[nn.Module]) -> bool:
+    """Whether these weights together are as sparse as the rule asks for at their size."""
+    small, large = FROM[kind]
+    size = sum(mask.shapes[name].numel() for name in names)
+    most = size * (LARGE if size >= large else SMALL)
+    # Counts are rounded layer by layer: a fifth is what 80 % leaves, to a weight a layer.
+    return size >= small and sum(mask.counts[name] for name in names) <= most + len(names)
 
 
 def support(points: Iterable[Point]) -> Mask:

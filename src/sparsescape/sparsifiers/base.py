@@ -90,6 +90,8 @@ class Sparsifier:
 
     on_nonzeros: ClassVar[bool] = False
     """Whether the method works on truly sparse layers."""
+    restless: ClassVar[bool] = False
+    """Whether, by its rule, it moves the mask or needs dense gradients at every step."""
     moves_between_layers: ClassVar[bool] = False
     """Whether a layer may come to hold more or fewer weights than it began with."""
     carried: ClassVar[tuple[str, ...]] = ()

@@ -47,6 +47,7 @@ class SNFS(DropGrow):
     smoothing: float = 0.9
 
     regrows = True
+    restless = True
     moves_between_layers = True
 
     def wants_gradient(self, step: int) -> bool:
@@ -147,6 +148,7 @@ class DeepR(DropGrow):
     temperature: float = 0.0
 
     carried = ("sign",)
+    restless = True
     moves_between_layers = True
 
     def start(self) -> None:

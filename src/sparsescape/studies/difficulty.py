@@ -15,7 +15,7 @@ from typing import Any
 from .claims import seen_to_climb, verdicts
 from .command import heading
 from .flags import check_above_zero, check_at_least, check_sparsity
-from .graph import Stage, shared_settings
+from .graph import Stage, common_settings
 from .statistics import interval
 from .store import Store
 
@@ -97,9 +97,9 @@ class SeedStages:
 
 def plan(settings: Settings) -> list[SeedStages]:
     """The graph of the study, seed by seed."""
-    shared = shared_settings(settings.problem, settings.steps, settings.execution)
-    checked = Stage("check", shared, label="check")
-    return [_plan_seed(settings, shared, checked, seed) for seed in range(settings.seeds)]
+    common = common_settings(settings.problem, settings.steps, settings.execution)
+    checked = Stage("check", common, label="check")
+    return [_plan_seed(settings, common, checked, seed) for seed in range(settings.seeds)]
 
 
 def _plan_seed(

@@ -19,7 +19,7 @@ from .claims import bad_margin
 from .command import heading
 from .counts import LAYER_CHOICE, findings, layer_row, nested, row
 from .flags import check_at_least, check_sparsity
-from .graph import Stage, shared_settings
+from .graph import Stage, common_settings
 from .stages.openings import counting
 from .store import Store
 
@@ -77,12 +77,12 @@ class Search:
 
 def cases(settings: Settings) -> list[Case]:
     """The runs to start from, the same stages as those of the difficulty study."""
-    shared = shared_settings(settings.problem, settings.steps, settings.execution)
-    check = Stage("check", shared, label="check")
+    common = common_settings(settings.problem, settings.steps, settings.execution)
+    check = Stage("check", common, label="check")
 
     def runs(sparsity: float, seed: int) -> dict[str, Stage]:
         label = f"sparsity {sparsity:g}, seed {seed}"
-        arms = difficulty.arms(shared, check, seed, sparsity, settings.distribution, label)
+        arms = difficulty.arms(common, check, seed, sparsity, settings.distribution, label)
         return {arm: arms[arm] for arm in ("dense", "pruned", "scratch")}
 
     return [
@@ -132,7 +132,7 @@ def _search(settings: Settings, case: Case, choice: str, layer: str | None) -> S
         ends["reference"] = runs["dense"]
     where = f" in {layer}" if layer else ""
     stage = counting(
-        shared_settings(settings.problem, settings.steps, settings.execution),
+        common_settings(settings.problem, settings.steps, settings.execution),
         ends,
         choose=choice,
         seed=case.seed,

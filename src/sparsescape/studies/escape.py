@@ -18,7 +18,7 @@ from ..sparsifiers.escape import check_open
 from . import difficulty
 from .command import heading
 from .flags import check_above_zero, check_at_least, check_sparse
-from .graph import Stage, shared_settings
+from .graph import Stage, common_settings
 from .leaving import comparisons, findings, judged, table
 from .stages.openings import MEASURED, counting, to_open
 from .statistics import interval
@@ -107,11 +107,11 @@ class Start:
 
 def starts(settings: Settings) -> list[Start]:
     """The bad and the good solution of every seed: stages of the difficulty study, done first."""
-    shared = _common(settings)
-    check = Stage("check", shared, label="check")
+    common = _common(settings)
+    check = Stage("check", common, label="check")
     found = []
     for seed in range(settings.seeds):
-        arms = difficulty.arms(shared, check, seed, settings.sparsity, settings.distribution)
+        arms = difficulty.arms(common, check, seed, settings.sparsity, settings.distribution)
         found.append(Start(seed, check, arms[BAD], arms[GOOD]))
     return found
 
@@ -176,7 +176,7 @@ def _ways(settings: Settings) -> tuple[Way, ...]:
 
 
 def _common(settings: Settings) -> dict[str, Any]:
-    return shared_settings(settings.problem, settings.steps, settings.execution)
+    return common_settings(settings.problem, settings.steps, settings.execution)
 
 
 def _cell(settings: Settings, way: Way, start: Start, steps: int) -> Cell:

@@ -54,7 +54,7 @@ class Stage:
         }
 
 
-def shared_settings(problem: str, steps: int | None, execution: str) -> dict[str, Any]:
+def common_settings(problem: str, steps: int | None, execution: str) -> dict[str, Any]:
     """The settings that all stages of a study have.
 
     How they are run is one of them unless a rule says it: then it is the rule that decides, and

@@ -15,7 +15,7 @@ from typing import Any
 from .command import heading
 from .difficulty import arms, search
 from .flags import check_above_zero, check_at_least, check_sparse
-from .graph import Stage, shared_settings
+from .graph import Stage, common_settings
 from .store import Store
 
 _SPACES = ("sparse", "dense")
@@ -63,11 +63,11 @@ class Map:
 
 def plan(settings: Settings) -> list[Map]:
     """Every map of the study."""
-    shared = shared_settings(settings.problem, settings.steps, settings.execution)
-    check = Stage("check", shared, label="check")
-    runs = arms(shared, check, settings.seed, settings.sparsity, settings.distribution)
+    common = common_settings(settings.problem, settings.steps, settings.execution)
+    check = Stage("check", common, label="check")
+    runs = arms(common, check, settings.seed, settings.sparsity, settings.distribution)
     ends = {"start": runs["scratch"], "end": runs["pruned"]}
-    seen = {**shared, "grid": settings.grid}
+    seen = {**common, "grid": settings.grid}
     solutions = Map(
         "through the three solutions",
         "solutions",
@@ -77,10 +77,10 @@ def plan(settings: Settings) -> list[Map]:
     )
     return [
         solutions,
-        *(_path(settings, shared, seen, runs, space) for space in _SPACES),
+        *(_path(settings, common, seen, runs, space) for space in _SPACES),
         *(_around(settings, seen, runs, name, space) for name in _SEEN for space in _SPACES),
         *(_course(settings, seen, runs, name) for name in _SEEN),
-        *(_spectra(settings, shared, runs, name) for name in _SEEN),
+        *(_spectra(settings, common, runs, name) for name in _SEEN),
     ]
 
 

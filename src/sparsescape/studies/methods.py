@@ -21,7 +21,7 @@ from ..sparsifiers.catalogue import METHODS, Method
 from . import imp
 from .command import heading
 from .flags import check_at_least, check_sparsity
-from .graph import Stage, shared_settings
+from .graph import Stage, common_settings
 from .statistics import interval
 from .store import Store
 
@@ -127,17 +127,17 @@ def _cost_of_a_step(name: str, done: Sequence[Cell], store: Store) -> float | No
 
 def _check(settings: Settings) -> Stage:
     """The stage that tries the problem: one for all runs, which then need not describe it anew."""
-    shared = shared_settings(settings.problem, settings.steps, settings.execution)
-    return Stage("check", shared, label="check")
+    common = common_settings(settings.problem, settings.steps, settings.execution)
+    return Stage("check", common, label="check")
 
 
 def _training(settings: Settings, check: Stage, method: str, seed: int, steps: int | None) -> Stage:
-    shared = {**check.settings, "steps": steps}
+    common = {**check.settings, "steps": steps}
     if METHODS[method].in_rounds:
-        return imp.final(method, settings.sparsity, seed, shared, check, steps)
+        return imp.final(method, settings.sparsity, seed, common, check, steps)
     sparse = method != "dense"
     what = {
-        **shared,
+        **common,
         "method": method,
         "sparsity": settings.sparsity if sparse else 0.0,
         "distribution": settings.distribution if sparse else None,

@@ -11,7 +11,7 @@ from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS
 from . import imp
 from .flags import check_sparsity
-from .graph import Stage, shared_settings
+from .graph import Stage, common_settings
 from .store import Store, read_json
 
 
@@ -39,7 +39,7 @@ def training(
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     check_sparsity(sparsity)
-    common = shared_settings(problem, steps, execution)
+    common = common_settings(problem, steps, execution)
     what = {
         "method": method,
         "sparsity": sparsity,
@@ -182,8 +182,9 @@ def _summary(store: Store, key: str) -> str:
     of = settings["problem"]
     problem = of.get("name") or f"{of['file']}:{of['function']}"
     loss = store.metrics(key).get("train_loss")
+    run = f", run {settings['execution']}" if "execution" in settings else ""
     reached = "diverged" if loss is None else f"training loss {loss:.4f}"
     return (
         f"{problem}, {settings['method']} from {settings['start']} at sparsity "
-        f"{settings['sparsity']}, seed {settings['seed']}: {reached}"
+        f"{settings['sparsity']}, seed {settings['seed']}{run}: {reached}"
     )

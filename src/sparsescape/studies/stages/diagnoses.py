@@ -26,7 +26,13 @@ def diagnosis(job: Job) -> Metrics:
     problem, settings = job.problem(), job.settings
     decay = problem.recipe.regularizer
     found = diagnose(
-        Objective(problem.make_model(0), problem.train, problem.loss, weight_decay=decay),
+        Objective(
+            problem.make_model(0),
+            problem.train,
+            problem.loss,
+            weight_decay=decay,
+            execution=job.execution,
+        ),
         job.point("run"),
         job.mask("run"),
         job.point("reference") if "reference" in job.inputs else None,

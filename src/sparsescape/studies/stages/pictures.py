@@ -94,8 +94,7 @@ def _mapped(
     margin: float = _MARGIN,
 ) -> Metrics:
     """The training loss and accuracy on a grid that holds all that is marked, and a margin."""
-    problem, count = job.problem(), job.settings["grid"]
-    objective = problem.objective(problem.make_model(0))
+    objective, count = job.objective(), job.settings["grid"]
     places = [plane.locate(point)[:2] for point in (*marked, *way, *within)]
     x, y = (_grid([place[axis] for place in places], count, margin) for axis in (0, 1))
     found = survey(plane, objective, x, y)

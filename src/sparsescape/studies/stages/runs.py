@@ -12,7 +12,7 @@ from torch import nn
 from ... import init
 from ...errors import InputError
 from ...kernels.convert import to_dense
-from ...kernels.execution import runs_sparse, sparse_inside
+from ...kernels.execution import sparse_inside
 from ...masks import Mask
 from ...points import named_weights, save_point
 from ...problems.problem import Problem
@@ -20,14 +20,15 @@ from ...seeds import global_seed
 from ...selection import keep_count
 from ...sparsifiers.base import Sparsifier
 from ...sparsifiers.catalogue import Plan, make_method
+from ...sparsifiers.static import Static
 from ...sparsifiers.views import View
 from ...training.batches import Batches
 from ...training.flops import step_flops
 from ...training.recipes import clipping, forward_pass, learning_rate, make_optimizer
 from ...training.trainer import Outcome, Run
+from .execution import executed, held_sparse
 from .further import Trajectory, as_set, from_point, options, with_snapshots
 from .job import Job, Metrics
-from .sparsely import run_sparse
 
 
 def check(job: Job) -> Metrics:
@@ -41,9 +42,8 @@ def check(job: Job) -> Metrics:
 
 def _check_sparse(problem: Problem) -> None:
     model = problem.make_model(0)
-    weights = named_weights(model, problem.dense)
-    every = Mask({n: torch.ones(w.shape, dtype=torch.bool) for n, w in weights.items()})
-    if not runs_sparse(problem.objective(model, execution="sparse"), every):
+    half = Mask(Static(sparsity=0.5, dense=problem.dense).first_mask(model))
+    if not held_sparse(problem, model, half, "sparse"):
         raise InputError(
             "This network cannot be run sparse: it has no Linear or Conv2d whose weight is its "
             "own; leave execution to 'auto', or ask for 'masked'."
@@ -86,7 +86,7 @@ def train(job: Job) -> Metrics:
     plan = _plan(problem, settings, mask)
     sparsifier = make_method(settings["method"], plan, **options(job))
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
-    sparsifier, held = run_sparse(job, problem, model, sparsifier)
+    sparsifier, held = executed(job, problem, model, sparsifier)
     outcome = _train(job, problem, model, sparsifier, trajectory, held)
     final = sparsifier.mask if sparsifier is not None else Mask.of(model)
     if held and sparsifier is not None:

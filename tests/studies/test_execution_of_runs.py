@@ -3,13 +3,15 @@
 import pytest
 
 import tiny
+from sparsescape.errors import InputError
 from sparsescape.masks import Mask
 from sparsescape.points import load_point
 from sparsescape.problems import catalogue
-from sparsescape.studies.stages import runs
+from sparsescape.studies.stages import execution, runs
 from sparsescape.studies.stages.context import Context
+from sparsescape.studies.stages.execution import held_sparse
 from sparsescape.studies.stages.job import Job
-from sparsescape.studies.store import read_json
+from sparsescape.studies.store import read_json, write_json
 
 BODY = """
 def network():
@@ -28,7 +30,7 @@ return problem(
 LAYERS = ["1.weight", "3.weight", "6.weight", "8.weight"]
 FIXED = ["static", "random", "magnitude", "snip", "force", "grasp", "synflow"]
 MOVING = ["set", "rigl", "mest", "dsr", "rigl-itop", "set-itop"]
-DENSE = ["dense", "gradual-magnitude", "granet", "snfs", "top-kast", "srigl", "str"]
+DENSE = ["dense", "gradual-magnitude", "granet", "top-kast", "srigl", "str"]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +51,10 @@ def silent(steps):
     return lambda step, loss: None
 
 
-def trained(out, problem, method, execution, observer=silent, **more):
+def trained(out, problem, method, execution, observer=silent, inputs=None, **more):
     out.mkdir(parents=True, exist_ok=True)
-    context = Context(problem, None, 0.0)
-    return runs.train(Job(settings(problem, method, execution, **more), {}, out, context, observer))
+    what, context = settings(problem, method, execution, **more), Context(problem, None, 0.0)
+    return runs.train(Job(what, inputs or {}, out, context, observer))
 
 
 def both(folder, problem, method, **more):
@@ -90,10 +92,81 @@ def test_what_needs_dense_weights_is_masked_whatever_is_asked(problem, tmp_path,
     assert trained(tmp_path, problem, method, "sparse")["run_sparse"] == []
 
 
-def test_a_method_that_asks_for_dense_gradients_at_every_step_is_masked(tmp_path):
-    eager = tiny.write(tmp_path, BODY.replace("prune_every=4", "prune_every=1"))
-    assert trained(tmp_path / "rigl", eager, "rigl", "sparse")["run_sparse"] == []
-    assert trained(tmp_path / "set", eager, "set", "sparse")["run_sparse"] == LAYERS
+@pytest.mark.parametrize("method", ["snfs", "deep-r"])
+def test_what_moves_or_asks_at_every_step_is_masked_by_the_rule(problem, tmp_path, method):
+    assert trained(tmp_path / "sparse", problem, method, "sparse")["run_sparse"] == LAYERS
+    for name, layers in (("set", LAYERS[:2]), (method, [])):
+        assert trained(tmp_path / name, problem, name, "auto", sparsity=0.9)["run_sparse"] == layers
+
+
+@pytest.mark.parametrize("method", ["snip", "rigl"])
+@pytest.mark.parametrize(
+    ("change", "with_"),
+    [
+        ("nn.Conv2d(12, 12, 2)", "nn.Conv2d(12, 12, 2, groups=2, bias=False), nn.BatchNorm2d(12)"),
+        ("prune_every=4", "prune_every=4, weight_decay=0.01, momentum=0.5, clip=0.5"),
+        ("prune_every=4", "prune_every=4, nesterov=True, schedule='step', decay_at=(9,)"),
+        ("model=network,", "model=network, dense=('1.weight',),"),
+    ],
+)
+def test_it_comes_to_the_same_whatever_the_network_and_the_recipe(tmp_path, method, change, with_):
+    other = tiny.write(tmp_path, BODY.replace(change, with_))
+    sparse, masked = both(tmp_path, other, method)
+    assert sparse["run_sparse"]
+    same(sparse, masked)
+
+
+LOOKS_IN_TRAINING = """
+class Looks(nn.Sequential):
+    def forward(self, x):
+        for place, layer in enumerate(self):
+            looks = self.training and place == 1
+            x = F.conv2d(x, 0.9 * layer.weight, layer.bias, padding=1) if looks else layer(x)
+        return x
+"""
+MEASURES_IN_TRAINING = """
+class Looks(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * (self[1].weight.std() if self.training else 1)
+"""
+DROPS_OUT = """
+class Looks(nn.Sequential):
+    def forward(self, x):
+        for place, layer in enumerate(self):
+            x = F.dropout(layer(x), 0.2, self.training and place == 3)
+        return x
+"""
+
+
+@pytest.mark.parametrize("network", [LOOKS_IN_TRAINING, MEASURES_IN_TRAINING, DROPS_OUT])
+def test_a_network_that_would_train_as_another_one_is_masked_or_refused(tmp_path, network):
+    body = network + BODY.replace("nn.Sequential(\n", "Looks(\n")
+    looks = tiny.write(tmp_path, body)
+    assert trained(tmp_path / "auto", looks, "set", "auto", sparsity=0.9)["run_sparse"] == []
+    with pytest.raises(InputError, match="cannot be run sparse"):
+        trained(tmp_path / "sparse", looks, "set", "sparse")
+    job = Job(settings(looks, "set", "sparse"), {}, tmp_path, Context(looks, None, 0.0), silent)
+    with pytest.raises(InputError, match="cannot be run sparse"):
+        runs.check(job)
+
+
+@pytest.mark.parametrize("recipe", ["optimizer='adamw'", "precision='bfloat16'"])
+def test_recipes_that_tell_weights_by_dimensions_or_round_more_are_masked(tmp_path, recipe):
+    other = tiny.write(tmp_path, BODY.replace("prune_every=4", f"prune_every=4, {recipe}"))
+    assert trained(tmp_path / "run", other, "set", "sparse")["run_sparse"] == []
+
+
+@pytest.mark.parametrize("method", ["static", "set", "rigl"])
+def test_from_a_point_inside_a_mask_it_comes_to_the_same(problem, tmp_path, method):
+    first = trained(tmp_path / "first", problem, "gradual-magnitude", "auto")
+    inputs = {"mask": tmp_path / "first", "start": tmp_path / "first"}
+    write_json(tmp_path / "first" / "metrics.json", first)
+    more = {"start": "point", "constant_lr": 0.1, "noise": 0.5, "part": [0.25, 1]}
+    if method == "rigl":
+        more["options"] = {"drop_fraction": 0.1}
+    sparse, masked = both(tmp_path, problem, method, inputs=inputs, **more)
+    assert sparse["run_sparse"] == LAYERS
+    same(sparse, masked)
 
 
 def test_what_is_recorded_on_the_way_is_of_dense_points(problem, tmp_path):
@@ -113,22 +186,39 @@ class Stopped(Exception):
     pass
 
 
+def stop_at(stop):
+    def observe(step, loss):
+        if step == stop:
+            raise Stopped
+
+    return observe
+
+
 @pytest.mark.parametrize("method", ["snip", "set", "rigl", "dsr", "deep-r"])
 @pytest.mark.parametrize("stop", [5, 8, 15])
 def test_interrupted_it_goes_on_to_the_same_bits(problem, tmp_path, method, stop):
-    def stopping(steps):
-        def observe(step, loss):
-            if step == stop:
-                raise Stopped
-
-        return observe
-
     whole = trained(tmp_path / "whole", problem, method, "sparse")
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", problem, method, "sparse", stopping)
+        trained(tmp_path / "parts", problem, method, "sparse", lambda steps: stop_at(stop))
     assert trained(tmp_path / "parts", problem, method, "sparse") == whole
     points = [(tmp_path / way / "point.safetensors").read_bytes() for way in ("whole", "parts")]
     assert points[0] == points[1]
+
+
+@pytest.mark.parametrize(("begun", "ended"), [("sparse", "masked"), ("masked", "sparse")])
+def test_it_goes_on_as_it_began(problem, tmp_path, monkeypatch, begun, ended):
+    """As where another machine takes over, on which the rule says something else."""
+    whole = trained(tmp_path / "whole", problem, "set", begun)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", problem, "set", begun, lambda steps: stop_at(9))
+    asked = held_sparse
+
+    def otherwise(problem, model, mask, execution):
+        return asked(problem, model, mask, ended)
+
+    monkeypatch.setattr(execution, "held_sparse", otherwise)
+    monkeypatch.setattr(execution, "_can", lambda sparsifier, job: True)
+    assert trained(tmp_path / "parts", problem, "set", begun) == whole
 
 
 @pytest.mark.usefixtures("here")
