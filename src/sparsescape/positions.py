@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -82,10 +83,32 @@ def are_in(some: Tensor, others: Tensor) -> Tensor:
     >>> are_in(torch.tensor([1, 4, 9]), torch.tensor([4, 8, 9])).tolist()
     [False, True, True]
     """
+    return found_in(some, others)[1]
+
+
+def found_in(some: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each of some numbers would stand among others, which are sorted, and whether it does.
+
+    >>> places, there = found_in(torch.tensor([4, 5]), torch.tensor([2, 4]))
+    >>> places.tolist(), there.tolist()
+    ([1, 1], [True, False])
+    """
     if not len(others):
-        return torch.zeros_like(some, dtype=torch.bool)
-    places = torch.searchsorted(others, some).clamp_(max=len(others) - 1)
-    return others[places] == some
+        return torch.zeros_like(some), torch.zeros_like(some, dtype=torch.bool)
+    places = searched(others, some).clamp_(max=len(others) - 1)
+    return places, others[places] == some
+
+
+def searched(numbers: Tensor, some: Tensor, *, right: bool = False) -> Tensor:
+    """``torch.searchsorted(numbers, some, right=right)``.
+
+    >>> searched(torch.tensor([2, 4]), torch.tensor([1, 4, 9])).tolist()
+    [0, 1, 2]
+    """
+    if numbers.device.type == "cpu":  # where numpy's takes a third of the time
+        side: Literal["left", "right"] = "right" if right else "left"
+        return torch.from_numpy(np.searchsorted(numbers.numpy(), some.numpy(), side))
+    return torch.searchsorted(numbers, some, right=right)
 
 
 def distinct(size: int, count: int, source: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..points import PointLike, as_point, matching, named_parameters, plain_name
-from ..positions import Positions, are_in, indices_of
+from ..positions import Positions, are_in, found_in, indices_of
 from ..seeds import noise_at
 from .places import Listed, Outside, Places
 from .shards import Replicas, gathered, is_sharded
@@ -168,8 +168,8 @@ class Nonzeros:
     @torch.no_grad()
     def _move(self, old: Tensor, new: Tensor) -> None:
         self.check_count(len(new))
-        kept = are_in(new, old)
-        source = torch.searchsorted(old, new[kept])
+        places, kept = found_in(new, old)
+        source = places[kept]
         for tensor, fresh in self._carried():
             moved = tensor.new_full((len(new),), fresh)
             moved[kept] = tensor.detach()[source]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..positions import count_active, distinct, indices_of, marked, taken
+from ..positions import count_active, distinct, indices_of, marked, searched, taken
 
 Best: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 """What marks the highest of some scores among those allowed: (scores, allowed, count) → bool."""
@@ -100,7 +100,7 @@ class Outside:
         """
         chosen = ranks(chance, self.count, count).to(self.flat.device).sort().values
         before = self.flat - torch.arange(len(self.flat), device=self.flat.device)
-        return Listed(chosen + torch.searchsorted(before, chosen, right=True))
+        return Listed(chosen + searched(before, chosen, right=True))
 
     def best(self, score: Tensor, count: int, best: Best) -> Listed:
         """Looks at some scores at a time, and makes nothing else of their number.
