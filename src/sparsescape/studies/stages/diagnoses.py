@@ -10,7 +10,6 @@ from typing import Any
 from ...landscape.diagnosis.conditions import Condition
 from ...landscape.diagnosis.diagnose import Diagnosis, diagnose
 from ...landscape.search.paths import FoundPath, Trial
-from ...objective import Objective
 from ...points import save_point
 from ..store import read_json
 from .job import Job, Metrics
@@ -24,15 +23,8 @@ def diagnosis(job: Job) -> Metrics:
     if job.diverged_inputs:
         return {"verdict": "diverged", "diverged": True}
     problem, settings = job.problem(), job.settings
-    decay = problem.recipe.regularizer
     found = diagnose(
-        Objective(
-            problem.make_model(0),
-            problem.train,
-            problem.loss,
-            weight_decay=decay,
-            execution=job.execution,
-        ),
+        job.regularized(),
         job.point("run"),
         job.mask("run"),
         job.point("reference") if "reference" in job.inputs else None,

@@ -47,6 +47,17 @@ class Job:
         problem = self.problem()
         return problem.objective(problem.make_model(0), split, execution=self.execution)
 
+    def regularized(self) -> Objective:
+        """That of the training set, with the weight decay that the recipe trains with."""
+        problem = self.problem()
+        return Objective(
+            problem.make_model(0),
+            problem.train,
+            problem.loss,
+            weight_decay=problem.recipe.regularizer,
+            execution=self.execution,
+        )
+
     @property
     def execution(self) -> str:
         """How what is inside a mask is run; no setting of most stages, which leave it to a rule."""

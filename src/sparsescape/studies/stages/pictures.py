@@ -62,9 +62,7 @@ def spectra(job: Job) -> Metrics:
     weight space. The loss has the weight decay that the run was trained with."""
     if job.diverged_inputs:
         return {"spectra": {}, "diverged": True}
-    problem, seed = job.problem(), job.settings["seed"]
-    decay = problem.recipe.regularizer
-    objective = Objective(problem.make_model(0), problem.train, problem.loss, weight_decay=decay)
+    objective, seed = job.regularized(), job.settings["seed"]
     point, points = job.point("of"), job.settings["points"]
     spaces = {"inside": job.mask("of"), "dense": None}
     found = {
