@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -149,8 +150,21 @@ def indices_of(active: Tensor) -> Tensor:
     [0, 2, 3]
     """
     if active.device.type == "cpu":  # where numpy finds them many times faster
-        return torch.from_numpy(np.flatnonzero(active.numpy()))
+        return torch.from_numpy(_places_of(active.numpy().reshape(-1)))
     return active.reshape(-1).nonzero().reshape(-1)
+
+
+def _places_of(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Where they are True.
+
+    Of a tenth or less numpy looks for the next one, which between a twentieth and a tenth takes
+    three times as long as to look at all: there it is given more of them, at the end.
+    """
+    count = int(np.count_nonzero(bits))
+    if not len(bits) < 20 * count <= 2 * len(bits):
+        return np.flatnonzero(bits)
+    more = np.ones(len(bits) // 9 + 1, dtype=np.bool_)
+    return np.flatnonzero(np.concatenate([bits, more]))[:count]
 
 
 def marked(flat: Tensor, shape: torch.Size) -> Tensor:

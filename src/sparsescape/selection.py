@@ -79,9 +79,10 @@ def highest_value(values: npt.NDArray[Any], count: int, allowed: _Bools | None =
 
 def _top_of_array(values: npt.NDArray[Any], count: int, allowed: _Bools | None) -> _Bools:
     threshold = highest_value(values, count, allowed)
-    active: _Bools = _restricted(values > threshold, allowed)
-    ties = _restricted(values == threshold, allowed)
-    active[np.flatnonzero(ties)[: count - int(np.count_nonzero(active))]] = True
+    active: _Bools = _restricted(values >= threshold, allowed)
+    surplus = int(np.count_nonzero(active)) - count
+    if surplus > 0:
+        active[np.flatnonzero(_restricted(values == threshold, allowed))[-surplus:]] = False
     return active
 
 
