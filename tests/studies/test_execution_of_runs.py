@@ -7,7 +7,8 @@ from sparsescape.errors import InputError
 from sparsescape.masks import Mask
 from sparsescape.points import load_point
 from sparsescape.problems import catalogue
-from sparsescape.studies.stages import execution, runs
+from sparsescape.studies import single
+from sparsescape.studies.stages import diagnoses, execution, runs
 from sparsescape.studies.stages.context import Context
 from sparsescape.studies.stages.execution import held_sparse
 from sparsescape.studies.stages.job import Job
@@ -239,3 +240,29 @@ def test_studies_run_sparse_what_can_be(problem, tmp_path, words):
     assert "--execution sparse" in read_json(found)["command"]
     stages = [read_json(path) for path in tmp_path.glob("stages/train-*/metrics.json")]
     assert any(stage["run_sparse"] == LAYERS for stage in stages)
+
+
+def test_what_is_asked_of_a_run_is_run_as_it_was_unless_told_otherwise(problem, tmp_path):
+    """Also by the commands that its diagnosis gives."""
+    given = {"sparsity": 0.8, "distribution": "uniform", "steps": None}
+    masked, ruled = (
+        single.training(problem, method="static", seed=0, execution=how, **given)
+        for how in ("masked", "auto")
+    )
+    search = {"curve_steps": 1, "curve_lr": 0.1, "degree": 2, "seed": 0}
+    for asked in (
+        lambda run, **how: single.path(run, run, space="sparse", points=3, search=search, **how),
+        lambda run, **how: single.best_path(run, run, space="sparse", points=3, seed=0, **how),
+        lambda run, **how: single.diagnosis(run, None, curve_steps=1, seed=0, **how),
+    ):
+        assert asked(masked).settings["execution"] == "masked"
+        assert asked(masked, execution="sparse").settings["execution"] == "sparse"
+        assert "execution" not in asked(masked, execution="auto").settings
+        assert "execution" not in asked(ruled).settings
+
+    for stage, flag in ((masked, " --execution masked"), (ruled, "")):
+        folder = tmp_path / stage.key
+        folder.mkdir()
+        write_json(folder / "stage.json", {"settings": stage.settings})
+        job = Job({}, {"run": folder}, tmp_path, Context(problem), lambda steps: None)
+        assert diagnoses._words(job, 20)["execution"] == flag

@@ -75,6 +75,7 @@ def path(
     curve_lr: float = 0.05,
     points: int = 61,
     seed: int = 0,
+    execution: Execution | None = None,
     problem: str | None = None,
     store: str = "runs",
     data_root: str | None = None,
@@ -94,6 +95,8 @@ def path(
         curve_lr: learning rate of the search.
         points: points at which the path is evaluated.
         seed: decides the draws of the search.
+        execution: how it is run inside the mask (see: sparsescape train --help); as RUN_A was,
+            unless given.
         problem: my_file.py:make_problem, where the runs are of a problem of one's own.
         store: folder of finished stages and studies, or its URL (docs/machines.md).
         data_root: folder of the data, for problems that need files.
@@ -104,7 +107,7 @@ def path(
 
     ends = [open_store(store).stage(run) for run in (run_a, run_b)]
     together = how_parallel(None)
-    common: Any = {"space": space, "points": points, "parallel": together}
+    common: Any = {"space": space, "points": points, "execution": execution, "parallel": together}
     if search == "trials":
         stage = single.best_path(*ends, seed=seed, **common)
     else:
@@ -126,6 +129,7 @@ def diagnose(
     reference: str | None = None,
     curve_steps: int | None = None,
     seed: int = 0,
+    execution: Execution | None = None,
     problem: str | None = None,
     store: str = "runs",
     data_root: str | None = None,
@@ -137,6 +141,8 @@ def diagnose(
         reference: name of a better run to compare it with, a pruned one for instance.
         curve_steps: steps of each search for a path to the reference, instead of its own.
         seed: decides the draws.
+        execution: how it is run inside the mask (see: sparsescape train --help); as RUN was, unless
+            given.
         problem: my_file.py:make_problem, where the run is of a problem of one's own.
         store: folder of finished stages and studies, or its URL (docs/machines.md).
         data_root: folder of the data, for problems that need files.
@@ -148,7 +154,9 @@ def diagnose(
 
     kept = open_store(store)
     better = None if reference is None else kept.stage(reference)
-    stage = single.diagnosis(kept.stage(run), better, curve_steps=curve_steps, seed=seed)
+    stage = single.diagnosis(
+        kept.stage(run), better, curve_steps=curve_steps, seed=seed, execution=execution
+    )
     context = Context(single.locator(stage, problem), data_root)
     compute_one(stage, store, context, how_parallel(None))
     if is_first():

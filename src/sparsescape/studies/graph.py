@@ -55,13 +55,18 @@ class Stage:
 
 
 def common_settings(problem: str, steps: int | None, execution: str) -> dict[str, Any]:
-    """The settings that all stages of a study have.
+    """The settings that all stages of a study have."""
+    return {"problem": catalogue.describe(problem), "steps": steps, **run_as(execution)}
 
-    How they are run is one of them unless a rule says it: then it is the rule that decides, and
-    studies share their stages.
+
+def run_as(execution: str) -> dict[str, Any]:
+    """How stages are run, as one of their settings; none where a rule says it: then it is the rule
+    that decides, and studies share their stages.
+
+    >>> run_as("sparse"), run_as("auto")
+    ({'execution': 'sparse'}, {})
     """
-    how = {} if execution == "auto" else {"execution": execution}
-    return {"problem": catalogue.describe(problem), "steps": steps, **how}
+    return {} if execution == "auto" else {"execution": execution}
 
 
 def with_inputs(stages: Iterable[Stage]) -> list[Stage]:

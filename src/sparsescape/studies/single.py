@@ -11,7 +11,7 @@ from ..problems import catalogue
 from ..sparsifiers.catalogue import METHODS
 from . import imp
 from .flags import check_sparsity
-from .graph import Stage, common_settings
+from .graph import Stage, common_settings, run_as
 from .store import Store, read_json
 
 
@@ -62,11 +62,13 @@ def path(
     space: str,
     points: int,
     search: Mapping[str, Any],
+    execution: str | None = None,
     parallel: str | None = None,
 ) -> Stage:
     """A curve fitted between two training runs, evaluated along its length.
 
     Args:
+        execution: as in :func:`training`; that of ``start`` unless given.
         parallel: that several ranks search and evaluate together, if they do: as in
             :func:`training`.
 
@@ -76,15 +78,25 @@ def path(
     if search["degree"] < 1 or search["curve_steps"] < 1 or not search["curve_lr"] > 0:
         raise InputError("--degree and --curve-steps are at least 1, and --curve-lr is above 0.")
     shared = {} if parallel is None else {"parallel": parallel}
-    return _searched("fit", start, end, points, {**search, **shared, "space": space}, shared)
+    common = _of_all(start, execution)
+    what = {**search, **shared, "space": space}
+    return _searched("fit", start, end, points, common, what, shared)
 
 
 def best_path(
-    start: Stage, end: Stage, *, space: str, points: int, seed: int, parallel: str | None = None
+    start: Stage,
+    end: Stage,
+    *,
+    space: str,
+    points: int,
+    seed: int,
+    execution: str | None = None,
+    parallel: str | None = None,
 ) -> Stage:
     """The best path between two training runs that all of ``find_path``'s trials find.
 
     Args:
+        execution: as in :func:`training`; that of ``start`` unless given.
         parallel: that several ranks evaluate it together, if they do; one of them searches.
 
     Raises:
@@ -95,7 +107,7 @@ def best_path(
     trials = [asdict(trial) for trial in paths.TRIALS]  # another list of them is another stage
     search = {"trials": trials, "points": points, "seed": seed, "space": space}
     shared = {} if parallel is None else {"parallel": parallel}
-    return _searched("find", start, end, points, search, shared)
+    return _searched("find", start, end, points, _of_all(start, execution), search, shared)
 
 
 def _searched(
@@ -103,6 +115,7 @@ def _searched(
     start: Stage,
     end: Stage,
     points: int,
+    common: Mapping[str, Any],
     search: Mapping[str, Any],
     shared: Mapping[str, Any],
 ) -> Stage:
@@ -110,7 +123,6 @@ def _searched(
     for run in (start, end):
         if run.kind != "train":
             raise InputError(f"{run.key} is not a training run.")
-    common = _of_all(start)
     if any(end.settings[name] != common[name] for name in ("problem", "steps")):
         raise InputError("The two runs are of different problems, or of different lengths.")
     if points < 3:
@@ -122,11 +134,19 @@ def _searched(
     return Stage("along", grid, {**ends, "curve": found}, "evaluate")
 
 
-def diagnosis(run: Stage, reference: Stage | None, *, curve_steps: int | None, seed: int) -> Stage:
+def diagnosis(
+    run: Stage,
+    reference: Stage | None,
+    *,
+    curve_steps: int | None,
+    seed: int,
+    execution: str | None = None,
+) -> Stage:
     """Which kind of stuck a training run is, compared with another where one is given.
 
     Args:
         curve_steps: of each trial of the search for a path, instead of its own.
+        execution: as in :func:`training`; that of the run unless given.
 
     Raises:
         InputError: one is no training run, or they are of different problems.
@@ -145,13 +165,14 @@ def diagnosis(run: Stage, reference: Stage | None, *, curve_steps: int | None, s
         asdict(replace(t, steps=curve_steps) if curve_steps and t.steps else t)
         for t in paths.TRIALS
     ]
-    return Stage("diagnose", {**_of_all(run), "trials": trials, "seed": seed}, inputs, "diagnose")
+    what = {**_of_all(run, execution), "trials": trials, "seed": seed}
+    return Stage("diagnose", what, inputs, "diagnose")
 
 
-def _of_all(run: Stage) -> dict[str, Any]:
-    """What further stages have in common with a training run."""
-    names = ("problem", "steps", "execution")
-    return {name: run.settings[name] for name in names if name in run.settings}
+def _of_all(run: Stage, execution: str | None) -> dict[str, Any]:
+    """What further stages have in common with a training run, but where told how to be run."""
+    how = run.settings.get("execution", "auto") if execution is None else execution
+    return {"problem": run.settings["problem"], "steps": run.settings["steps"], **run_as(how)}
 
 
 def locator(stage: Stage, given: str | None) -> str:

@@ -51,7 +51,7 @@ class Rule:
     remedies: tuple[Remedy, ...]
 
 
-_TRAIN = "sparsescape train --problem {problem} --sparsity {sparsity} --seed {seed}"
+_TRAIN = "sparsescape train --problem {problem} --sparsity {sparsity} --seed {seed}{execution}"
 
 RULES = (
     Rule(
@@ -94,7 +94,7 @@ RULES = (
             Remedy(
                 "start again from weights drawn at the scale of the sparse fan-in",
                 "ss.init.sparse_fan_in(model, mask, seed=0)",
-                "sparsescape study difficulty --problem {problem} --sparsity {sparsity}",
+                "sparsescape study difficulty --problem {problem} --sparsity {sparsity}{execution}",
             ),
             Remedy(
                 "or train dense, where the signal passes, and prune on the way",
@@ -129,7 +129,7 @@ RULES = (
                 "or start again elsewhere",
                 "ss.init.sparse_fan_in(model, mask, seed=1)",
                 "sparsescape train --problem {problem} --sparsity {sparsity} --method {method} "
-                "--seed {other_seed}",
+                "--seed {other_seed}{execution}",
             ),
         ),
     ),

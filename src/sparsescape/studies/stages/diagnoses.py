@@ -88,6 +88,7 @@ def _words(job: Job, steps: int) -> Mapping[str, str]:
         "seed": str(run["seed"]),
         "other_seed": str(run["seed"] + 1),
         "more_steps": str(2 * steps),
+        "execution": f" --execution {run['execution']}" if "execution" in run else "",
         "run": job.inputs["run"].name,
         "reference": reference.name if reference is not None else "PRUNED_RUN",
     }
