@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsescape.landscape.profiles.measures import barrier, climb, tolerance
+from sparsescape.landscape.profiles.measures import barrier, climb, tolerance, uphill
 
 # Whole numbers: sums and differences are exact, so that what is equal can be asked to be equal.
 paths = st.lists(st.integers(-20, 20), min_size=2, max_size=12)
@@ -114,3 +114,16 @@ def test_the_tolerance_is_a_hundredth_of_the_difference_of_the_ends(losses, expe
 def test_t_and_losses_that_differ_in_number_are_an_error():
     with pytest.raises(ValueError, match="zip"):
         barrier([0, 0.5, 1], [0.0, 1.0])
+
+
+@given(paths)
+def test_the_climb_lies_between_two_of_the_points(losses):
+    low, high = uphill(losses)
+    assert climb(losses) == max(0, losses[high] - losses[low])
+
+
+@given(paths, st.data())
+def test_between_some_of_the_points_the_climb_is_no_larger(losses, data):
+    inner = data.draw(st.sets(st.integers(1, max(1, len(losses) - 2))))
+    some = [losses[i] for i in sorted({0, *inner, len(losses) - 1})]
+    assert climb(some) <= climb(losses)

@@ -35,19 +35,34 @@ def climb(losses: Sequence[float]) -> float:
     and at least 0. It is 0 for a decreasing path, even where that dips below its end and comes
     back up to it. With a loss that is not finite it is infinite.
 
+    On some of the points, the two ends among them, the climb is no larger than on all of them.
+
     >>> round(climb([1, 0.1, 5, 0.2]), 6), climb([1.0, 0.5, 0.0]), climb([1.0, -1.0, 0.0])
     (4.8, 0.0, 0.0)
     """
     if not all(map(math.isfinite, losses)):
         return math.inf
-    path = list(losses) if losses[0] >= losses[-1] else list(reversed(losses))
-    arrival = next(i for i, loss in enumerate(path) if i > 0 and loss <= path[-1])
-    lowest, uphill = path[0], []
-    for loss in path[: arrival + 1]:
-        uphill.append(loss - lowest)
-        lowest = min(lowest, loss)
-    above = [loss - path[-1] for loss in path[arrival:]]
-    return _at_least_zero(uphill + above)
+    low, high = uphill(losses)
+    return max(0.0, losses[high] - losses[low])
+
+
+def uphill(losses: Sequence[float]) -> tuple[int, int]:
+    """The two points between which the climb lies: from which one up to which one.
+
+    >>> uphill([1, 0.1, 5, 0.2]), uphill([0.2, 5, 0.1, 1])
+    ((1, 2), (2, 1))
+    """
+    numbers = list(range(len(losses)))
+    if losses[0] < losses[-1]:
+        numbers.reverse()
+    end = losses[numbers[-1]]
+    arrival = next(i for i, n in enumerate(numbers) if i > 0 and losses[n] <= end)
+    lowest, pairs = numbers[0], []
+    for number in numbers[: arrival + 1]:
+        pairs.append((lowest, number))
+        lowest = min(lowest, number, key=losses.__getitem__)
+    pairs += [(numbers[-1], number) for number in numbers[arrival:]]
+    return max(pairs, key=lambda pair: losses[pair[1]] - losses[pair[0]])
 
 
 def tolerance(losses: Sequence[float]) -> float:

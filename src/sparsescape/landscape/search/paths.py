@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,10 +16,11 @@ from ...training.checkpoints import Checkpoint
 from ..curves.bezier import Bezier, Line
 from ..curves.chain import PolygonalChain
 from ..curves.curve import Curve
-from ..curves.pacing import paced
-from ..profiles.profile import Profile, profile
+from ..profiles.glance import part_of
+from ..profiles.profile import Profile
 from .fit import Search, fit_curve
 from .goals import Goal
+from .looks import Look, Seen
 
 
 class Method(Protocol):
@@ -94,6 +96,8 @@ class Attempt:
     passes: int
     """Forward and backward passes over a batch."""
     climb: float
+    """Over all data; of a path that was refused after a look at a few points, what it climbs
+    between those, and so at least."""
     seed: int = 0
     """Of this trial's draws."""
     diverged: bool = False
@@ -148,7 +152,9 @@ def find_path(
     Each trial starts from the best path so far, laid over the trial's own kind of curve, unless it
     is ``fresh``. What seems to be the best on the even grid is looked at again at the stride in
     weight space that the straight line has on it, so that it cannot hurry through a wall between
-    two values of t (:func:`sparsescape.landscape.curves.pacing.paced`).
+    two values of t (:func:`sparsescape.landscape.curves.pacing.paced`). Over a large data set a
+    path is refused where a few points of it are enough to see it climb
+    (:mod:`sparsescape.landscape.search.looks`); the one that is kept is looked at in full.
 
     Args:
         start, end: points or models.
@@ -175,28 +181,24 @@ def find_path(
     """
     if not trials:
         raise InputError("A search for a path needs at least one trial.")
-    attempts: list[Attempt] = []
-    best: Curve = Line(start, end, subspace=subspace)
-    shown: Profile | None = None
+    look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
+    best = Seen(Line(start, end, subspace=subspace), math.inf)
+    made: list[tuple[Method, Search, int]] = []
+    seen: list[Seen] = []
     for number, trial in enumerate(trials):
         own = derived_seed(seed, "trial", number)
         kept = checkpoint and checkpoint.part(number)
-        curve, search = trial.search(best, objective, seed=own, checkpoint=kept)
-        seen = profile(curve, objective, points)
-        if shown is None or seen.climb < shown.climb:
-            seen = _looked_at(curve, objective, seen)
-        attempts.append(Attempt(trial, search.passes, seen.climb, own, search.diverged))
-        if shown is None or seen.climb < shown.climb:
-            best, shown = curve, seen
-        if seen.monotone(tol):
+        curve, search = trial.search(best.curve, objective, seed=own, checkpoint=kept)
+        made.append((trial, search, own))
+        seen.append(look.at(curve, best.climb))
+        best = min(seen, key=lambda path: path.climb)
+        if best.profile is not None and best.profile.monotone(tol):
             break
     if checkpoint is not None:
-        checkpoint.discard_parts(len(attempts))
-    assert shown is not None
-    return FoundPath(best, shown, tuple(attempts))
-
-
-def _looked_at(curve: Curve, objective: Objective, seen: Profile) -> Profile:
-    """Its profile at an even stride as well, if on the even grid there are longer ones."""
-    t = paced(curve, len(seen.t))
-    return seen if len(t) == len(seen.t) else profile(curve, objective, t=t)
+        checkpoint.discard_parts(len(made))
+    curve, shown = look.best(seen)
+    attempts = [
+        Attempt(trial, search.passes, path.climb, own, search.diverged)
+        for (trial, search, own), path in zip(made, seen, strict=True)
+    ]
+    return FoundPath(curve, shown, tuple(attempts))

@@ -1,0 +1,38 @@
+"""A look at a path that is enough to refuse it."""
+
+from __future__ import annotations
+
+from ...objective import Objective
+from ..curves.curve import Curve
+from ..curves.pacing import paced
+from .measures import uphill
+from .profile import Profile, profile
+
+PART = 1024
+"""So many examples say where to look."""
+WORTH = 8
+"""So many times as many examples as that are looked at only where a part of them says."""
+
+
+def part_of(objective: Objective, seed: int) -> Objective | None:
+    """Of a large data set, the objective over some of its examples, drawn at random."""
+    examples = objective.examples()
+    if len(examples) < WORTH * PART:
+        return None
+    return objective.of_some(PART, seed)
+
+
+def glance(curve: Curve, objective: Objective, part: Objective, points: int) -> Profile:
+    """A profile over all data, of the ends and of the two points between which the path climbs,
+    as a part of the data has it.
+
+    On some of its points a path climbs no more than on all of them. So what it climbs here it
+    climbs at least, whatever the part was; and where that is more than is tolerated, it costs a
+    few points to know.
+
+    Args:
+        points: of the profile over the part, at least, at an even stride in weight space.
+    """
+    t = paced(curve, points)
+    seen = profile(curve, part, t=t)
+    return profile(curve, objective, t=sorted({0.0, *(t[i] for i in uphill(seen.loss)), 1.0}))
