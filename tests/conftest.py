@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,21 @@ if _sharing > 1:
 # The same examples every time, and no deadline: a busy machine is no failure.
 settings.register_profile("sparsescape", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("sparsescape")
+
+
+@pytest.fixture
+def without_numba(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As where numba is not installed."""
+    from sparsescape.compilation import works
+    from sparsescape.sparsifiers.bits import compiled_passes
+
+    monkeypatch.setitem(sys.modules, "numba", None)  # its import raises an ImportError
+    for asked in (works, compiled_passes):
+        asked.cache_clear()
+    yield
+    for asked in (works, compiled_passes):
+        asked.cache_clear()
+
 
 MNIST_FILES = {
     "train-images-idx3-ubyte": (30, 28, 28),

@@ -8,14 +8,22 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from numba import njit
-
 OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
     "boundscheck": False,
     "error_model": "numpy",
 }
+
+
+@lru_cache(maxsize=1)
+def works() -> bool:
+    """Whether numba is installed, fits what else is, and compiles."""
+    try:
+        import numba
+    except ImportError:
+        return False
+    return not getattr(numba.config, "DISABLE_JIT", False)
 
 
 def compiled_as(name: str, function: Any, **options: Any) -> Any:
@@ -27,6 +35,8 @@ def compiled_as(name: str, function: Any, **options: Any) -> Any:
     that writes 64 numbers for one that writes 32. And what was compiled holds the functions that
     it calls, as they were then, of whatever file: so the name has the state of all files beside it.
     """
+    from numba import njit
+
     code, closure = function.__code__, function.__closure__
     name = f"{name}_{state_of(Path(code.co_filename).parent)}"
     twin = FunctionType(code, function.__globals__, name, function.__defaults__, closure)

@@ -21,14 +21,6 @@ def masked_linear(inputs, outputs):
     return model, optimizer, ss.Static(sparsity=0.5).attach(model, optimizer)
 
 
-@pytest.fixture
-def without_numba(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)  # its import raises an ImportError
-    bits.compiled_passes.cache_clear()
-    yield
-    bits.compiled_passes.cache_clear()
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (0, 4), (1, 6), (2, 3, 1, 1)])
 def test_only_closed_numbers_are_written(dtype, shape):

@@ -267,8 +267,11 @@ def test_itop_counts_what_was_explored():
     assert sparsifier.explored == (7 + 3) / 16
 
 
-def test_set_drops_the_same_share_of_each_sign():
-    values = torch.randn(600, generator=torch.Generator().manual_seed(0)) - 0.4
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("count", [600, 9000])
+def test_set_drops_the_same_share_of_each_sign(monkeypatch, count, compiled):
+    monkeypatch.setattr(dynamic, "works", lambda: compiled)
+    values = torch.randn(count, generator=torch.Generator().manual_seed(0)) - 0.4
     values[0] = torch.nan
     found = dynamic.beside_its_share(values, 0.3)
     for sign in (1, -1):
@@ -280,7 +283,9 @@ def test_set_drops_the_same_share_of_each_sign():
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0, 1.0, 2.0], [-1.0, -1.0, 3.0], [0.0, 0.0], []])
-def test_set_takes_equal_distances_as_they_come(values):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_set_takes_equal_distances_as_they_come(monkeypatch, values, compiled):
+    monkeypatch.setattr(dynamic, "works", lambda: compiled)
     found = dynamic.beside_its_share(torch.tensor(values), 0.5)
     assert found.isfinite().all()
     assert (found >= 0).all()

@@ -35,6 +35,24 @@ def test_the_same_places_are_drawn_without_a_list_of_them(case):
     assert outside.count == marked.count
 
 
+def test_without_numba_the_same_places_are_drawn(without_numba, monkeypatch):
+    active = torch.rand(40, 50, generator=torch.Generator().manual_seed(0)) < 0.1
+    found = []
+    for works in (False, True):
+        monkeypatch.setattr(places, "works", lambda works=works: works)
+        found.append(Marked(~active).drawn(np.random.default_rng(1), 300).marked)
+    assert torch.equal(*found)
+    assert int((found[0] & ~active).sum()) == int(found[0].sum()) == 300
+
+
+def test_of_a_large_weight_nothing_of_its_size_is_made(monkeypatch):
+    flat = torch.arange(0, 10**12, 10**9)
+    found = Outside(flat, torch.Size((10**6, 10**6))).drawn(np.random.default_rng(0), 5000)
+    assert len(found.flat.unique()) == 5000
+    assert not (found.flat % 10**9 == 0).any()
+    assert torch.equal(found.flat, found.flat.sort().values)
+
+
 @given(SETS)
 def test_the_highest_scores_are_found_a_few_at_a_time(case):
     (outside, marked), active, count, seed = drawn_from(case)
@@ -49,7 +67,7 @@ def test_the_highest_scores_are_found_a_few_at_a_time(case):
 @given(SETS)
 def test_of_listed_places_the_same_are_chosen_as_of_marked_ones(case):
     (_, marked), active, count, seed = drawn_from(case)
-    listed = Listed(marked.marked.nonzero().flatten())
+    listed = Listed(marked.marked.nonzero().flatten(), active.numel())
     chance = [np.random.default_rng(seed) for _ in range(2)]
     drawn = marked.drawn(chance[0], count).marked.nonzero().flatten()
     assert torch.equal(listed.drawn(chance[1], count).flat, drawn)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.nn import Parameter
 
+from ..compilation import works
 from ..errors import InputError
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -33,14 +34,10 @@ AndInto = Callable[[int, int, int], None]
 @lru_cache(maxsize=1)
 def compiled_passes() -> dict[torch.dtype, AndInto]:
     """The compiled pass for each type of number; none where numba is missing or idle."""
-    try:
-        import numba
+    if not works():
+        return {}
+    from .widening import and_into
 
-        from .widening import and_into
-    except ImportError:  # numba's own, too, where it does not fit what else is installed
-        return {}
-    if getattr(numba.config, "DISABLE_JIT", False):
-        return {}
     halves = torch.float16, torch.bfloat16
     return {t: and_into[t.itemsize] for t in (*halves, torch.float32, torch.float64)}
 

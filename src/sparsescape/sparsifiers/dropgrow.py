@@ -94,7 +94,7 @@ class DropGrow(Sparsifier):
         A score of each number of the weight; or, of a dense one, in one dimension of the active
         ones alone.
         """
-        return self._held[name].inside(self.weight(name)).abs()
+        return self.weight(name).abs()
 
     def grow_score(self, name: str) -> Tensor | None:
         """What is highest is grown. None, as here: each position is as likely as another."""

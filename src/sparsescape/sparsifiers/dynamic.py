@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from .. import schedules, scores
+from ..compilation import works
 from ..errors import InputError
 from ..masks import Mask
 from ..points import matching
-from ..selection import highest_value, top
+from ..selection import top
 from .base import Active, NextMask
 from .dropgrow import DropGrow
 from .masked import read
@@ -286,21 +285,24 @@ def beside_its_share(values: Tensor, share: float) -> Tensor:
     [1.5, 1.5, 0.5, 0.5]
     """
     values = values.detach().float()
-    numbers = values.cpu().numpy()
-    above, below = (edge(side[np.flatnonzero(side > 0)], share) for side in (numbers, -numbers))
+    above, below = _edges(values, share)
     # The fastest way to multiply by a number that depends on the sign.
     return torch.nn.functional.leaky_relu_(values / above, -above / below).nan_to_num_()
 
 
-def edge(values: npt.NDArray[np.float32], share: float) -> float:
-    """What lies between the share of positive values that is nearest to 0, and the others."""
-    if not len(values):
+def _edges(values: Tensor, share: float) -> tuple[float, float]:
+    if values.device.type == "cpu" and works():
+        from ..quickselect import edge
+
+        return edge(values.numpy(), share), edge((-values).numpy(), share)
+    above, below = (_edge(side[side > 0].sort().values, share) for side in (values, -values))
+    return above, below
+
+
+def _edge(distances: Tensor, share: float) -> float:
+    """What lies between the share of some sorted distances that is nearest to 0, and the rest."""
+    if not len(distances):
         return 1.0
-    place = min(int(share * len(values)), len(values) - 1)
-    outside = highest_value(values, len(values) - place)
-    if not place:
-        return float(outside) / 2
-    nearer = values[np.flatnonzero(values < outside)]
-    # Fewer than a share are nearer where several have one distance.
-    inside = nearer.max() if len(nearer) == place else outside
-    return float(inside + outside) / 2
+    place = min(int(share * len(distances)), len(distances) - 1)
+    inside = float(distances[place - 1]) if place else 0.0
+    return (inside + float(distances[place])) / 2

@@ -112,7 +112,7 @@ class Nonzeros:
         return Outside(self._listed(inside), self.shape)
 
     def among(self, inside: Tensor) -> Places:
-        return Listed(self._listed(inside))
+        return Listed(self._listed(inside), self.shape.numel())
 
     def joined(self, kept: Tensor, *grown: Any) -> Tensor | Positions:
         flat = torch.cat([self._listed(kept), *(places.flat for places in grown)])

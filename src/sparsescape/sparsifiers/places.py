@@ -2,23 +2,29 @@
 
 ``drawn`` chooses so many of them, each choice as likely; ``best`` those of highest score. A list of
 a weight's closed positions is longer than the weight: where the active ones are listed, the closed
-ones are not, and the n-th of them is found by counting. So both forms draw the same positions from
-the same random numbers.
+ones are not. Positions are drawn from all of the weight's, and those passed over that are none of
+the places; where that would take long, the places are counted off. So all forms draw the same
+positions from the same random numbers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..compilation import works
 from ..errors import InputError
-from ..positions import count_active, distinct, indices_of, marked, searched, taken
+from ..positions import are_in, count_active, distinct, indices_of, marked
+
+Flat: TypeAlias = npt.NDArray[np.int64]
 
 Best: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 """What marks the highest of some scores among those allowed: (scores, allowed, count) → bool."""
@@ -44,6 +50,10 @@ class Marked:
 
     marked: Tensor
 
+    @property
+    def size(self) -> int:
+        return self.marked.numel()
+
     @cached_property
     def count(self) -> int:
         return count_active(self.marked)
@@ -54,9 +64,24 @@ class Marked:
         >>> places.drawn(np.random.default_rng(0), 2).marked.tolist()
         [True, False, True]
         """
-        places = indices_of(self.marked)
-        chosen = ranks(chance, len(places), count).to(places.device)
-        return Marked(marked(taken(places, chosen), self.marked.shape))
+        return drawn(self, chance, count)
+
+    def first_of(self, some: Flat, count: int) -> Marked:
+        bits = self.marked.reshape(-1).cpu().numpy()
+        if not works():
+            flat = first_allowed(some, bits[some], count)
+            return self.numbered_at(flat)
+        from ..quickselect import mark_first
+
+        chosen = np.zeros(self.size, dtype=np.bool_)
+        mark_first(some, bits.view(np.uint8), count, chosen.view(np.uint8))
+        return Marked(torch.from_numpy(chosen).view(self.marked.shape).to(self.marked.device))
+
+    def numbered(self, ranks: Flat) -> Marked:
+        return self.numbered_at(indices_of(self.marked).cpu().numpy()[ranks])
+
+    def numbered_at(self, flat: Flat) -> Marked:
+        return Marked(marked(torch.from_numpy(flat).to(self.marked.device), self.marked.shape))
 
     def best(self, score: Tensor, count: int, best: Best) -> Marked:
         return Marked(best(score, self.marked, count))
@@ -67,18 +92,30 @@ class Listed:
     """Places as their flat indices, sorted."""
 
     flat: Tensor
+    size: int
+    """How many positions there are, of which these are some."""
 
     @property
     def count(self) -> int:
         return len(self.flat)
 
     def drawn(self, chance: np.random.Generator, count: int) -> Listed:
-        chosen = ranks(chance, self.count, count)
-        return Listed(self.flat[chosen.to(self.flat.device)].sort().values)
+        return drawn(self, chance, count)
+
+    def first_of(self, some: Flat, count: int) -> Listed:
+        inside = are_in(torch.from_numpy(some), self.flat.cpu()).numpy()
+        return self._of(first_allowed(some, inside, count))
+
+    def numbered(self, ranks: Flat) -> Listed:
+        return self._of(self.flat.cpu().numpy()[np.sort(ranks)])
+
+    def _of(self, flat: Flat) -> Listed:
+        return Listed(torch.from_numpy(flat).to(self.flat.device), self.size)
 
     def best(self, score: Tensor, count: int, best: Best) -> Listed:
         found = score.reshape(-1)[self.flat]
-        return Listed(self.flat[best(found, torch.ones_like(found, dtype=torch.bool), count)])
+        chosen = best(found, torch.ones_like(found, dtype=torch.bool), count)
+        return Listed(self.flat[chosen], self.size)
 
 
 @dataclass(frozen=True)
@@ -89,8 +126,12 @@ class Outside:
     shape: torch.Size
 
     @property
+    def size(self) -> int:
+        return self.shape.numel()
+
+    @property
     def count(self) -> int:
-        return self.shape.numel() - len(self.flat)
+        return self.size - len(self.flat)
 
     def drawn(self, chance: np.random.Generator, count: int) -> Listed:
         """
@@ -98,9 +139,18 @@ class Outside:
         >>> places.drawn(np.random.default_rng(0), 2).flat.tolist()
         [1, 3]
         """
-        chosen = ranks(chance, self.count, count).to(self.flat.device).sort().values
-        before = self.flat - torch.arange(len(self.flat), device=self.flat.device)
-        return Listed(chosen + searched(before, chosen, right=True))
+        return drawn(self, chance, count)
+
+    def first_of(self, some: Flat, count: int) -> Listed:
+        inside = are_in(torch.from_numpy(some), self.flat.cpu()).numpy()
+        return self._of(first_allowed(some, ~inside, count))
+
+    def numbered(self, ranks: Flat) -> Listed:
+        flat, ranks = self.flat.cpu().numpy(), np.sort(ranks)
+        return self._of(ranks + np.searchsorted(flat - np.arange(len(flat)), ranks, "right"))
+
+    def _of(self, flat: Flat) -> Listed:
+        return Listed(torch.from_numpy(flat).to(self.flat.device), self.size)
 
     def best(self, score: Tensor, count: int, best: Best) -> Listed:
         """Looks at some scores at a time, and makes nothing else of their number.
@@ -128,7 +178,59 @@ class Outside:
             if len(values) > count:
                 kept = best(values, torch.ones_like(values, dtype=torch.bool), count)
                 values, places = values[kept], places[kept]
-        return Listed(places)
+        return Listed(places, self.size)
+
+
+Chosen = TypeVar("Chosen", bound=Places, covariant=True)
+
+
+class Drawable(Protocol[Chosen]):
+    """Places that can be drawn from."""
+
+    @property
+    def size(self) -> int:
+        """How many positions there are, of which these are some."""
+        ...
+
+    @property
+    def count(self) -> int: ...
+
+    def first_of(self, some: Flat, count: int) -> Chosen:
+        """The first so many, or fewer, of some positions that are among them, without repeats."""
+        ...
+
+    def numbered(self, ranks: Flat) -> Chosen:
+        """Those of some ranks among them."""
+        ...
+
+
+def drawn(places: Drawable[Chosen], chance: np.random.Generator, count: int) -> Chosen:
+    """So many of the places, each choice as likely."""
+    size, room = places.size, places.count
+    if 2 * count > room or 8 * room < size:
+        return places.numbered(ranks(chance, room, count).numpy())
+    some, chosen = np.empty(0, dtype=np.int64), places.first_of(np.empty(0, dtype=np.int64), count)
+    while chosen.count < count:
+        more = -size * math.log1p(-(count - chosen.count) / room)  # as many on average
+        some = np.append(some, chance.integers(size, size=int(more + 4 * math.sqrt(more) + 8)))
+        chosen = places.first_of(some, count)
+    return chosen
+
+
+def first_allowed(some: Flat, allowed: npt.NDArray[np.bool_], count: int) -> Flat:
+    """The first so many different ones of some numbers that are allowed, sorted.
+
+    >>> first_allowed(np.array([9, 3, 9, 5, 1]), np.array([True, True, True, False, True]), 2)
+    array([3, 9])
+    """
+    at = np.flatnonzero(allowed)
+    order = np.sort(some[at] * len(some) + at)  # by number, then by when it came
+    numbers, came = np.divmod(order, max(len(some), 1))
+    once = np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]
+    numbers, came = numbers[once], came[once]
+    if len(numbers) <= count:
+        return numbers
+    return numbers[came <= np.partition(came, count - 1)[count - 1]]
 
 
 def ranks(chance: np.random.Generator, size: int, count: int) -> Tensor:

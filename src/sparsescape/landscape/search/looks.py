@@ -25,6 +25,8 @@ class Seen:
     """At least, where there is no profile."""
     profile: Profile | None = None
     """Over all data."""
+    few: tuple[float, ...] = ()
+    """Of a path that was refused, the t at which it was seen to climb."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,26 @@ class Look:
         """Look at it for as long as it may climb less than the best so far, or not at all."""
         if self.part is not None:
             few = glance(curve, self.objective, self.part, self.points)
-            return self._closely(curve) if few.monotone(self.tol) else Seen(curve, few.climb)
+            if few.monotone(self.tol):
+                return self._closely(curve)
+            return Seen(curve, few.climb, few=few.t)
         even = profile(curve, self.objective, self.points)
         if even.climb < lowest and len(paced(curve, self.points)) > len(even.t):
             return self._closely(curve)
         return Seen(curve, even.climb, even)
 
     def best(self, seen: Sequence[Seen]) -> tuple[Curve, Profile]:
-        """The path that climbs least, once it has been looked at closely.
+        """The path that climbs least, and its profile; what climbs more between a few of its points
+        needs no further look.
 
-        What climbs more than that between a few of its points needs no further look.
+        One that was refused was looked at closely over a part of the data. Over all of it, it is
+        seen on the even grid, and where it climbs.
         """
+        even = [i / (self.points - 1) for i in range(self.points)]
         while (best := min(seen, key=lambda path: path.climb)).profile is None:
-            closely = self._closely(best.curve)
-            best.climb, best.profile = closely.climb, closely.profile
+            t = sorted({*even, *best.few})
+            best.profile = profile(best.curve, self.objective, t=t)
+            best.climb = best.profile.climb
         return best.curve, best.profile
 
     def _closely(self, curve: Curve) -> Seen:
