@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import sparsescape as ss
+from sparsescape.kernels import ops
 from sparsescape.kernels.layout import (
     CARRIERS,
     batch_innermost,
@@ -155,3 +156,46 @@ def test_carrying_is_undone_and_leaves_classes_of_ones_own_alone():
     assert [type(m) for m in model] == [CARRIERS[kinds[0]], Mine, CARRIERS[kinds[2]]]
     drop_layout(model)
     assert [type(m) for m in model] == kinds
+
+
+class InPlace(nn.Module):
+    """Activations in place after each kind of layer, and a shortcut that is added in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.strided = nn.Conv2d(8, 12, 3, stride=2)
+        self.pointwise = nn.Conv2d(12, 12, 1)
+        self.norm = nn.BatchNorm2d(12)
+        self.last = nn.Sequential(nn.Linear(108, 20), nn.ReLU(inplace=True), nn.Linear(20, 4))
+
+    def forward(self, x):
+        x = nn.functional.hardswish(self.first(x), inplace=True)
+        x = self.strided(x).relu_()
+        y = self.pointwise(x)
+        y += x
+        y = self.norm(y).relu_().flatten(1)
+        out = self.last(y)
+        return out.mul_(2)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("dense", [(), ("first*",)])
+@pytest.mark.parametrize("numba", [True, False])
+def test_what_follows_may_write_into_what_a_sparse_layer_gives_out(
+    monkeypatch, batch, dense, numba
+):
+    monkeypatch.setattr(ops, "_numba", [numba])
+    torch.manual_seed(0)
+    plain = InPlace()
+    ss.Mask.from_scores(ss.scores.magnitude(plain), sparsity=0.8).apply_(plain)
+    sparse = ss.to_sparse(copy.deepcopy(plain), dense=dense, min_sparsity=0)
+    x = torch.randn(batch, 3, 7, 7)
+    results = []
+    for model in (plain, sparse):
+        inputs = x.clone().requires_grad_()
+        out = model(inputs)
+        out.square().sum().backward()
+        results.append((out.detach(), inputs.grad, model.first.bias.grad, model.norm.weight.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -559,3 +559,44 @@ def test_parameters_that_join_later_are_free():
     assert sparsifier.step == 4
     assert (late < 1).all()
     assert late.all()
+
+
+class StepOfItsBase(torch.optim.SGD):
+    """Torch runs the hooks at both steps, once there was an optimizer of the base's own."""
+
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("with_closure", [False, True])
+def test_a_step_that_calls_its_bases_step_is_one_step(with_closure):
+    torch.optim.SGD(make_model().parameters(), lr=0.1)
+    runs = []
+    for kind in (torch.optim.SGD, StepOfItsBase):
+        model = make_model()
+        optimizer = kind(model.parameters(), lr=0.1, momentum=0.9)
+        sparsifier = ss.RigL(0.5, update_every=3).attach(model, optimizer)
+
+        def closure(model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = loss_of(model)
+            loss.backward()
+            return loss
+
+        def failing():
+            raise KeyError
+
+        for step in range(7):
+            if step == 2:
+                with pytest.raises(KeyError):
+                    optimizer.step(failing)
+            if with_closure:
+                optimizer.step(closure)
+            else:
+                closure()
+                optimizer.step()
+        assert sparsifier.step == 7
+        runs.append((model, sparsifier.mask))
+    assert runs[0][1] == runs[1][1]
+    for one, other in zip(*(model.parameters() for model, _ in runs), strict=True):
+        assert torch.equal(one, other)

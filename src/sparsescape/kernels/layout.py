@@ -52,6 +52,16 @@ def has_batch_innermost(x: Tensor) -> bool:
     return not x.is_contiguous() and _lies_batch_innermost(x)
 
 
+def by_itself(x: Tensor) -> Tensor:
+    """The same numbers in the same memory, as a tensor that is no view of another.
+
+    What a ``Function`` gives out as a view of what it made, autograd lets nobody write into, as an
+    activation in place does. It asks for no gradient: to be called in the function's forward.
+    """
+    whole = x.untyped_storage()
+    return x.new_empty(0).set_(whole, x.storage_offset(), x.shape, x.stride())
+
+
 def _lies_batch_innermost(x: Tensor) -> bool:
     # As in the end; a view costs as much as all that a small layer computes.
     if x.ndim == 2 and x.stride() == (1, len(x)):
@@ -115,7 +125,7 @@ class _HandedOn(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return batch_innermost(x)
+        return by_itself(batch_innermost(x))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
@@ -127,7 +137,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(in_usual_order(x))
-        handed_on: Tensor = _HandedOn.apply(out) if out.ndim == 4 else out
+        as_it_is = out.ndim != 4 or _lies_batch_innermost(out)
+        handed_on: Tensor = out if as_it_is else _HandedOn.apply(out)
         return handed_on
 
 

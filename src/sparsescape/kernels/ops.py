@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from .geometry import Axis
-from .layout import batch_innermost
+from .layout import batch_innermost, by_itself
 from .pattern import Pattern
 
 Term: TypeAlias = Callable[[], Tensor]
@@ -131,7 +131,7 @@ class _Sums(Function):
     ) -> Tensor:
         ctx.save_for_backward(values, x)
         ctx.layer, ctx.told = layer, told
-        return layer.sums(values, bias, x)
+        return by_itself(layer.sums(values, bias, x))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -29,9 +30,46 @@ def hook_steps(around: Around, optimizers: list[Optimizer]) -> list[Any]:
     """Call ``around`` at every step of the optimizers; returns the hooks' handles."""
     handles: list[Any] = []
     for index, optimizer in enumerate(optimizers):
-        handles.append(optimizer.register_step_pre_hook(_untraced(_before(around, index))))
-        handles.append(optimizer.register_step_post_hook(_untraced(_after(around, index))))
+        steps = _Steps()
+        before, after = _before(around, index, steps), _after(around, index, steps)
+        handles.append(optimizer.register_step_pre_hook(_untraced(before)))
+        handles.append(optimizer.register_step_post_hook(_untraced(after)))
     return handles
+
+
+class _Steps:
+    """Steps of one optimizer that are under way.
+
+    Torch may run the hooks twice in one step: where a subclass's ``step`` calls that of its base.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def begins(self, optimizer: Optimizer) -> bool:
+        """Whether this is a step, and not a part of one."""
+        if self._depth and _under_way(optimizer) < 2:
+            self._depth = 0  # an exception has ended the one before
+        self._depth += 1
+        return self._depth == 1
+
+    def ends(self) -> bool:
+        self._depth = max(0, self._depth - 1)
+        return not self._depth
+
+
+def _under_way(optimizer: Optimizer) -> int:
+    """How many calls of the optimizer's ``step`` are on the stack, as torch wraps them."""
+    count, frame = 0, inspect.currentframe()
+    while frame is not None:
+        wraps = frame.f_code.co_filename == _WRAPPER.co_filename
+        if wraps and frame.f_code.co_name == "wrapper" and frame.f_locals.get("self") is optimizer:
+            count += 1
+        frame = frame.f_back
+    return count
+
+
+_WRAPPER = Optimizer.profile_hook_step.__code__
 
 
 def _untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,8 +163,10 @@ def skipped(optimizer: Optimizer) -> bool:
     return found is not None and bool(found)
 
 
-def _before(around: Around, index: int) -> Callable[..., Any]:
+def _before(around: Around, index: int, steps: _Steps) -> Callable[..., Any]:
     def hook(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not steps.begins(optimizer):
+            return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             around.open(index)
@@ -149,8 +189,10 @@ def _seeing_the_loops_model(closure: Callable[[], Any], around: Around, index: i
     return evaluate
 
 
-def _after(around: Around, index: int) -> Callable[..., None]:
+def _after(around: Around, index: int, steps: _Steps) -> Callable[..., None]:
     def hook(optimizer: Optimizer, *_: Any) -> None:
+        if not steps.ends():
+            return
         around.close(index)
         if not skipped(optimizer):
             around.stepped(index)
