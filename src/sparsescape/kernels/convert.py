@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import Point, as_point, matching, plain_name
+from ..points import Point, as_point, matching, named_parameters, plain_name
 from .layer import Sparse
 from .layout import carry_layout, drop_layout, plain_class
 from .migrate import check_migratable, migrate
@@ -129,7 +129,8 @@ def candidates(
     if mask is not None:
         mask.check(_as_dense(model))
     weights = layers_by_weight(model)
-    closed = matching(weights, dense)
+    # As for a sparsifier, patterns may name what could not be sparse anyway.
+    closed = matching(dict.fromkeys([*weights, *named_parameters(model)]), dense)
     chosen = {name: module for name, module in weights.items() if name not in closed}
     patterns: dict[Any, Pattern] = {}
     found = {}

@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, compiler
 from torch.autograd import Function
 
 from .geometry import Axis
@@ -98,7 +98,8 @@ def _apply(
         # ten times slower where orders mix: the sum goes on in that of x.
         as_it_is = source is x and not x.is_contiguous()
         x.register_hook(batch_innermost if as_it_is else Tensor.contiguous)
-    out = _Sums.apply(values, bias, source, layer, None if watch is None else watch())
+    sums = _sums_untraced if compiler.is_dynamo_compiling() else _Sums.apply
+    out = sums(values, bias, source, layer, None if watch is None else watch())
     return out if out.dtype == dtype else out.to(dtype)
 
 
@@ -151,6 +152,12 @@ class _Sums(Function):
             return _Products.apply(x, g, ctx.layer), bias, None, None, None
         dx = _SumsBack.apply(values, g, ctx.layer, ctx.told) if of_x else None
         return None, bias, dx, None, None
+
+
+@compiler.disable
+def _sums_untraced(*args: Any) -> Tensor:
+    """In a compiled model: what numba has compiled is nothing to trace."""
+    return _Sums.apply(*args)
 
 
 class _SumsBack(Function):

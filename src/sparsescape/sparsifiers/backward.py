@@ -88,6 +88,12 @@ class Backward:
             return self._terms.of(name, held).nan_to_num_()
         return self._dense.of(name, self._weights[name]).nan_to_num()
 
+    def take_given(self, index: int) -> None:
+        """Before a step that asks: gradients that the loop has set (``torch.autograd.grad``)."""
+        for name in self._owners.names(index) if self.asks[index] else ():
+            if not isinstance(self._held[name], Nonzeros):
+                self._dense.given(name, self._weights[name])
+
     def are_closed(self, index: int) -> bool:
         """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
         if self.asks[index]:

@@ -102,6 +102,8 @@ class Sparsifier:
         if isinstance(self.dense, str):
             raise InputError(f"Patterns are a list of names, not the text {self.dense!r}.")
         self.dense = tuple(self.dense)
+        if self.on_collapse not in ("warn", "raise"):
+            raise InputError(f"on_collapse is 'warn' or 'raise', not {self.on_collapse!r}.")
         self.step = 0
         self.memory: dict[str, Any] = {}
         self._counts: list[int] = []
@@ -395,6 +397,7 @@ class Sparsifier:
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
+        self._backward.take_given(index)
         if self._replaces[index] and not skipped(self._owners.optimizers[index]):
             self._withheld[index].take()
         elif self._backward.are_closed(index):
@@ -434,6 +437,8 @@ class Sparsifier:
         return told
 
     def _set_mask(self, mask: NextMask) -> None:
+        if mask.keys() != self._held.keys():
+            raise InputError(f"A mask names the weights {list(self._held)}, not {list(mask)}.")
         self._owners.forget_mixed_state()
         for name, held in self._held.items():
             norm = self._norms.get(name)

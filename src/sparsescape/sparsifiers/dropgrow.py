@@ -124,13 +124,31 @@ class DropGrow(Sparsifier):
     def _strongest(self, name: str, active: Tensor, count: int) -> Tensor:
         """Those of highest drop score."""
         score = self.drop_score(name)
-        if score.shape == active.shape:
-            return self.best(score, active, count)
+        if isinstance(score, Tensor) and score.shape == active.shape:
+            return self._checked(name, self.best(score, active, count), count)
+        held = self.active_in(name)
+        if not isinstance(score, Tensor) or score.shape != (count_active(held),):
+            raise InputError(
+                f"The drop score of {name!r} is a tensor of shape {tuple(active.shape)}, or of the "
+                f"active weights alone, not {_kind(score)}."
+            )
         if self.structure is unstructured and len(score) == count_active(active):
-            return self._held[name].chosen(top(score.float(), count))
+            kept = self._held[name].chosen(top(score.float(), count))
+            return self._checked(name, kept, count)
         spread = torch.zeros(active.shape, device=active.device)
-        spread.masked_scatter_(self.active_in(name), score.float())
+        spread.masked_scatter_(held, score.float())
         return self.best(spread, active, count)
+
+    def _checked(self, name: str, kept: Tensor, count: int) -> Tensor:
+        """What was kept: fewer than were to be only where the weights themselves are NaN.
+
+        Raises:
+            InputError: the score is NaN, and the weights are not.
+        """
+        few = self.structure is unstructured and count_active(kept) < count
+        if few and bool(self.weight(name).isfinite().all()):
+            raise InputError(f"The drop score of {name!r} is NaN.")
+        return kept
 
     def grown_counts(self, active: Active, kept: Active) -> Mapping[str, int]:
         """How many each layer grows: as many as it dropped, unless the method moves some."""
@@ -173,6 +191,12 @@ class DropGrow(Sparsifier):
     def growth(self, name: str) -> Callable[[Places, int], Places]:
         """What chooses so many of the places that are allowed."""
         score = self.grow_score(name)
+        shape = self._held[name].shape
+        if score is not None and not (isinstance(score, Tensor) and score.shape == shape):
+            raise InputError(
+                f"The grow score of {name!r} is a tensor of shape {tuple(shape)} or None, not "
+                f"{_kind(score)}."
+            )
         if score is None and self.structure is unstructured:
             chance = np.random.default_rng(derived_seed(self.seed, "grow", self.step, name))
             return lambda places, count: places.drawn(chance, count)
@@ -198,6 +222,10 @@ class DropGrow(Sparsifier):
     def room(self, inside: Active) -> dict[str, int]:
         """How many positions of each weight are not inside."""
         return {n: self.size(n) - count_active(i) for n, i in inside.items()}
+
+
+def _kind(score: object) -> str:
+    return f"one of {tuple(score.shape)}" if isinstance(score, Tensor) else f"{score!r:.60}"
 
 
 def among(score: Tensor, allowed: Tensor) -> Tensor:

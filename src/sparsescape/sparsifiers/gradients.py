@@ -104,6 +104,14 @@ class DenseGradients:
         self._pending.clear()
 
     @torch.no_grad()
+    def given(self, name: str, weight: Any) -> None:
+        """To be called before a step, if it may be that no backward pass has made the gradient that
+        is there, but the loop: then it is as the loop gave it, over all positions."""
+        if name not in self._kept and name not in self._pending and weight.grad is not None:
+            self._pending[name] = weight
+            self._put_aside()
+
+    @torch.no_grad()
     def of(self, name: str, weight: Tensor) -> Tensor:
         """The dense gradient of a weight, all shards together; 0 where there was none.
 

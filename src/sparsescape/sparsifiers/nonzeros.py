@@ -170,7 +170,13 @@ class Nonzeros:
         self.check_count(len(new))
         places, kept = found_in(new, old)
         source = places[kept]
+        seen: set[int] = set()
         for tensor, fresh in self._carried():
+            # An optimizer may keep the values themselves (SAM): what shares their memory moves
+            # with them, unless all get memory of a new size.
+            if len(new) == len(old) and tensor.data_ptr() in seen:
+                continue
+            seen.add(tensor.data_ptr())
             moved = tensor.new_full((len(new),), fresh)
             moved[kept] = tensor.detach()[source]
             self._replace(tensor, moved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -77,7 +77,7 @@ class Owners:
         held = {
             f"{depth * '.'}{key}": value
             for depth, state in enumerate(self._states(self._index[name]))
-            for key, value in state.get(weight, {}).items()
+            for key, value in leaves(state.get(weight, {}))
             if depth or key not in self._other_shapes[name]
         }
         return {k: v for k, v in held.items() if isinstance(v, Tensor) and v.shape == shape}
@@ -88,14 +88,14 @@ class Owners:
             value
             for keeper in self._keepers[index]
             for weight in self._owned[index]
-            for value in keeper.state.get(weight, {}).values()
+            for _, value in leaves(keeper.state.get(weight, {}))
             if isinstance(value, Tensor)
         ]
 
     def state_ids(self, index: int) -> list[int]:
         """Which objects an optimizer and its wrappers keep, for all parameters: a fast look."""
         keepers = self._keepers[index]
-        return [id(v) for k in keepers for state in k.state.values() for v in state.values()]
+        return [id(v) for k in keepers for state in k.state.values() for _, v in leaves(state)]
 
     def _states(self, index: int) -> list[Mapping[Any, Any]]:
         """The state of an optimizer, and those that its wrappers keep beside it."""
@@ -134,6 +134,22 @@ class Owners:
                 flat = any(isinstance(v, Tensor) and v.shape == size for v in state.values())
                 if flat and parameter.shape != size:
                     state.clear()
+
+
+def leaves(state: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """What an optimizer keeps of a parameter: keys and values, also those one level down, where it
+    keeps a table or a list of tensors.
+
+    >>> list(leaves({"step": 1, "buffers": {0.9: 2.0}, "last": [3.0]}))
+    [('step', 1), ('buffers.0.9', 2.0), ('last.0', 3.0)]
+    """
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{k}", v) for k, v in value.items())
+        elif isinstance(value, (list, tuple)):
+            yield from ((f"{key}.{k}", v) for k, v in enumerate(value))
+        else:
+            yield key, value
 
 
 def same(tensors: list[Tensor], others: list[Tensor]) -> bool:

@@ -57,6 +57,8 @@ class Static(Sparsifier):
         super().__init__(dense=dense, on_collapse=on_collapse)
         if (mask is None) == (sparsity is None):
             raise InputError("Static takes either a mask or a sparsity.")
+        if mask is not None and not isinstance(mask, Mask):
+            raise InputError(f"The mask is an ss.Mask, not {mask!r:.60}; a sparsity is named so.")
         self.given = mask
         self.sparsity = sparsity
         self.distribution = distributions.named(distribution)

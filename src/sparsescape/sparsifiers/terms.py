@@ -79,6 +79,11 @@ class Terms:
         if name in self._accumulated:
             raise InputError(STEPPED.format(name))
         known = self._summed.get(name)
+        if known is None and held.parameter.grad is not None:
+            raise InputError(
+                f"The gradient of {name!r} was not made by a backward pass, and only there is a "
+                "truly sparse layer's gradient over all positions known."
+            )
         total = _sum(known.terms if known is not None else [], held)
         if held.replicas is not None:
             held.replicas.mean_(total)

@@ -1,0 +1,233 @@
+"""Optimizers, loops and methods that others write."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import sparsescape as ss
+
+X = torch.randn(32, 20, generator=torch.Generator().manual_seed(1))
+Y = torch.randint(5, (32,), generator=torch.Generator().manual_seed(2))
+
+
+def make_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, 24), nn.Tanh(), nn.Linear(24, 5))
+
+
+class SAM(torch.optim.Optimizer):
+    """Foret et al. 2021, with the weights put back as its usual implementation does: by the tensor
+    that was kept itself."""
+
+    def __init__(self, params, **settings):
+        super().__init__(params, settings)
+        self.base_optimizer = torch.optim.SGD(self.param_groups, **settings)
+        self.param_groups = self.base_optimizer.param_groups
+
+    @torch.no_grad()
+    def climb(self):
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter]["old_p"] = parameter.data.clone()
+            parameter.add_(0.05 * parameter.grad)
+        self.zero_grad()
+
+    @torch.no_grad()
+    def descend(self):
+        for parameter in self.param_groups[0]["params"]:
+            parameter.data = self.state[parameter]["old_p"]
+        self.base_optimizer.step()
+        self.zero_grad()
+
+
+@pytest.mark.parametrize("method", [ss.SET, ss.RigL, ss.MEST])
+def test_state_that_is_the_weight_itself_moves_once(method):
+    dense = make_model().double()
+    mask = ss.Mask.from_scores(ss.scores.random(dense), sparsity=0.8)
+    mask.apply_(dense)
+    sparse = ss.to_sparse(copy.deepcopy(dense), 0.0, mask=mask)
+    runs = []
+    for model in (dense, sparse):
+        optimizer = SAM(model.parameters(), lr=0.05, momentum=0.9)
+        sparsifier = method(0.8, update_every=3, initial_mask=mask).attach(model, optimizer)
+        for _ in range(8):
+            for half in (optimizer.climb, optimizer.descend):
+                cross_entropy(model(X.double()), Y).backward()
+                half()
+        runs.append(sparsifier.mask)
+    assert runs[0] == runs[1]
+    for layer in (0, 2):
+        torch.testing.assert_close(sparse[layer].dense_weight(), dense[layer].weight)
+
+
+class ManyMomenta(torch.optim.Optimizer):
+    """Momentum at several rates, in a table (Lucas et al. 2019) or a list."""
+
+    def __init__(self, params, kind):
+        super().__init__(params, {})
+        self.kind = kind
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for parameter in self.param_groups[0]["params"]:
+            if parameter.grad is None:
+                continue
+            new = [torch.zeros_like(parameter) for _ in range(2)]
+            kept = self.state[parameter].setdefault(
+                "buffers", new if self.kind is list else dict(zip((0.5, 0.9), new, strict=True))
+            )
+            buffers = kept if self.kind is list else kept.values()
+            for rate, buffer in zip((0.5, 0.9), buffers, strict=True):
+                buffer.mul_(rate).add_(parameter.grad)
+                parameter.sub_(0.02 * buffer)
+
+
+def buffers_of(optimizer, parameter):
+    kept = optimizer.state[parameter]["buffers"]
+    return kept if isinstance(kept, list) else list(kept.values())
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_state_in_tables_and_lists_is_held_moves_and_migrates(kind):
+    model = make_model()
+    optimizer = ManyMomenta(model.parameters(), kind)
+    sparsifier = ss.SET(0.8, update_every=2).attach(model, optimizer)
+
+    def train(model, steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            cross_entropy(model(X), Y).backward()
+            optimizer.step()
+
+    train(model, 5)
+    for name, active in sparsifier.mask.items():
+        for buffer in buffers_of(optimizer, model.get_parameter(name)):
+            assert (buffer[~active] == 0).all()
+            assert (buffer[active] != 0).any()
+    sparsifier.detach()
+    mask, before = sparsifier.mask, buffers_of(optimizer, model[0].weight)
+    ss.to_sparse(model, 0.0, optimizer=optimizer, mask=mask)
+    for old, new in zip(before, buffers_of(optimizer, model[0].weight), strict=True):
+        assert torch.equal(new, old[mask["0.weight"]])
+    ss.DSR(0.8, update_every=2).attach(model, optimizer)
+    train(model, 5)
+    for buffer in buffers_of(optimizer, model[0].weight):
+        assert buffer.shape == model[0].weight.shape
+
+
+def test_what_a_wrapper_is_around_migrates_as_well():
+    model = make_model()
+    mask = ss.Mask.from_scores(ss.scores.random(model), sparsity=0.8)
+    mask.apply_(model)
+    optimizer = SAM(model.parameters(), lr=0.05, momentum=0.9)
+    for half in (optimizer.climb, optimizer.descend):
+        cross_entropy(model(X), Y).backward()
+        half()
+    momentum = optimizer.base_optimizer.state[model[0].weight]["momentum_buffer"]
+    ss.to_sparse(model, 0.0, optimizer=optimizer, mask=mask)
+    moved = optimizer.base_optimizer.state[model[0].weight]["momentum_buffer"]
+    assert torch.equal(moved, momentum[mask["0.weight"]])
+
+
+def test_an_optimizer_with_state_of_rows_and_columns_is_not_migrated():
+    model = make_model()
+    optimizer = torch.optim.Adafactor(model.parameters())
+    cross_entropy(model(X), Y).backward()
+    optimizer.step()
+    with pytest.raises(ss.InputError, match="Adafactor"):
+        ss.to_sparse(model, 0.0, optimizer=optimizer)
+    assert model[0].weight.ndim == 2
+
+
+@pytest.mark.parametrize("method", [ss.RigL, ss.SNFS])
+def test_gradients_that_the_loop_sets_itself_are_seen_whole(method):
+    masks = []
+    for by_itself in (False, True):
+        model = make_model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        sparsifier = method(0.8, update_every=3).attach(model, optimizer)
+        for _ in range(7):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(X), Y)
+            if by_itself:
+                parameters = list(model.parameters())
+                found = torch.autograd.grad(loss, parameters)
+                for parameter, grad in zip(parameters, found, strict=True):
+                    parameter.grad = grad
+            else:
+                loss.backward()
+            optimizer.step()
+        masks.append(sparsifier.mask)
+    assert masks[0] == masks[1]
+
+
+def test_of_truly_sparse_layers_such_gradients_are_refused():
+    model = ss.to_sparse(make_model(), 0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ss.RigL(0.0, update_every=1).attach(model, optimizer)
+    parameters = list(model.parameters())
+    for parameter, grad in zip(
+        parameters, torch.autograd.grad(cross_entropy(model(X), Y), parameters), strict=True
+    ):
+        parameter.grad = grad
+    with pytest.raises(ss.InputError, match=r"'0.weight' was not made by a backward pass"):
+        optimizer.step()
+
+
+def scored(drop=None, grow=None):
+    class Own(ss.DropGrow):
+        def drop_score(self, name):
+            return drop(self.weight(name)) if drop else super().drop_score(name)
+
+        def grow_score(self, name):
+            return grow(self.weight(name)) if grow else super().grow_score(name)
+
+    return Own(0.8, update_every=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "about"),
+    [
+        (lambda: scored(drop=lambda w: None), r"drop score of '0.weight' .* not None"),
+        (lambda: scored(drop=lambda w: w[0]), r"drop score .*\(24, 20\).* one of \(20,\)"),
+        (lambda: scored(drop=lambda w: w.numpy()), r"drop score of '0.weight' .* not array"),
+        (lambda: scored(drop=lambda w: w * torch.nan), r"drop score of '0.weight' is NaN"),
+        (lambda: scored(grow=lambda w: w[0]), r"grow score .*\(24, 20\).* one of \(20,\)"),
+        (lambda: scored(grow=lambda w: 3), r"grow score of '0.weight' .* not 3"),
+    ],
+)
+def test_a_score_that_is_none_is_refused_in_one_sentence(method, about):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    method().attach(model, optimizer)
+    cross_entropy(model(X), Y).backward()
+    with pytest.raises(ss.InputError, match=about):
+        optimizer.step()
+
+
+def test_a_mask_that_leaves_a_weight_out_is_refused():
+    class Forgetful(ss.Sparsifier):
+        def next_mask(self, step):
+            return {"0.weight": self.active["0.weight"]}
+
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Forgetful().attach(model, optimizer)
+    cross_entropy(model(X), Y).backward()
+    with pytest.raises(ss.InputError, match=r"names the weights .*'2.weight'.* not \['0.weight'\]"):
+        optimizer.step()
+
+
+def test_settings_of_another_kind_are_refused():
+    with pytest.raises(ss.InputError, match="a sparsity is named so"):
+        ss.Static(0.9)
+    with pytest.raises(ss.InputError, match="on_collapse is 'warn' or 'raise', not 'explode'"):
+        ss.RigL(0.9, on_collapse="explode")
+
+
+def test_one_list_of_patterns_serves_a_sparsifier_and_the_conversion():
+    model = nn.Sequential(nn.Embedding(10, 20), nn.Linear(20, 30), nn.Linear(30, 5))
+    ss.to_sparse(model, 0.0, dense=["0*", "2*"])
+    assert [layer.weight.ndim for layer in model] == [2, 1, 2]
