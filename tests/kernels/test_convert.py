@@ -243,3 +243,25 @@ def test_an_optimizer_that_cannot_be_migrated_leaves_the_model_as_it_was(convert
     with pytest.raises(ss.InputError, match="LBFGS"):
         convert(model, optimizer=torch.optim.LBFGS(model.parameters()))
     assert [type(module) for module in model.modules()] == before
+
+
+class Windowed(nn.Module):
+    """Reads the weights of its children, as torchvision's windowed attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(24, 8)
+
+    def forward(self, x):
+        return self.out(nn.functional.linear(x, self.qkv.weight, self.qkv.bias))
+
+
+def test_a_layer_whose_weight_is_read_by_the_module_around_it_stays_dense():
+    model = nn.Sequential(Windowed(), nn.Linear(8, 8))
+    ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.9).apply_(model)
+    x = torch.randn(3, 8)
+    expected = model(x)
+    ss.to_sparse(model)
+    assert model[0].qkv.weight.ndim == 2
+    assert model[0].out.weight.ndim == model[1].weight.ndim == 1
+    torch.testing.assert_close(model(x), expected)

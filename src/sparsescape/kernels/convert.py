@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -40,8 +42,9 @@ def to_sparse(
 
     Pooling and BatchNorm layers keep the memory order that sparse layers like from then on, and a
     dense convolution before a sparse one gives it out (:mod:`sparsescape.kernels.layout`). Layers
-    keep their identity, hooks and mode. Layers whose weight another module reads for itself (in
-    ``nn.MultiheadAttention``, for one) stay dense, as do layers of a class of one's own.
+    keep their identity, hooks and mode. Layers whose weight the module around them reads for itself
+    (``nn.MultiheadAttention``; any whose ``forward`` says ``self.layer.weight``) stay dense, as do
+    layers of a class of one's own.
 
     Args:
         min_sparsity: a layer with a smaller share of zeros stays dense.
@@ -188,12 +191,25 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
     """Linear and Conv2d layers that own their weight, by name."""
     for name, module in model.named_modules():
         # The fast paths of torch's transformer layers read the weights of their children.
-        parent = model.get_submodule(name.rpartition(".")[0]) if name else None
+        above, _, own = name.rpartition(".")
+        parent = model.get_submodule(above) if name else None
         if isinstance(parent, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
+            continue
+        if parent is not None and f"self.{own}.weight" in _forward_of(type(parent)):
             continue
         owns_weight = isinstance(module._parameters.get("weight"), nn.Parameter)
         if plain_class(module) in _KINDS and owns_weight:
             yield name, module
+
+
+@lru_cache
+def _forward_of(kind: type[nn.Module]) -> str:
+    """The text of its forward, if there is one: a module that reads the weight of its child there
+    (windowed attention does) could not be run with the values alone."""
+    try:
+        return inspect.getsource(kind.forward)
+    except (OSError, TypeError):
+        return ""
 
 
 def _held(weight: Tensor, flat: Tensor | None) -> Tensor:

@@ -65,7 +65,9 @@ class Sparsifier:
     From ``attach`` on, after every ``backward`` the gradients outside the mask are exactly 0 (so
     what clips gradients sees the norm inside it), and after every ``optimizer.step`` so are the
     weights; optimizer state of a weight's shape has there the value that the optimizer gives a
-    fresh element, whatever the optimizer. So a weight that is grown later starts at 0 with fresh
+    fresh element, whatever the optimizer. (Where nothing seems to have moved outside the mask, only
+    a sample of it is looked at: what is written into a part of a weight through ``.data``, between
+    steps or by an optimizer, may stay for up to 25 steps.) So a weight that is grown later starts at 0 with fresh
     state. (A step counter that an optimizer keeps per tensor, as Adam's for its bias correction,
     goes on counting: a grown weight's moments start at 0 but are corrected as if they were old,
     so its first steps are shorter than a fresh parameter's by up to (1 − β₁)/√(1 − β₂).)
