@@ -203,7 +203,7 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 @lru_cache
-def _forward_of(kind: type[nn.Module]) -> str:
+def _forward_of(kind: Any) -> str:
     """The text of its forward, if there is one: a module that reads the weight of its child there
     (windowed attention does) could not be run with the values alone."""
     try:

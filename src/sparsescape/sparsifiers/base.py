@@ -67,10 +67,11 @@ class Sparsifier:
     weights; optimizer state of a weight's shape has there the value that the optimizer gives a
     fresh element, whatever the optimizer. (Where nothing seems to have moved outside the mask, only
     a sample of it is looked at: what is written into a part of a weight through ``.data``, between
-    steps or by an optimizer, may stay for up to 25 steps.) So a weight that is grown later starts at 0 with fresh
-    state. (A step counter that an optimizer keeps per tensor, as Adam's for its bias correction,
-    goes on counting: a grown weight's moments start at 0 but are corrected as if they were old,
-    so its first steps are shorter than a fresh parameter's by up to (1 − β₁)/√(1 − β₂).)
+    steps or by an optimizer, may stay for up to 25 steps.) So a weight that is grown later starts
+    at 0 with fresh state. (A step counter that an optimizer keeps per tensor, as Adam's for its
+    bias correction, goes on counting: a grown weight's moments start at 0 but are corrected as if
+    they were old, so its first steps are shorter than a fresh parameter's by up to
+    (1 − β₁)/√(1 − β₂).)
 
     A method is a subclass with one or two of these: :meth:`first_mask`, the mask at ``attach``,
     and :meth:`next_mask`, the mask after a step. What a method remembers between steps goes into
