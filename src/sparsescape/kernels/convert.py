@@ -192,7 +192,7 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in model.named_modules():
         # The fast paths of torch's transformer layers read the weights of their children.
         above, _, own = name.rpartition(".")
-        parent = model.get_submodule(above) if name else None
+        parent: Any = model.get_submodule(above) if name else None
         if isinstance(parent, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
             continue
         if parent is not None and f"self.{own}.weight" in _forward_of(type(parent)):
