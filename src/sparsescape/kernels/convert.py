@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -192,22 +191,21 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in model.named_modules():
         # The fast paths of torch's transformer layers read the weights of their children.
         above, _, own = name.rpartition(".")
-        parent: Any = model.get_submodule(above) if name else None
+        parent = model.get_submodule(above) if name else None
         if isinstance(parent, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
             continue
-        if parent is not None and f"self.{own}.weight" in _forward_of(type(parent)):
+        if parent is not None and f"self.{own}.weight" in _forward_of(parent):
             continue
         owns_weight = isinstance(module._parameters.get("weight"), nn.Parameter)
         if plain_class(module) in _KINDS and owns_weight:
             yield name, module
 
 
-@lru_cache
-def _forward_of(kind: Any) -> str:
+def _forward_of(module: nn.Module) -> str:
     """The text of its forward, if there is one: a module that reads the weight of its child there
     (windowed attention does) could not be run with the values alone."""
     try:
-        return inspect.getsource(kind.forward)
+        return inspect.getsource(type(module).forward)
     except (OSError, TypeError):
         return ""
 
