@@ -97,3 +97,13 @@ def test_compiled_models_run():
 def test_inputs_that_do_not_fit_are_refused(layer, shape):
     with pytest.raises(InputError, match=r"input|span"):
         layer(torch.ones(shape))
+
+
+def test_a_gradient_of_other_values_is_gone_once_others_are_loaded():
+    x = torch.randn(6, 20)
+    few, many = (SparseLinear.random(20, 30, sparsity=share) for share in (0.9, 0.5))
+    many(x).sum().backward()
+    many.load_state_dict(few.state_dict())
+    many.zero_grad(set_to_none=False)
+    many(x).sum().backward()
+    assert many.weight.grad.shape == few.weight.shape

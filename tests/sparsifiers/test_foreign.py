@@ -231,3 +231,20 @@ def test_one_list_of_patterns_serves_a_sparsifier_and_the_conversion():
     model = nn.Sequential(nn.Embedding(10, 20), nn.Linear(20, 30), nn.Linear(30, 5))
     ss.to_sparse(model, 0.0, dense=["0*", "2*"])
     assert [layer.weight.ndim for layer in model] == [2, 1, 2]
+
+
+def test_the_state_of_another_method_is_refused():
+    states = []
+    for method in (ss.RigL(0.8), ss.SET(0.8)):
+        model = make_model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        states.append((method.attach(model, optimizer), method.state_dict()))
+    (rigl, of_rigl), (_, of_set) = states
+    with pytest.raises(ss.InputError, match="the state of SET, and RigL cannot go on from it"):
+        rigl.load_state_dict(of_set)
+    rigl.load_state_dict(of_rigl)
+
+
+def test_a_score_at_initialization_is_a_function():
+    with pytest.raises(ss.InputError, match=r"score_of is a function.*not 'magnitude'"):
+        ss.AtInitialization(0.8, score_of="magnitude")

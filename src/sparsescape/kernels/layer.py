@@ -106,6 +106,7 @@ class Sparse(nn.Module):
         """Take up other positions, and another number of them, than are held now."""
         values = state.get(prefix + "weight")
         if values is not None and values.ndim == 1 and values.shape != self.weight.shape:
+            self.weight.grad = None  # which is of the values that were held
             self.weight.data = self.weight.new_empty(values.shape)
         super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)
         for name in _STRUCTURE:

@@ -318,6 +318,7 @@ class Sparsifier:
     def state_dict(self) -> dict[str, Any]:
         """Step, mask and memory: with the model's and the optimizer's state, all of a run."""
         return {
+            "method": type(self).__name__,
             "step": self.step,
             "counts": list(self._counts),
             "mask": self._saved_mask(),
@@ -338,12 +339,16 @@ class Sparsifier:
         :meth:`attach` closed can be opened again.
 
         Raises:
-            InputError: it is not attached, or the mask in the state does not fit.
+            InputError: it is not attached, the state is another method's, or the mask in it does
+                not fit.
         """
         if not self._handles:
             raise InputError("Attach the sparsifier to a model before loading its state.")
         if missing := {"step", "counts", "mask", "memory", "fresh"} - state.keys():
             raise InputError(f"This is no sparsifier's state: it has no {sorted(missing)[0]!r}.")
+        mine = type(self).__name__
+        if (other := state.get("method", mine)) != mine:
+            raise InputError(f"This is the state of {other}, and {mine} cannot go on from it.")
         shapes = {name: held.shape for name, held in self._held.items()}
         mask = Mask({n: read(t, shapes.get(n, t.shape)) for n, t in state["mask"].items()})
         if mask.shapes != shapes:

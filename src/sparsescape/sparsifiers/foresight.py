@@ -180,5 +180,12 @@ class AtInitialization(Foresight):
     _: KW_ONLY
     score_of: ScoreOf
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.score_of):
+            raise InputError(
+                f"score_of is a function, as ss.scores.magnitude, not {self.score_of!r:.60}."
+            )
+
     def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
         return self.score_of(model)
