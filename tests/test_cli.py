@@ -43,6 +43,7 @@ REFUSED = {  # what a problem file's make_problem does → what the sentence spe
     "return problem(train=(data(0)[0], data(0)[1][:9]))": "64 inputs.*9 targets",
     "return problem(train=None)": "training data",
     "return problem(dense=('no-such-layer',))": "no-such-layer",
+    "import secrets; return problem(train=data(secrets.randbits(30)))": "other train data each",
 }
 
 

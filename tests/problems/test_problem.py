@@ -54,6 +54,21 @@ def test_the_objective_is_over_the_whole_of_the_split_that_is_asked_for(problem)
     assert problem.objective(model)(model) == problem.objective(model, "train")(model)
 
 
+OTHERS = {
+    "other train data": {"train": (draw(20, 6, seed=5), classes(20, 3))},
+    "other test data": {"test": (draw(9, 6, seed=1), classes(9, 3) * 0)},
+    "another model": {"model": lambda: nn.Sequential(*layers()[:2], nn.Linear(8, 3).double())},
+}
+
+
+@pytest.mark.parametrize("message", OTHERS)
+def test_what_differs_from_itself_made_again_is_refused(problem, message):
+    problem.check_again(replace(problem))
+    with pytest.raises(ss.InputError, match=f"makes {message} each time") as refused:
+        problem.check_again(replace(problem, **OTHERS[message]))
+    assert "\n" not in str(refused.value)
+
+
 def test_a_problem_is_frozen(problem):
     with pytest.raises(FrozenInstanceError):
         problem.train = problem.test

@@ -35,6 +35,8 @@ def check(job: Job) -> Metrics:
     """Try the problem once, on a few examples, before any work is done."""
     problem = job.problem()
     problem.check()
+    if "file" in job.settings["problem"]:
+        problem.check_again(job.problem_anew())
     if job.execution == "sparse":
         _check_sparse(problem)
     return {split: problem.count(split) for split in ("train", "test")}
