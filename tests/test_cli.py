@@ -536,7 +536,12 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
     dense = next(run["flops"] for run in results["runs"] if run["method"] == "dense")
     for run in results["runs"]:
         if run["budget"] == "flops":
-            assert run["flops"] <= 1.05 * results["settings"]["flops"] * dense
+            assert run["flops"] == pytest.approx(results["settings"]["flops"] * dense, rel=0.3)
+    budget = results["settings"]["flops"] * dense
+    for row in results["table"]:
+        share = row["flops"]["mean"] / budget - 1
+        told = row["budget"] == "flops" and abs(share) > 0.05
+        assert row["off"] == (pytest.approx(share) if told else None)
     assert "rigl" in capsys.readouterr().out
     assert main([*words, *where, "--flops", "0"]) == 0
     (other,) = {*(tmp_path / "runs").glob("methods-*")} - {folder}
