@@ -550,6 +550,23 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
     assert "Equal training FLOPs" not in (other / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("here")
+def test_the_sparsity_of_a_method_is_that_of_its_mask(tmp_path):
+    """SET's last update may be at the last step, and what it grew is then still 0; STR has found
+    its own sparsity."""
+    body = "return problem(recipe=recipe(prune_every=1, prune_end=20))"
+    where = ["--problem", tiny.write(tmp_path, body), "--store", str(tmp_path / "runs")]
+    words = ["study", "methods", "--methods", "set", "str", "--seeds", "1", "--sparsity", "0.75"]
+    assert main([*words, *where, "--flops", "0"]) == 0
+    (file,) = (tmp_path / "runs").glob("methods-*/results.json")
+    results = json.loads(file.read_text(encoding="utf-8"))
+    runs = {run["method"]: run for run in results["runs"]}
+    rows = {row["method"]: row["sparsity"]["mean"] for row in results["table"]}
+    assert runs["set"]["nonzeros"] < runs["set"]["active"]
+    assert rows["set"] == runs["set"]["sparsity"] == rows["static"] == 0.75
+    assert rows["str"] == 1 - runs["str"]["nonzeros"] / runs["str"]["weights"]
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"study": "none"}', '{"study": 3}'])
 def test_what_is_no_study_is_not_reported(text, tmp_path, refused):
     (tmp_path / "results.json").write_text(text)

@@ -196,16 +196,7 @@ def _training(settings: Settings, check: Stage, method: str, seed: int, steps: i
 
 def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str, Any]:
     """What ``results.json`` holds, from the finished cells: the same every time."""
-    runs = [
-        {
-            "method": cell.method,
-            "budget": cell.budget,
-            "seed": cell.seed,
-            **store.metrics(cell.stage.key),
-            "run": cell.stage.key,
-        }
-        for cell in cells
-    ]
+    runs = [_found(cell, store) for cell in cells]
     names = list(dict.fromkeys(cell.method for cell in cells))
     spends = {"steps": None, "flops": _budget(settings, cells, store)}
     return {
@@ -221,6 +212,21 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
     }
 
 
+def _found(cell: Cell, store: Store) -> dict[str, Any]:
+    """A run, its sparsity by its mask: weights that have just grown are 0, and active all the same.
+    Where a method finds its own sparsity, its mask has it."""
+    run = store.metrics(cell.stage.key)
+    by_mask = None if run["active"] is None else 1 - run["active"] / run["weights"]
+    return {
+        "method": cell.method,
+        "budget": cell.budget,
+        "seed": cell.seed,
+        **run,
+        "sparsity": by_mask,
+        "run": cell.stage.key,
+    }
+
+
 def _about(name: str, described: Method) -> dict[str, Any]:
     return {
         "name": name,
@@ -230,7 +236,16 @@ def _about(name: str, described: Method) -> dict[str, Any]:
     }
 
 
-_MEASURES = ("train_loss", "test_loss", "test_accuracy", "nonzeros", "sparsity", "flops", "steps")
+_MEASURES = (
+    "train_loss",
+    "test_loss",
+    "test_accuracy",
+    "active",
+    "nonzeros",
+    "sparsity",
+    "flops",
+    "steps",
+)
 
 
 def _row(

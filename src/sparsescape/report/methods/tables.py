@@ -77,6 +77,7 @@ def runs(results: Results) -> Table:
         column("method", "method"),
         Column("budget", lambda row: standing.BUDGETS[row["budget"]]),
         *shared.of_a_run(),
+        Column("active", lambda row: count(row.get("active"))),
         column("nonzeros", "nonzeros", count),
         Column("sparsity, %", lambda row: percent(row["sparsity"], 2)),
         column("training FLOPs", "flops", amount),
