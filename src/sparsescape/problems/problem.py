@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -113,8 +114,8 @@ class Problem:
 
         Raises:
             InputError: one sentence on what cannot be trained: no data, inputs and targets that
-                differ in number, a loss that rejects the targets, a model that returns NaN or has
-                nothing to make sparse.
+                differ in number, a loss that rejects the targets or broadcasts them, a model that
+                returns NaN or has nothing to make sparse, test data unlike the training data.
         """
         _checked("training", self.train)
         _checked("test", self.test)
@@ -129,6 +130,12 @@ class Problem:
             raise InputError(f"The problem's model function made a {type(model).__name__}.")
         named_weights(model, self.dense)
         self._check_outputs(model.eval(), *self._first("train", _TRIED))
+        try:
+            self._check_outputs(model, *self._first("test", _TRIED))
+        except InputError as error:
+            raise InputError(
+                f"What fits the training data does not fit the test data: {error}"
+            ) from error
 
     def check_again(self, again: Problem) -> None:
         """Compare with what the same function made another time, on the first examples.
@@ -167,7 +174,14 @@ class Problem:
         if not outputs.isfinite().all():
             raise InputError("The model returns NaN or infinite numbers where it starts.")
         try:
-            loss = self.loss(outputs, targets)
+            with warnings.catch_warnings():  # torch's mse_loss and the like stretch them, and warn
+                warnings.filterwarnings("error", message="Using a target size")
+                loss = self.loss(outputs, targets)
+        except UserWarning as error:
+            raise InputError(
+                f"The loss broadcasts outputs of shape {tuple(outputs.shape)} and targets of "
+                f"shape {tuple(targets.shape)}: give both the same shape."
+            ) from error
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise InputError(
                 f"The loss cannot take targets of type {targets.dtype} and shape "
