@@ -185,6 +185,29 @@ def test_what_is_not_in_the_store_is_refused(refused, tmp_path, command):
     assert "no results.json" in (said := refused(command, *nothing, *store)) or "empty" in said
 
 
+def test_runs_of_a_store_that_is_not_there_are_not_listed(refused, tmp_path):
+    said = refused("list", "runs", "--store", str(tmp_path / "nothere"))
+    assert "There is no store" in said
+    assert "nothere" in said
+    assert not (tmp_path / "nothere").exists()
+
+
+@pytest.mark.parametrize("command", [["study", "difficulty"], ["train"]])
+def test_checkpoints_are_not_made_before_they_are_due(refused, tmp_path, command):
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    said = refused(*command, *where, "--checkpoint-every", "-1")
+    assert "--checkpoint-every is 0 or more, not -1.0" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["--plan-rate", "1e9"], "give --plan as well"), (["--address", "x"], "give --executor ray")],
+)
+def test_flags_that_do_not_go_together_are_refused_in_a_sentence(refused, tmp_path, flags, said):
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    assert said in refused("study", "difficulty", *where, *flags)
+
+
 @pytest.mark.parametrize(
     "words",
     [["train", "--no-such-flag"], ["train", "--seed", "x"], ["list", "nothing"], ["study"], []],
@@ -426,9 +449,10 @@ def test_lists_name_every_problem_and_method(capsys):
 
 
 def test_a_store_where_nothing_was_done_has_no_runs(tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
     assert main(["list", "runs", "--store", str(tmp_path / "runs")]) == 0
     assert capsys.readouterr().out == ""
-    assert not (tmp_path / "runs").exists()
+    assert not list((tmp_path / "runs").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -510,6 +534,15 @@ def test_report_draws_a_finished_study_anew(done, capsys):
     assert (folder / "report.html").read_bytes() == page
     assert (folder / "results.json").read_bytes() == before
     assert "Findings" in capsys.readouterr().out
+
+
+def test_a_study_is_reported_by_the_name_that_is_listed(done, capsys, monkeypatch, tmp_path):
+    _, folder = done
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", folder.name, "--store", str(folder.parent)]) == 0
+    assert "Findings" in capsys.readouterr().out
+    assert main(["report", "difficulty-0", "--store", str(folder.parent)]) == 2
+    assert "There is no study named 'difficulty-0'" in capsys.readouterr().err
 
 
 def test_a_finished_study_is_listed_with_its_command(done, capsys):
