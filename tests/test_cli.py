@@ -583,6 +583,19 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
     assert "Equal training FLOPs" not in (other / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_method_named_twice_is_refused(refused, tmp_path):
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    said = refused("study", "methods", "--methods", "set", "rigl", "set", *where)
+    assert "--methods names set twice" in said
+
+
+@pytest.mark.usefixtures("here")
+def test_small_dense_of_a_problem_that_is_not_scaled_is_refused_before_any_work(refused, tmp_path):
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    said = refused("study", "methods", "--methods", "set", "small-dense", *where)
+    assert "small-dense needs a problem that says how its model is `scaled`" in said
+
+
 @pytest.mark.usefixtures("here")
 def test_the_sparsity_of_a_method_is_that_of_its_mask(tmp_path):
     """SET's last update may be at the last step, and what it grew is then still 0; STR has found

@@ -104,6 +104,7 @@ def study_methods(
     )
 
     def study(do: Do) -> Conduct:
+        do(methods_.tries(settings))
         cells = methods_.equal_steps(settings)
         kept = do([cell.stage for cell in cells])
         cells += methods_.equal_flops(settings, cells, kept)

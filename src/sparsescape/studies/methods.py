@@ -65,6 +65,8 @@ class Settings:
         for name in self.methods:
             if name not in METHODS:
                 raise unknown("method", name, METHODS)
+        if twice := [name for name in set(self.methods) if self.methods.count(name) > 1]:
+            raise InputError(f"--methods names {min(twice)} twice.")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,14 @@ class Cell:
 
 
 # ---------------------------------------------------------------------------- the graph
+
+
+def tries(settings: Settings) -> list[Stage]:
+    """What tries whether the problem has all that the methods need: done before any other stage."""
+    if "small-dense" not in settings.methods:
+        return []
+    check = _check(settings)
+    return [Stage("check", {**check.settings, "scaled": True}, label="check for small-dense")]
 
 
 def equal_steps(settings: Settings) -> list[Cell]:

@@ -39,6 +39,8 @@ def check(job: Job) -> Metrics:
         problem.check_again(job.problem_anew())
     if job.execution == "sparse":
         _check_sparse(problem)
+    if job.settings.get("scaled") and problem.scaled is None:
+        raise InputError("small-dense needs a problem that says how its model is `scaled`.")
     return {split: problem.count(split) for split in ("train", "test")}
 
 
