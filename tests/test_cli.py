@@ -552,6 +552,10 @@ def test_a_finished_study_is_listed_with_its_command(done, capsys):
     assert first.startswith(f"{folder.name}  sparsescape study difficulty --problem ")
     assert len(runs) == 5
     assert words[3] in first
+    assert sum("steps from where train-" in run for run in runs) == 0
+    assert any("20 steps from fresh weights with the mask of train-" in run for run in runs)
+    listed = [re.search(r"sparsity (\S+), (\S+), seed (\d+)", run).groups() for run in runs]
+    assert listed == sorted(listed)
     named = Path(words[3].rpartition(":")[0]).name + ":make_problem, "
     assert all(named in run for run in runs)  # its function too: a file may hold several
 

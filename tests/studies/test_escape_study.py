@@ -219,6 +219,18 @@ def test_it_is_told_in_the_terminal_and_answered_from_the_store(done, here, caps
     assert results_in(store.root) == results
 
 
+def test_pilots_are_not_listed_among_the_runs(done, capsys):
+    _, store, results = done
+    assert main(["list", "runs", "--store", str(store.root)]) == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    told = {run["run"] for run in (*results["runs"], *results["solutions"])}
+    assert told < listed
+    assert not any(
+        "trajectory" in store.stage(key).settings
+        for key in listed - told - {path.name for path in store.studies()}
+    )
+
+
 def test_a_run_that_is_interrupted_keeps_its_trajectory(done, tmp_path):
     """Stopped after some steps and gone on with: the same numbers as of the run that was not."""
     problem, store, results = done
