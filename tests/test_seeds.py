@@ -1,15 +1,17 @@
 """Random numbers depend on what they are for, and on nothing else."""
 
+import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import tensor_bits
-from sparsescape.seeds import derived_seed, generator, global_seed
+from sparsescape.seeds import derived_seed, every_global_seed, generator, global_seed
 
 
 def test_a_seed_is_the_same_number_in_every_version_and_on_every_machine():
@@ -66,3 +68,20 @@ def test_the_global_generator_is_put_back_after_an_error():
     with pytest.raises(ZeroDivisionError), global_seed(0):
         _ = torch.rand(1).item() / 0
     assert tensor_bits(torch.get_rng_state()) == before
+
+
+def test_every_global_generator_is_seeded_inside_the_block_and_put_back_after_it():
+    def drawn():
+        return torch.rand(1).item(), np.random.rand(), random.random()  # noqa: NPY002
+
+    def states():
+        of_numpy = np.random.get_state()[1].tobytes()  # noqa: NPY002
+        return tensor_bits(torch.get_rng_state()), of_numpy, random.getstate()
+
+    before = states()
+    with every_global_seed(0, "problem"):
+        first = drawn()
+    assert states() == before
+    drawn()
+    with every_global_seed(0, "problem"):
+        assert drawn() == first

@@ -7,6 +7,7 @@ hash, so it is the same in every process, after a restart, and on every rank of 
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -75,3 +76,19 @@ def global_seed(seed: int, *purpose: object) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derived_seed(seed, *purpose))
         yield
+
+
+@contextmanager
+def every_global_seed(seed: int, *purpose: object) -> Iterator[None]:
+    """As :func:`global_seed`, and the generators of numpy and of Python's ``random`` too."""
+    of_python = random.getstate()
+    of_numpy = np.random.get_state()  # noqa: NPY002 (the one that people draw from)
+    derived = derived_seed(seed, *purpose)
+    try:
+        np.random.seed(derived % 2**32)  # noqa: NPY002
+        random.seed(derived)
+        with global_seed(seed, *purpose):
+            yield
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)

@@ -73,6 +73,29 @@ def test_a_file_that_cannot_be_imported_is_refused(tmp_path, source):
         load(f"{tmp_path / 'broken.py'}:make")
 
 
+UNSEEDED = """
+import random
+import numpy, torch
+import sparsescape as ss
+
+shift = random.random()
+
+def make():
+    x = torch.randn(90, 4) + numpy.random.rand() + shift
+    data = x, (x[:, 0] > 0).long()
+    return ss.Problem(lambda: torch.nn.Linear(4, 2), data, data)
+"""
+
+
+def test_what_a_file_draws_without_a_seed_is_the_same_each_time(tmp_path):
+    (tmp_path / "unseeded.py").write_text(UNSEEDED)
+    before = torch.get_rng_state()
+    first, again = (load(f"{tmp_path / 'unseeded.py'}:make") for _ in range(2))
+    assert torch.equal(first.train[0], again.train[0])
+    assert torch.equal(torch.get_rng_state(), before)
+    first.check_again(again)
+
+
 def test_an_unknown_name_is_refused_with_the_nearest():
     for use in (load, describe):
         with pytest.raises(ss.InputError, match=r"named 'digit-conv'; did you mean 'digits-conv'"):

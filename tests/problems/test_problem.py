@@ -24,8 +24,8 @@ def problem():
 
 def test_a_good_problem_passes(problem):
     problem.check()
-    targets = torch.zeros(20, 3)
-    replace(problem, loss=mse_loss, train=(problem.train[0], targets)).check()
+    data = problem.train[0], torch.zeros(20, 3)
+    replace(problem, loss=mse_loss, train=data, test=data).check()
 
 
 def test_models_hang_on_seed_and_purpose_and_not_on_torchs_generator(problem):
@@ -54,6 +54,21 @@ def test_the_objective_is_over_the_whole_of_the_split_that_is_asked_for(problem)
     assert problem.objective(model)(model) == problem.objective(model, "train")(model)
 
 
+OTHERS = {
+    "other train data": {"train": (draw(20, 6, seed=5), classes(20, 3))},
+    "other test data": {"test": (draw(9, 6, seed=1), classes(9, 3) * 0)},
+    "another model": {"model": lambda: nn.Sequential(*layers()[:2], nn.Linear(8, 3).double())},
+}
+
+
+@pytest.mark.parametrize("message", OTHERS)
+def test_what_differs_from_itself_made_again_is_refused(problem, message):
+    problem.check_again(replace(problem))
+    with pytest.raises(ss.InputError, match=f"makes {message} each time") as refused:
+        problem.check_again(replace(problem, **OTHERS[message]))
+    assert "\n" not in str(refused.value)
+
+
 def test_a_problem_is_frozen(problem):
     with pytest.raises(FrozenInstanceError):
         problem.train = problem.test
@@ -75,6 +90,7 @@ class ReturnsTwo(nn.Module):
 
 
 INPUTS, TARGETS = draw(20, 6), classes(20, 3)
+REAL = INPUTS, INPUTS[:, 0]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +104,12 @@ INPUTS, TARGETS = draw(20, 6), classes(20, 3)
         ({"train": (INPUTS, TARGETS[:, None])}, r"loss cannot take targets .* shape \(1,\)"),
         ({"train": (INPUTS, TARGETS + 3)}, "loss cannot take targets"),
         ({"train": (INPUTS[:, :5], TARGETS)}, "model cannot take the inputs"),
+        ({"test": (INPUTS[:, :5], TARGETS)}, "not fit the test data: The model cannot take"),
+        ({"test": (INPUTS, TARGETS + 3)}, "not fit the test data: The loss cannot take targets"),
+        (
+            {"model": lambda: nn.Linear(6, 1), "train": REAL, "test": REAL, "loss": mse_loss},
+            r"broadcasts outputs of shape \(8, 1\) and targets of shape \(8,\)",
+        ),
         ({"model": returns_nan}, "model returns NaN or infinite numbers"),
         ({"model": lambda: nn.BatchNorm1d(6)}, "no parameter with two dimensions"),
         ({"model": lambda: torch.zeros(2)}, "model function made a Tensor"),

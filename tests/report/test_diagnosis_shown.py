@@ -56,7 +56,7 @@ def test_verdict_evidence_paths_and_numbers_are_shown():
         "not saddle: eigenvalue: -0.0001 not ≤ -0.001",
         "9.5 ± 0.0001",
         "62 %",
-        "ss.RigL()",
+        "in Python: ss.RigL()",
     ):
         assert part in text
     assert "open without" not in text

@@ -63,7 +63,16 @@ def test_every_way_but_rigl_stands_against_both_of_rigls_drop_fractions(
 def test_the_lead_gives_the_three_verdicts(given: dict[str, Any]) -> None:
     verdicts = [found["verdict"] for found in given["findings"]]
     assert all(verdict in tables.lead(given) for verdict in verdicts)
-    assert tables.lead({**given, "findings": []}) == "Nothing was run."
+    nothing = {**given, "findings": []}
+    assert tables.lead({**nothing, "unpriced": ["set"]}) == "Nothing was run."
+    assert tables.lead(nothing).startswith("No start is bad")
+
+
+def test_a_way_that_is_off_the_budget_says_so(given: dict[str, Any]) -> None:
+    assert "off budget, %" not in tables.comparison(given).header
+    rows = [{**row, "off": 1.63 if row["way"] == "rigl" else None} for row in given["table"]]
+    told = _cells(tables.comparison({**given, "table": rows}))
+    assert (told["rigl"]["off budget, %"], told["set"]["off budget, %"]) == ("+163", "–")
 
 
 def test_what_diverged_is_named(given: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 from synthetic import results
 
@@ -98,7 +99,20 @@ def test_the_terminal_takes_text_as_text() -> None:
 
 def test_the_tables_fit_a_common_terminal() -> None:
     lines = _printed(results(), width=100, squeeze=False).splitlines()
+    assert max(map(len, lines)) <= 100
     assert any("scratch-fan-in" in line and line.count("±") == 3 for line in lines)
+
+
+@pytest.mark.parametrize("terminal_", [True, False])
+def test_no_number_is_cut_however_narrow_the_terminal_or_whatever_the_file(terminal_: bool) -> None:
+    given, out = results(), io.StringIO()
+    terminal.print_results(given, Console(file=out, width=40, force_terminal=terminal_))
+    shown = out.getvalue()
+    assert "…" not in shown
+    table = tables.solutions(given)
+    for row in table.rows:
+        numbers = row[table.words :]
+        assert any(all(n in line for n in numbers) for line in shown.splitlines()), row
 
 
 def _printed(given: dict[str, Any], *, width: int, squeeze: bool = True) -> str:

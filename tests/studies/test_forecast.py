@@ -9,7 +9,7 @@ import pytest
 import tiny
 from sparsescape.cli import main
 from sparsescape.problems.recipe import Recipe
-from sparsescape.studies import difficulty, methods
+from sparsescape.studies import difficulty, escape, methods
 from sparsescape.studies.executors.local import LocalExecutor
 from sparsescape.studies.forecast import Forecaster, at_size
 from sparsescape.studies.graph import Stage, with_inputs
@@ -97,6 +97,17 @@ def test_later_stages_are_planned_by_what_the_earlier_ones_would_spend(tmp_path)
     steps = [{c.method: c.stage.settings["steps"] for c in found} for found in (foreseen, real)]
     assert steps[0].keys() == steps[1].keys() == {"static", "imp-lr-rewinding"}
     assert steps[0] == pytest.approx(steps[1], rel=0.1)
+
+
+def test_a_plan_takes_every_start_to_be_bad(tmp_path):
+    """Short runs say nothing of where long ones end, and the plan is of the most there may be."""
+    problem, store = tiny.write(tmp_path), Store(tmp_path / "runs")
+    size = {"trajectory": 3, "points": 3, "noise": 0.5, "constant_lr": 0.1}
+    settings = escape.Settings(problem, 0.0001, "erk", 1, 40, 1.0, (3,), **size)
+    made = forecaster(problem, store, tmp_path / "plan")
+    (start,) = escape.starts(settings)
+    predicted = made.do([start.bad, start.good])
+    assert escape.pilots(settings, predicted)
 
 
 def test_the_command_prints_the_plan_and_leaves_nothing(tmp_path, capsys):

@@ -83,7 +83,7 @@ def test_a_stage_read_back_is_the_stage(store):
 
 def test_a_key_that_is_not_there_is_named_with_the_nearest_that_is(store):
     finish(store, STAGE)
-    with pytest.raises(InputError, match=f"'train-0'; (did you mean|there are:).*{STAGE.key}"):
+    with pytest.raises(InputError, match=f"'train-0'; the nearest are: {STAGE.key}"):
         store.stage("train-0")
 
 
@@ -192,3 +192,15 @@ def test_a_file_changes_all_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *paths: None)  # as if it were killed before
     write_json(tmp_path / "a.json", 2)
     assert read_json(tmp_path / "a.json") == 1
+
+
+def test_a_run_that_is_not_there_is_refused_with_the_nearest_five_runs(tmp_path):
+    names = [f"train-{i:x}aaaaaaaaaaaaaaa" for i in range(9)]
+    for name in (*names, "check-5aaaaaaaaaaaaaab", "along-5aaaaaaaaaaaaaab"):
+        (tmp_path / "stages" / name).mkdir(parents=True)
+    with pytest.raises(InputError) as refused:
+        Store(tmp_path).stage("train-5aaaaaaaaaaaaaab")
+    near = str(refused.value).rpartition("the nearest are: ")[2].strip(".").split(", ")
+    assert near[0] == names[5]
+    assert len(near) == 5
+    assert set(near) < set(names)

@@ -164,26 +164,34 @@ def diagnose(
         print(f"\n{'run':15} {stage.key}")
 
 
-def report(study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")], /) -> None:
+def report(
+    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")],
+    /,
+    store: str = "runs",
+) -> None:
     """Print the tables and verdicts of a finished study and draw its report anew.
 
     Args:
-        study: the study's folder (see: sparsescape list runs).
+        study: the study's name (see: sparsescape list runs), or its folder.
+        store: folder of finished stages and studies, or its URL (docs/machines.md).
     """
     from ..report import page, terminal
-    from ..studies.store import read_json
+    from ..studies.store import existing_store, read_json
 
-    if not (study / "results.json").is_file():
-        raise InputError(f"There is no results.json in {str(study)!r}.")
+    is_name = Path(study).name == study and not Path(study).is_dir()
+    folder = existing_store(store).study(study) if is_name else Path(study)
+    file = folder / "results.json"
+    if not file.is_file():
+        raise InputError(f"There is no results.json in {study!r}.")
     try:
-        results = read_json(study / "results.json")
+        results = read_json(file)
     except ValueError as error:
-        raise InputError(f"{str(study / 'results.json')!r} is no JSON: {error}.") from None
+        raise InputError(f"{str(file)!r} is no JSON: {error}.") from None
     if not isinstance(results, dict):
-        raise InputError(f"{str(study / 'results.json')!r} holds no results of a study.")
-    page.write(results, study)
+        raise InputError(f"{str(file)!r} holds no results of a study.")
+    page.write(results, folder)
     terminal.print_results(results)
-    print(f"\n{study / 'report.html'}")
+    print(f"\n{folder / 'report.html'}")
 
 
 def list_(
@@ -207,9 +215,9 @@ def list_(
         rows = [(name, method.summary) for name, method in METHODS.items()]
     else:
         from ..studies.single import summaries
-        from ..studies.store import open_store
+        from ..studies.store import existing_store
 
-        rows = summaries(open_store(store))
+        rows = summaries(existing_store(store))
     for name, summary in rows:
         print(f"{name}  {summary}")
 

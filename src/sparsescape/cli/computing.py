@@ -55,7 +55,9 @@ class Computing:
     """With --plan: operations a second of each stage, on machines that are not at hand, instead of
     a calibration (docs/machines.md)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise :class:`InputError` for flags that do not go together. Not where they are parsed:
+        the parser would tell of it in its own words."""
         if self.executor == "local" and self.address is not None:
             raise InputError("--address is that of a Ray cluster: give --executor ray as well.")
         if self.plan_rate is not None and not self.plan:
@@ -76,6 +78,7 @@ def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) 
     from ..studies.stages.context import Context
     from ..studies.store import open_store
 
+    computing.check()
     kept, executor = open_store(computing.store), computing.make_executor()
     context = Context(
         problem, computing.data_root, computing.checkpoint_every, device=computing.device

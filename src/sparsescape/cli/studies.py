@@ -90,6 +90,7 @@ def study_methods(
         computing: where stages are done, and what is kept of them.
     """
     from ..studies import methods as methods_
+    from ..studies import spending
 
     settings = methods_.Settings(
         problem=problem,
@@ -103,11 +104,16 @@ def study_methods(
     )
 
     def study(do: Do) -> Conduct:
+        do(methods_.tries(settings))
         cells = methods_.equal_steps(settings)
         kept = do([cell.stage for cell in cells])
         cells += methods_.equal_flops(settings, cells, kept)
+        do([cell.stage for cell in cells])
+        for _ in range(spending.ROUNDS):
+            cells += methods_.again(settings, cells, kept)
+            do([cell.stage for cell in cells])
+        cells = methods_.nearest(settings, cells, kept)
         stages = [cell.stage for cell in cells]
-        do(stages)
         return stages, lambda: methods_.results(settings, cells, kept)
 
     conduct(study, problem, computing)
@@ -203,7 +209,7 @@ def study_escape(
             faster, by a rule (docs/sparse.md).
         computing: where stages are done, and what is kept of them.
     """
-    from ..studies import escape
+    from ..studies import escape, spending
 
     settings = escape.Settings(
         problem=problem,
@@ -225,6 +231,11 @@ def study_escape(
         pilots = escape.pilots(settings, kept)
         do([cell.stage for cell in pilots])
         cells = escape.equal_flops(settings, pilots, kept)
+        do([cell.stage for cell in cells])
+        for _ in range(spending.ROUNDS):
+            cells += escape.again(settings, cells, kept)
+            do([cell.stage for cell in cells])
+        cells = escape.nearest(settings, cells, kept)
         stages = [cell.line for cell in cells]
         do(stages)
         return stages, lambda: escape.results(settings, cells, kept)

@@ -135,9 +135,18 @@ def _split(problem: str) -> tuple[Path, str]:
 
 
 def _from_file(problem: str) -> Problem:
-    from .problem import Problem
+    """What the file's function makes, from generators that are seeded: whoever draws without a seed
+    gets the same in every process, for a study's stages are done in many."""
+    from ..seeds import every_global_seed
 
     path, function = _split(problem)
+    with every_global_seed(0, "problem"):
+        return _made(path, function)
+
+
+def _made(path: Path, function: str) -> Problem:
+    from .problem import Problem
+
     spec = importlib.util.spec_from_file_location(f"sparsescape_user_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,9 @@ from ..objective import Loss, Objective
 from ..points import named_weights
 from ..seeds import Draw, global_seed
 from .recipe import Recipe
+
+_TRIED, _COMPARED = 8, 64
+"""Examples that a problem is tried on, and that two of them are compared by."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,10 @@ class Problem:
 
         Raises:
             InputError: one sentence on what cannot be trained: no data, inputs and targets that
-                differ in number, a loss that rejects the targets, a model that returns NaN or has
-                nothing to make sparse.
+                differ in number, a loss that rejects the targets or broadcasts them, a model that
+                returns NaN or has nothing to make sparse, test data unlike the training data.
         """
-        train = _checked("training", self.train)
+        _checked("training", self.train)
         _checked("test", self.test)
         if isinstance(self.model, nn.Module):
             raise InputError("The problem's model is a function that makes one: lambda: Net().")
@@ -125,9 +129,39 @@ class Problem:
         if not isinstance(model, nn.Module):
             raise InputError(f"The problem's model function made a {type(model).__name__}.")
         named_weights(model, self.dense)
-        first = torch.arange(min(8, len(train)))
-        inputs, targets = train.plain.draw(first, Draw(0, 0))
-        self._check_outputs(model.eval(), inputs, targets)
+        self._check_outputs(model.eval(), *self._first("train", _TRIED))
+        try:
+            self._check_outputs(model, *self._first("test", _TRIED))
+        except InputError as error:
+            raise InputError(
+                f"What fits the training data does not fit the test data: {error}"
+            ) from error
+
+    def check_again(self, again: Problem) -> None:
+        """Compare with what the same function made another time, on the first examples.
+
+        Raises:
+            InputError: the data differ, or the fresh models do: other processes would not learn
+                the same.
+        """
+        for split in ("train", "test"):
+            first, second = (of._first(split, _COMPARED) for of in (self, again))
+            if not all(map(torch.equal, first, second)):
+                raise InputError(
+                    f"The problem's function makes other {split} data each time: seed what it "
+                    "draws."
+                )
+        weights, others = (of.make_model(0).state_dict() for of in (self, again))
+        if not all(torch.equal(w, others[name]) for name, w in weights.items()):
+            raise InputError(
+                "The problem's model function makes another model each time: let it draw from "
+                "torch's global generator alone, which is seeded."
+            )
+
+    def _first(self, split: str, count: int) -> Batch:
+        """So many examples of the training or test set, or as many as there are."""
+        examples = as_examples(self.train if split == "train" else self.test)
+        return examples.plain.draw(torch.arange(min(count, len(examples))), Draw(0, 0))
 
     @torch.no_grad()
     def _check_outputs(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
@@ -140,7 +174,14 @@ class Problem:
         if not outputs.isfinite().all():
             raise InputError("The model returns NaN or infinite numbers where it starts.")
         try:
-            loss = self.loss(outputs, targets)
+            with warnings.catch_warnings():  # torch's mse_loss and the like stretch them, and warn
+                warnings.filterwarnings("error", message="Using a target size")
+                loss = self.loss(outputs, targets)
+        except UserWarning as error:
+            raise InputError(
+                f"The loss broadcasts outputs of shape {tuple(outputs.shape)} and targets of "
+                f"shape {tuple(targets.shape)}: give both the same shape."
+            ) from error
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise InputError(
                 f"The loss cannot take targets of type {targets.dtype} and shape "

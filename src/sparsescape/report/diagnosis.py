@@ -45,9 +45,10 @@ def print_diagnosis(found: Mapping[str, Any], console: Console | None = None) ->
     console.print(Text("Try", style="bold"))
     for remedy in found["try"]:
         console.print(Padding(Text(remedy["why"]), _INSET))
-        for line in (remedy["command"], remedy["code"]):
+        for label, line in (("", remedy["command"]), ("in Python: ", remedy["code"])):
             if line:  # whole, however long: it is there to be copied
-                console.print(Text(f"      {line}", style="cyan"), soft_wrap=True)
+                said = Text.assemble(f"      {label}", (line, "cyan"))
+                console.print(said, soft_wrap=True)
 
 
 def _path(space: str, path: Mapping[str, Any]) -> str:

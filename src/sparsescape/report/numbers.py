@@ -65,6 +65,15 @@ def percent(share: float | None, decimals: int = 1) -> str:
     return f"{share * 100:.{decimals}f}" if finite(share) else MISSING
 
 
+def signed_percent(share: float | None) -> str:
+    """A difference as a share of 1, in whole percent, without its sign of percent.
+
+    >>> signed_percent(1.634), signed_percent(-0.07), signed_percent(None)
+    ('+163', '−7', '–')
+    """
+    return f"{share * 100:+.0f}".replace("-", "−") if finite(share) else MISSING
+
+
 def percent_interval(of: Mapping[str, Any] | None) -> str:
     """The mean and the half width of the interval of a share of 1, as percentages.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
@@ -13,6 +15,8 @@ from .study import Finding
 from .tables import Results, Table
 
 _VERDICTS = {"holds": "bold green", "does not hold": "bold red", "undecided": "bold yellow"}
+_ENDLESS = 10_000
+"""Columns: more than any table takes."""
 
 
 def print_results(results: Results, console: Console | None = None) -> None:
@@ -25,13 +29,24 @@ def print_results(results: Results, console: Console | None = None) -> None:
     console = console or Console()
     reading = study(results).read(results)
     for name in reading.printed:
-        console.print(_grid(reading.tables[name]), "")
+        grid = _grid(reading.tables[name])
+        _wide_enough(grid, console).print(grid, "")
     for sentence in reading.diverged:
         console.print(Text(sentence, style="yellow"))
     console.print()
     console.print(Text("Findings", style="bold"), Text(reading.lead), sep="\n")
     for finding in reading.findings:
         _print_finding(finding, console)
+
+
+def _wide_enough(grid: Grid, console: Console) -> Console:
+    """The console, or one so wide that no number of the table is cut; in a file or a pipe, where
+    nothing says how wide a line may be, so wide that no cell is broken."""
+    natural = Measurement.get(console, console.options.update(width=_ENDLESS), grid)
+    needed = natural.minimum if console.is_terminal else natural.maximum
+    if needed <= console.width:
+        return console
+    return Console(file=console.file, width=needed, force_terminal=console.is_terminal)
 
 
 def _grid(table: Table) -> Grid:
@@ -46,7 +61,14 @@ def _grid(table: Table) -> Grid:
     )
     for place, heading in enumerate(table.header):
         two_lines = heading.replace(" ", "\n", 1)  # so that the cells below need not be broken
-        grid.add_column(Text(two_lines), justify="left" if place < table.words else "right")
+        words = place < table.words
+        grid.add_column(
+            Text(two_lines),
+            justify="left" if words else "right",
+            overflow="fold",
+            no_wrap=not words,
+            min_width=0 if words else max((cell_len(row[place]) for row in table.rows), default=0),
+        )
     for group, rows in table.grouped():
         if group:
             grid.add_row(Text(group, style="dim italic"))

@@ -26,6 +26,16 @@ def bad_margin(pruned_loss: float) -> float:
     return 0.01 + 0.1 * pruned_loss
 
 
+def is_bad(start: Record, pruned: Record) -> bool:
+    """Whether a run ended above the pruned one by more than the margin; so it is taken to be where
+    losses are not known, in a plan."""
+    if start["diverged"] or pruned["diverged"]:
+        return False
+    if None in (start["train_loss"], pruned["train_loss"]):
+        return True
+    return start["train_loss"] - pruned["train_loss"] > bad_margin(pruned["train_loss"])
+
+
 def verdicts(
     solutions: Sequence[Record], lines: Sequence[Record], curves: Sequence[Record]
 ) -> list[dict[str, Any]]:

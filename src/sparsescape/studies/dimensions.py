@@ -14,8 +14,7 @@ from typing import Any
 
 from ..errors import InputError, unknown
 from ..landscape.dimensions.openings import CHOICES
-from . import difficulty
-from .claims import bad_margin
+from . import claims, difficulty
 from .command import heading
 from .counts import LAYER_CHOICE, findings, layer_row, nested, row
 from .flags import check_at_least, check_sparsity
@@ -111,10 +110,7 @@ def searches(settings: Settings, found: Sequence[Case], store: Store) -> list[Se
 
 def is_bad(case: Case, store: Store) -> bool:
     """Whether scratch ended above pruned by more than the margin of the difficulty study."""
-    scratch, pruned = (store.metrics(case.runs[arm].key) for arm in ("scratch", "pruned"))
-    if scratch["diverged"] or pruned["diverged"]:
-        return False
-    return scratch["train_loss"] - pruned["train_loss"] > bad_margin(pruned["train_loss"])
+    return claims.is_bad(*(store.metrics(case.runs[arm].key) for arm in ("scratch", "pruned")))
 
 
 def _layers(case: Case, store: Store) -> Iterator[str]:

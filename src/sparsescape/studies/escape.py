@@ -3,7 +3,9 @@
 The bad solution is the difficulty study's scratch arm: trained with the mask that pruning found.
 From it every way trains on, to the same sparsity, over the same batches, for as many steps as a
 budget of training FLOPs pays for. The budget is a multiple of what the bad solution's own training
-cost, so that what opens weights has fewer steps. What a way costs is found by two short pilots.
+cost, so that what opens weights has fewer steps. What a way costs is found by two short pilots, and
+where a run then spends something else, it is done again (:mod:`spending`). Where no seed's solution
+is bad there is nothing to get out of, and nothing is tried.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..sparsifiers.escape import check_open
-from . import difficulty
+from . import difficulty, spending
+from .claims import is_bad
 from .command import heading
 from .flags import check_above_zero, check_at_least, check_sparse
 from .graph import Stage, common_settings
@@ -117,11 +120,14 @@ def starts(settings: Settings) -> list[Start]:
 
 
 def pilots(settings: Settings, store: Store) -> list[Cell]:
-    """Every way from the first seed for a tenth and for a fifth of the bad solution's steps.
+    """Every way from the first seed for a tenth and for a fifth of the bad solution's steps; none
+    where no seed's solution is bad.
 
     The stages of :func:`starts` are finished.
     """
-    first, *_ = starts(settings)
+    first, *_ = found = starts(settings)
+    if not any(is_bad(store.metrics(s.bad.key), store.metrics(s.good.key)) for s in found):
+        return []
     steps = store.metrics(first.bad.key)["steps"]
     return [
         _cell(settings, way, first, max(part, steps * part // _PILOT))
@@ -140,16 +146,50 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
     Args:
         done: the finished cells of :func:`pilots`. A way whose pilots diverged has no cells.
     """
-    bad = [store.metrics(start.bad.key) for start in starts(settings)]
-    spent = interval([run["flops"] for run in bad if not run["diverged"]]).mean
-    cells = []
+    budget, cells = _budget(settings, store), []
     for start in starts(settings):
         for way in _ways(settings):
             runs = [store.metrics(cell.stage.key) for cell in done if cell.way == way]
-            if spent is not None and not any(run["diverged"] for run in runs):
-                steps = _affordable(settings.budget * spent, *runs)
-                cells.append(_cell(settings, way, start, steps))
+            if runs and budget is not None and not any(run["diverged"] for run in runs):
+                cells.append(_cell(settings, way, start, _affordable(budget, *runs)))
     return cells
+
+
+def again(settings: Settings, tried: Sequence[Cell], store: Store) -> list[Cell]:
+    """The ways that spent something else than the budget, for the steps that this corrects to.
+
+    Args:
+        tried: the finished cells of :func:`equal_flops`, and of this function before.
+    """
+    budget, cells = _budget(settings, store), []
+    for way, runs in _by_way(tried).items():
+        steps = None if budget is None else spending.better_steps(runs, store, budget)
+        if steps is not None:
+            cells += [_cell(settings, way, start, steps) for start in starts(settings)]
+    return cells
+
+
+def nearest(settings: Settings, tried: Sequence[Cell], store: Store) -> list[Cell]:
+    """Of the finished cells, those of every way that came nearest to the budget, seed by seed."""
+    budget = _budget(settings, store)
+    if budget is None:
+        return list(tried)
+    kept = [cell for of in _by_way(tried).values() for cell in spending.nearest(of, store, budget)]
+    return sorted(kept, key=lambda cell: cell.seed)
+
+
+def _by_way(cells: Sequence[Cell]) -> dict[Way, list[Cell]]:
+    found: dict[Way, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.way, []).append(cell)
+    return found
+
+
+def _budget(settings: Settings, store: Store) -> float | None:
+    """The training FLOPs of every run; None where all bad solutions diverged."""
+    bad = [store.metrics(start.bad.key) for start in starts(settings)]
+    spent = interval([run["flops"] for run in bad if not run["diverged"]]).mean
+    return None if spent is None else settings.budget * spent
 
 
 def _affordable(budget: float, short: Mapping[str, Any], long: Mapping[str, Any]) -> int:
@@ -220,17 +260,19 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
         for arm, stage in ((BAD, start.bad), (GOOD, start.good))
     ]
     runs = [judged(_found(cell, store), solutions) for cell in cells]
-    against = comparisons(runs)
+    against, budget = comparisons(runs), _budget(settings, store)
     return {
         **heading("escape", settings),
         "ways": [
             {"name": way.name, "family": way.family, "summary": way.summary, "open": way.open}
             for way in dict.fromkeys(cell.way for cell in cells)
         ],
-        "unpriced": [way.name for way in _ways(settings) if way not in {c.way for c in cells}],
+        "unpriced": [way.name for way in _ways(settings) if cells and way not in _by_way(cells)],
         "solutions": solutions,
         "runs": runs,
-        "table": table(runs),
+        "table": [
+            {**row, "off": spending.off(row["flops"]["mean"], budget)} for row in table(runs)
+        ],
         "comparisons": against,
         "findings": findings(runs, against),
     }

@@ -256,6 +256,7 @@ class Forecaster:
             return {}
         steps = metrics["steps"] - self._before(self.short, run, "steps")
         return {
+            "train_loss": None,  # a short run's says nothing of where this one ends
             "flops": own + self._before(self.predicted, stage, "flops"),
             "steps": round(growth * steps) + int(self._before(self.predicted, stage, "steps")),
         }

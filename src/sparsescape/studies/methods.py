@@ -3,7 +3,8 @@
 Each method trains from the same initialization, over the same batches, to the same sparsity: once
 for the recipe's steps (equal steps), and once for as many steps as a budget of training FLOPs pays
 for (equal FLOPs). The budget is a share of what dense training costs at the recipe's steps, so that
-a method that is dense for long has few steps and one that is always sparse has many.
+a method that is dense for long has few steps and one that is always sparse has many. Where a run
+then spends something else, it is done again with corrected steps (:mod:`spending`).
 
 Iterative magnitude pruning trains in rounds, each as long as the recipe; its cost is that of all
 rounds. At equal steps it is therefore not equal at all, and its numbers say so; at equal FLOPs all
@@ -18,7 +19,7 @@ from typing import Any
 
 from ..errors import InputError, unknown
 from ..sparsifiers.catalogue import METHODS, Method
-from . import imp
+from . import imp, spending
 from .command import heading
 from .flags import check_at_least, check_sparsity
 from .graph import Stage, common_settings
@@ -64,6 +65,8 @@ class Settings:
         for name in self.methods:
             if name not in METHODS:
                 raise unknown("method", name, METHODS)
+        if twice := [name for name in set(self.methods) if self.methods.count(name) > 1]:
+            raise InputError(f"--methods names {min(twice)} twice.")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,14 @@ class Cell:
 
 
 # ---------------------------------------------------------------------------- the graph
+
+
+def tries(settings: Settings) -> list[Stage]:
+    """What tries whether the problem has all that the methods need: done before any other stage."""
+    if "small-dense" not in settings.methods:
+        return []
+    check = _check(settings)
+    return [Stage("check", {**check.settings, "scaled": True}, label="check for small-dense")]
 
 
 def equal_steps(settings: Settings) -> list[Cell]:
@@ -102,9 +113,8 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
     costs = {
         name: _cost_of_a_step(name, done, store) for name in dict.fromkeys(c.method for c in done)
     }
-    dense = [store.metrics(c.stage.key) for c in done if c.method == "dense"]
-    budget = settings.flops * max((run["flops"] or 0.0) for run in dense)
-    cells, check = [], _check(settings)
+    budget, check = _budget(settings, done, store), _check(settings)
+    cells = []
     for name, cost in costs.items():
         if name == "dense" or not cost:
             continue
@@ -116,6 +126,48 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
             for seed in range(settings.seeds)
         ]
     return cells
+
+
+def again(settings: Settings, tried: Sequence[Cell], store: Store) -> list[Cell]:
+    """The methods that spent something else than the budget, for the steps that this corrects to.
+
+    Args:
+        tried: the finished cells of :func:`equal_steps`, of :func:`equal_flops`, and of this
+            function before.
+    """
+    budget, check = _budget(settings, tried, store), _check(settings)
+    cells = []
+    for name, runs in _at_equal_flops(tried).items():
+        steps = spending.better_steps(runs, store, budget)
+        if steps is not None:
+            cells += [
+                Cell(name, "flops", seed, _training(settings, check, name, seed, steps))
+                for seed in range(settings.seeds)
+            ]
+    return cells
+
+
+def nearest(settings: Settings, tried: Sequence[Cell], store: Store) -> list[Cell]:
+    """The cells at equal steps, and those of every method that came nearest to the budget."""
+    budget = _budget(settings, tried, store)
+    kept = [cell for cell in tried if cell.budget == "steps"]
+    for runs in _at_equal_flops(tried).values():
+        kept += spending.nearest(runs, store, budget)
+    return kept
+
+
+def _at_equal_flops(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.budget == "flops":
+            found.setdefault(cell.method, []).append(cell)
+    return found
+
+
+def _budget(settings: Settings, done: Sequence[Cell], store: Store) -> float:
+    """The training FLOPs of every run at equal FLOPs."""
+    dense = [store.metrics(c.stage.key) for c in done if c.method == "dense"]
+    return settings.flops * max((run["flops"] or 0.0) for run in dense)
 
 
 def _cost_of_a_step(name: str, done: Sequence[Cell], store: Store) -> float | None:
@@ -154,27 +206,34 @@ def _training(settings: Settings, check: Stage, method: str, seed: int, steps: i
 
 def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str, Any]:
     """What ``results.json`` holds, from the finished cells: the same every time."""
-    runs = [
-        {
-            "method": cell.method,
-            "budget": cell.budget,
-            "seed": cell.seed,
-            **store.metrics(cell.stage.key),
-            "run": cell.stage.key,
-        }
-        for cell in cells
-    ]
+    runs = [_found(cell, store) for cell in cells]
     names = list(dict.fromkeys(cell.method for cell in cells))
+    spends = {"steps": None, "flops": _budget(settings, cells, store)}
     return {
         **heading("methods", settings),
         "methods": [_about(name, METHODS[name]) for name in names],
         "runs": runs,
         "table": [
-            _row(name, budget, runs)
+            _row(name, budget, runs, spends[budget])
             for budget in BUDGETS
             for name in names
             if any(r["method"] == name and r["budget"] == budget for r in runs)
         ],
+    }
+
+
+def _found(cell: Cell, store: Store) -> dict[str, Any]:
+    """A run, its sparsity by its mask: weights that have just grown are 0, and active all the same.
+    Where a method finds its own sparsity, its mask has it."""
+    run = store.metrics(cell.stage.key)
+    by_mask = None if run["active"] is None else 1 - run["active"] / run["weights"]
+    return {
+        "method": cell.method,
+        "budget": cell.budget,
+        "seed": cell.seed,
+        **run,
+        "sparsity": by_mask,
+        "run": cell.stage.key,
     }
 
 
@@ -187,10 +246,21 @@ def _about(name: str, described: Method) -> dict[str, Any]:
     }
 
 
-_MEASURES = ("train_loss", "test_loss", "test_accuracy", "nonzeros", "sparsity", "flops", "steps")
+_MEASURES = (
+    "train_loss",
+    "test_loss",
+    "test_accuracy",
+    "active",
+    "nonzeros",
+    "sparsity",
+    "flops",
+    "steps",
+)
 
 
-def _row(method: str, budget: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(
+    method: str, budget: str, runs: Sequence[Mapping[str, Any]], spends: float | None
+) -> dict[str, Any]:
     """One method at one budget, over its seeds; diverged runs are counted, not averaged."""
     mine = [r for r in runs if r["method"] == method and r["budget"] == budget]
     ended = [run for run in mine if not run["diverged"]]
@@ -204,11 +274,13 @@ def _row(method: str, budget: str, runs: Sequence[Mapping[str, Any]]) -> dict[st
         for run in ended
         if run["test_accuracy"] is not None and reference.get(run["seed"]) is not None
     ]
+    measured = {m: asdict(interval([run[m] for run in ended])) for m in _MEASURES}
     return {
         "method": method,
         "budget": budget,
         "n": len(ended),
-        **{m: asdict(interval([run[m] for run in ended])) for m in _MEASURES},
+        **measured,
+        "off": spending.off(measured["flops"]["mean"], spends),
         "gain": asdict(interval(gains)),
         "diverged": len(mine) - len(ended),
     }

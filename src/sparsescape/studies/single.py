@@ -193,19 +193,48 @@ def locator(stage: Stage, given: str | None) -> str:
 
 
 def summaries(store: Store) -> list[tuple[str, str]]:
-    """Every study and training run in the store, with a line on what it is."""
-    studies = [(p.name, read_json(p / "results.json")["command"]) for p in store.studies()]
-    return studies + [(key, _summary(store, key)) for key in store.runs()]
+    """Every study and training run in the store, with a line on what it is: runs by problem,
+    sparsity, method and seed, without those that only found out what a way of escape costs."""
+    results = {folder.name: read_json(folder / "results.json") for folder in store.studies()}
+    told = {run["run"] for found in results.values() for run in found.get("runs", ())}
+    escaped = any(found["study"] == "escape" for found in results.values())
+    described = {key: store.description(key) for key in store.runs()}
+    listed = [
+        key
+        for key, of in described.items()
+        if key in told or not (escaped and "trajectory" in of["settings"])
+    ]
+    listed.sort(key=lambda key: _place(described[key]["settings"]))
+    return [
+        *((name, found["command"]) for name, found in results.items()),
+        *((key, _summary(described[key], store.metrics(key))) for key in listed),
+    ]
 
 
-def _summary(store: Store, key: str) -> str:
-    settings = store.description(key)["settings"]
-    of = settings["problem"]
-    problem = of.get("name") or f"{of['file']}:{of['function']}"
-    loss = store.metrics(key).get("train_loss")
+def _place(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    where = _named(settings["problem"])
+    return where, settings["sparsity"], settings["method"], settings["seed"], settings["start"]
+
+
+def _named(problem: Mapping[str, Any]) -> str:
+    return str(problem.get("name") or f"{problem['file']}:{problem['function']}")
+
+
+_STARTS = {
+    "initialization": "the initialization",
+    "fresh": "fresh weights",
+    "fresh-sparse-fan-in": "fresh weights at the scale of the sparse fan-in",
+}
+
+
+def _summary(description: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    settings, inputs = description["settings"], description["inputs"]
+    start = _STARTS.get(settings["start"]) or f"where {inputs['start']} ended"
+    mask = f" with the mask of {inputs['mask']}" if "mask" in inputs else ""
     run = f", run {settings['execution']}" if "execution" in settings else ""
+    loss = metrics.get("train_loss")
     reached = "diverged" if loss is None else f"training loss {loss:.4f}"
     return (
-        f"{problem}, {settings['method']} from {settings['start']} at sparsity "
-        f"{settings['sparsity']}, seed {settings['seed']}{run}: {reached}"
+        f"{_named(settings['problem'])}, sparsity {settings['sparsity']:g}, {settings['method']}, "
+        f"seed {settings['seed']}, {metrics['steps']} steps from {start}{mask}{run}: {reached}"
     )

@@ -18,6 +18,7 @@ A stage appears by one atomic rename, so what is there is whole. The same in an 
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
@@ -26,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, unknown
+from ..errors import InputError
 from .graph import Stage
 
 
@@ -123,9 +124,14 @@ class Store:
             InputError: there is none of that key.
         """
         if not self.has(key):
-            known = self.keys()
-            raise unknown("run", key, known) if known else InputError("The store is empty.")
+            raise self._no_run(key)
         return self._planned(key, {})
+
+    def _no_run(self, key: str) -> InputError:
+        near = difflib.get_close_matches(key, self.runs(), n=5, cutoff=0.0)
+        if not near:
+            return InputError("The store is empty: it has no runs.")
+        return InputError(f"There is no run named {key!r}; the nearest are: {', '.join(near)}.")
 
     def _planned(self, key: str, seen: dict[str, Stage]) -> Stage:
         if key not in seen:
@@ -139,6 +145,17 @@ class Store:
         found = (p.parent for p in self.root.glob("*/results.json"))
         return sorted(p for p in found if p.suffix != ".old")
 
+    def study(self, name: str) -> Path:
+        """The folder of a finished study.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        named = {folder.name: folder for folder in self.studies()}
+        if name not in named:
+            raise InputError(f"There is no study named {name!r} in the store {self.address!r}.")
+        return named[name]
+
     def runs(self) -> list[str]:
         """The keys of the finished training runs."""
         return sorted(key for key in self.keys() if key.startswith("train-"))
@@ -151,6 +168,18 @@ def open_store(address: str) -> Store:
 
         return RemoteStore(address)
     return Store(address)
+
+
+def existing_store(address: str) -> Store:
+    """The store, to be read.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    store = open_store(address)
+    if store.address == str(store.root) and not store.root.is_dir():
+        raise InputError(f"There is no store {address!r}.")
+    return store
 
 
 def write_json(path: Path, value: Any) -> None:

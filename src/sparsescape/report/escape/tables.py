@@ -11,11 +11,18 @@ from ..numbers import (
     number,
     percent,
     percent_interval,
+    signed_percent,
     signed_percent_interval,
 )
 from ..study import Finding
 from ..tables import Column, Results, Row, Table, column, interval_column, table, without_empty
 from .families import family_of
+
+_NO_BAD_START = (
+    "No start is bad: in no seed does training from scratch end above the pruned solution by more "
+    "than the margin, 0.01 + 10 % of the pruned loss. So there is nothing to get out of, and no "
+    "way was tried."
+)
 
 
 def rows(results: Results) -> dict[str, Row]:
@@ -33,7 +40,7 @@ def bad_flops(results: Results) -> float | None:
 def lead(results: Results) -> str:
     """The three verdicts in a sentence."""
     if not results["findings"]:
-        return "Nothing was run."
+        return "Nothing was run." if results["unpriced"] else _NO_BAD_START
     out, climbs, knowing = (found["verdict"] for found in results["findings"])
     return (
         f"Of the ways to train on, {out}; that they climb on the way: {climbs}; that knowing how "
@@ -94,6 +101,7 @@ def comparison(results: Results) -> Table:
         ),
         interval_column("climb of the line", "line_climb"),
         Column("FLOPs, × bad", flops),
+        Column("off budget, %", lambda row: signed_percent(row.get("off"))),
         Column("steps", lambda row: count(row["steps"]["mean"])),
         Column("diverged", lambda row: str(row["diverged"] or MISSING)),
     ]

@@ -11,6 +11,7 @@ from ..numbers import (
     number,
     percent,
     percent_interval,
+    signed_percent,
     signed_percent_interval,
 )
 from ..tables import Column, Results, Row, Table, column, interval_column, table, without_empty
@@ -53,6 +54,7 @@ def comparison(results: Results, budget: str) -> Table:
         Column("FLOPs, × dense", lambda row: number(_mean(row, "flops") / dense))
         if dense
         else Column("training FLOPs", lambda row: amount(_mean(row, "flops"))),
+        Column("off budget, %", lambda row: signed_percent(row.get("off"))),
         Column("steps", lambda row: count(_mean(row, "steps"))),
         Column("diverged", lambda row: str(row["diverged"] or MISSING)),
     ]
@@ -75,6 +77,7 @@ def runs(results: Results) -> Table:
         column("method", "method"),
         Column("budget", lambda row: standing.BUDGETS[row["budget"]]),
         *shared.of_a_run(),
+        Column("active", lambda row: count(row.get("active"))),
         column("nonzeros", "nonzeros", count),
         Column("sparsity, %", lambda row: percent(row["sparsity"], 2)),
         column("training FLOPs", "flops", amount),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...errors import InputError
+
 
 @dataclass(frozen=True)
 class Context:
@@ -18,3 +20,7 @@ class Context:
     """Whether a worker does its first stage of each kind twice, and times the second."""
     device: str = "auto"
     """As :func:`sparsescape.problems.catalogue.load` takes it."""
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint_every >= 0:
+            raise InputError(f"--checkpoint-every is 0 or more, not {self.checkpoint_every}.")

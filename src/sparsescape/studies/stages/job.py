@@ -38,7 +38,15 @@ class Job:
 
     def problem(self) -> Problem:
         context = self.context
-        made = _load(context.problem, context.data_root, context.device)
+        return self._long(_load(context.problem, context.data_root, context.device))
+
+    def problem_anew(self) -> Problem:
+        """The problem, made another time, as another process would."""
+        context = self.context
+        return self._long(load(context.problem, data_root=context.data_root, device=context.device))
+
+    def _long(self, made: Problem) -> Problem:
+        """The problem with a recipe of as many steps as are set."""
         steps = self.settings["steps"]
         return made if steps is None else replace(made, recipe=scaled(made.recipe, steps))
 

@@ -35,8 +35,12 @@ def check(job: Job) -> Metrics:
     """Try the problem once, on a few examples, before any work is done."""
     problem = job.problem()
     problem.check()
+    if "file" in job.settings["problem"]:
+        problem.check_again(job.problem_anew())
     if job.execution == "sparse":
         _check_sparse(problem)
+    if job.settings.get("scaled") and problem.scaled is None:
+        raise InputError("small-dense needs a problem that says how its model is `scaled`.")
     return {split: problem.count(split) for split in ("train", "test")}
 
 
