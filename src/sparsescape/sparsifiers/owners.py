@@ -39,6 +39,7 @@ class Owners:
             [optimizer, *(wrapper for wrapper in wrappers if hasattr(wrapper, "state"))]
             for optimizer, wrappers in zip(self.optimizers, self.wrappers, strict=True)
         ]
+        self._in_tables = [False] * len(self.optimizers)
         self._owned = [[weights[n] for n in names] for names in self._names]
         self._other_shapes = self._observed(of_other_shapes)
 
@@ -84,6 +85,8 @@ class Owners:
 
     def state_tensors(self, index: int) -> list[Tensor]:
         """All tensors, of any shape, that an optimizer and its wrappers keep for its weights."""
+        kept = [s.get(w, {}) for s in self._states(index) for w in self._owned[index]]
+        self._in_tables[index] = any(len(state) < len([*leaves(state)]) for state in kept)
         return [
             value
             for keeper in self._keepers[index]
@@ -94,8 +97,10 @@ class Owners:
 
     def state_ids(self, index: int) -> list[int]:
         """Which objects an optimizer and its wrappers keep, for all parameters: a fast look."""
-        keepers = self._keepers[index]
-        return [id(v) for k in keepers for state in k.state.values() for _, v in leaves(state)]
+        states = [state for keeper in self._keepers[index] for state in keeper.state.values()]
+        if self._in_tables[index]:
+            return [id(value) for state in states for _, value in leaves(state)]
+        return [id(value) for state in states for value in state.values()]
 
     def _states(self, index: int) -> list[Mapping[Any, Any]]:
         """The state of an optimizer, and those that its wrappers keep beside it."""
