@@ -8,8 +8,9 @@ numbers instead, for a pass of torch's that uses them all.
 What limits that on the perceptron, whose step is short (one thread): beside a pass over the
 gradients, Python that runs for each weight and step on cold caches, where a call costs a
 microsecond and more: hooks, what is compared before a step, and after it, when weights and state
-are seen to have stood still. An update selects among all weights and gradients in several passes;
-SET's finds the active weights, selects among those of each sign, and draws among the closed ones.
+are seen to have stood still. An update selects among all weights and gradients in compiled passes;
+SET's finds the active weights, and selects among those of each sign. A third of the time goes into
+the calls that a layer takes however small it is.
 
     python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 150]
 
