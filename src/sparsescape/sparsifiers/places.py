@@ -207,14 +207,19 @@ class Drawable(Protocol[Chosen]):
 def drawn(places: Drawable[Chosen], chance: np.random.Generator, count: int) -> Chosen:
     """So many of the places, each choice as likely."""
     size, room = places.size, places.count
-    if 2 * count > room or 8 * room < size:
+    if not count or 2 * count > room or 8 * room < size:
         return places.numbered(ranks(chance, room, count).numpy())
-    some, chosen = np.empty(0, dtype=np.int64), places.first_of(np.empty(0, dtype=np.int64), count)
-    while chosen.count < count:
-        more = -size * math.log1p(-(count - chosen.count) / room)  # as many on average
-        some = np.append(some, chance.integers(size, size=int(more + 4 * math.sqrt(more) + 8)))
-        chosen = places.first_of(some, count)
+    some = _positions(chance, size, room, count)
+    while (chosen := places.first_of(some, count)).count < count:
+        some = np.append(some, _positions(chance, size, room, count - chosen.count))
     return chosen
+
+
+def _positions(chance: np.random.Generator, size: int, room: int, count: int) -> Flat:
+    """Positions out of all, of which so many different ones of ``room`` places, and most likely a
+    few more, are among them."""
+    on_average = -size * math.log1p(-count / room)
+    return chance.integers(size, size=int(on_average + 4 * math.sqrt(on_average) + 8))
 
 
 def first_allowed(some: Flat, allowed: npt.NDArray[np.bool_], count: int) -> Flat:
