@@ -129,3 +129,9 @@ def test_semi_structured_is_skipped_with_a_reason():
     reasons = ss.export.semi_structured(make_sparse())
     assert list(reasons) == ["7.weight", "10.weight"]
     assert all("NVIDIA" in reason for reason in reasons.values())
+
+
+def test_where_there_is_no_folder_nothing_is_written(tmp_path):
+    model = ss.SparseLinear.random(8, 4, sparsity=0.5)
+    with pytest.raises(ss.InputError, match=r"There is no folder '.*nowhere' to write to"):
+        ss.save_sparse(model, tmp_path / "nowhere" / "model.safetensors")

@@ -117,9 +117,11 @@ def path(
     kept = compute_one(stage, store, context, together)
     if not is_first():
         return
-    for attempt in kept.metrics(stage.inputs["curve"].key).get("attempts", ()):
+    searched = kept.metrics(stage.inputs["curve"].key)
+    for attempt in searched.get("attempts", ()):
         what = f"{attempt['goal']} at degree {attempt['degree']}"
-        print(f"{what:20} climb {attempt['climb']} with {attempt['passes']} passes")
+        print(f"{what:20} climb {attempt['climb']:.6g} with {attempt['passes']} passes")
+    print(f"{'passes':15} {searched['steps']}")
     print_metrics(kept, stage.key)
 
 

@@ -184,5 +184,5 @@ def print_metrics(store: Store, key: str) -> None:
     metrics = store.metrics(key)
     for name, value in metrics.items():
         if not isinstance(value, list):
-            print(f"{name:15} {value}")
+            print(f"{name:15} {f'{value:.6g}' if isinstance(value, float) else value}")
     print(f"{'run':15} {key}")

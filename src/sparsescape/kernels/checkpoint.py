@@ -36,9 +36,14 @@ def save_sparse(model: nn.Module, path: str | Path) -> None:
     >>> save_sparse(model, path)
     >>> path.stat().st_size < 6 * 50_000 + 4 * 1000 + 1000
     True
+
+    Raises:
+        InputError: there is no folder to write it to.
     """
     from safetensors.torch import save_file
 
+    if not Path(path).parent.is_dir():
+        raise InputError(f"There is no folder {str(Path(path).parent)!r} to write to.")
     held: dict[str, Tensor] = {}
     shapes: dict[str, list[int]] = {}
     layers = _sparse_layers(model)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from .checkpoint import _sparse_layers
 from .convert import to_dense
 from .pattern import Pattern
@@ -59,7 +61,12 @@ def onnx(model: nn.Module, path: str | Path, example_inputs: Any) -> None:
 
     Args:
         example_inputs: a tensor or a tuple of what the model is called with.
+
+    Raises:
+        InputError: the package onnx is not installed.
     """
+    if find_spec("onnx") is None:
+        raise InputError("Writing ONNX needs the package onnx: pip install onnx.")
     dense = to_dense(copy.deepcopy(model)).eval()
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     with warnings.catch_warnings():

@@ -105,7 +105,10 @@ def _read_idx(path: Path) -> np.ndarray:
     elif path.with_name(path.name + ".gz").is_file():
         data = _unpacked(path.with_name(path.name + ".gz"))
     else:
-        raise InputError(f"There is no {path.name} in {path.parent}.")
+        raise InputError(
+            f"There is no {path.name} in {path.parent}: torchvision.datasets.MNIST(root, "
+            "download=True) fills such a folder, and --data-root says where the root is."
+        )
     if data[:3] != b"\x00\x00\x08":
         raise InputError(f"{path} is not a file of unsigned bytes in the idx format.")
     if len(data) < 4 or len(data) < 4 + 4 * data[3]:
