@@ -293,9 +293,9 @@ def test_a_path_can_be_searched_for_by_several_trials(tmp_path, capsys, monkeypa
     assert [a["passes"] for a in metrics["attempts"]] in ([0], [0, 32])
     assert metrics["steps"] == sum(a["passes"] for a in metrics["attempts"])
     best = min(a["climb"] for a in metrics["attempts"])
-    assert f"climb {best} with" in said
+    assert f"climb {best:.6g} with" in said
     # On the grid; the trials look at places between, too, and may see more of a climb.
-    assert float(re.search(r"^climb +(\S+)$", said, re.MULTILINE)[1]) <= best + 1e-6
+    assert float(re.search(r"^climb +(\S+)$", said, re.MULTILINE)[1]) <= best * (1 + 1e-5) + 1e-6
     assert main([*words, *where]) == 0
     assert capsys.readouterr().out == said
 
