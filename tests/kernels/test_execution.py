@@ -134,25 +134,28 @@ def test_the_support_is_where_any_point_is_not_zero():
 
 
 class ReadsItsWeight(nn.Module):
-    """A network of one's own that uses a layer's weight in its own way."""
+    """A network of one's own that uses a layer's weight in its own way, which only a try shows."""
 
     def __init__(self):
         super().__init__()
         self.layer = nn.Conv2d(2, 4, 3)
 
     def forward(self, x):
-        return nn.functional.conv2d(x, self.layer.weight).mean((2, 3))
+        layer = self.layer
+        return nn.functional.conv2d(x, layer.weight).mean((2, 3))
 
 
 class DoublesItsWeight(ReadsItsWeight):
     def forward(self, x):
-        weight = self.layer.weight
+        layer = self.layer
+        weight = layer.weight
         return self.layer(x).mean((2, 3)) + (weight.sum() if weight.ndim == 4 else 1)
 
 
 class CountsItsWeight(ReadsItsWeight):
     def forward(self, x):
-        outputs, inputs, *_ = self.layer.weight.shape
+        layer = self.layer
+        outputs, inputs, *_ = layer.weight.shape
         return self.layer(x).mean((2, 3)) * (outputs / inputs)
 
 

@@ -49,8 +49,10 @@ def climb(losses: Sequence[float]) -> float:
 def uphill(losses: Sequence[float]) -> tuple[int, int]:
     """The two points between which the climb lies: from which one up to which one.
 
-    >>> uphill([1, 0.1, 5, 0.2]), uphill([0.2, 5, 0.1, 1])
-    ((1, 2), (2, 1))
+    Above the better end's loss, after it has been reached, it is that end from which one goes up.
+
+    >>> uphill([3, 1, 2, 0]), uphill([0, 2, 1, 3]), uphill([1, 0.1, 5, 0.2])
+    ((1, 2), (2, 1), (3, 2))
     """
     numbers = list(range(len(losses)))
     if losses[0] < losses[-1]:
