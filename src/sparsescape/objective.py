@@ -20,8 +20,6 @@ from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
 from .points import Point, PointLike, fitting, is_statistic, named_parameters, plain_name
-from .positions import distinct
-from .seeds import Draw, generator
 from .stateless import Stateless
 
 Half: TypeAlias = Callable[[PointLike, Tensor], Tensor]
@@ -130,12 +128,6 @@ class Objective:
             execution=self.execution,
             statistics=self._statistics if data is None else None,
         )
-
-    def of_some(self, count: int, seed: int) -> Objective:
-        """The same over so many of its examples, drawn at random."""
-        examples = self.examples()
-        chosen = distinct(len(examples), count, generator(seed, "some examples"))
-        return self.rebuilt(data=examples.draw(chosen, Draw(seed, 0)))
 
     # ------------------------------------------------------------------ values
 

@@ -53,8 +53,8 @@ def _top_compiled(flat: Tensor, count: int, room: int, allowed: Tensor) -> Tenso
     if flat.dtype not in (torch.float32, torch.float64):
         flat = flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat.double()
     active = torch.empty_like(allowed)
-    bytes_of = active.numpy().view(np.uint8), allowed.numpy().view(np.uint8)
-    mark_highest(flat.numpy(), bytes_of[1], count, room, bytes_of[0])
+    marks, bits = (bools.numpy().view(np.uint8) for bools in (active, allowed))
+    mark_highest(flat.numpy(), bits, count, room, marks)
     return active
 
 

@@ -104,13 +104,10 @@ class Listed:
 
     def first_of(self, some: Flat, count: int) -> Listed:
         inside = are_in(torch.from_numpy(some), self.flat.cpu()).numpy()
-        return self._of(first_allowed(some, inside, count))
+        return _listed(self, first_allowed(some, inside, count))
 
     def numbered(self, ranks: Flat) -> Listed:
-        return self._of(self.flat.cpu().numpy()[np.sort(ranks)])
-
-    def _of(self, flat: Flat) -> Listed:
-        return Listed(torch.from_numpy(flat).to(self.flat.device), self.size)
+        return _listed(self, self.flat.cpu().numpy()[np.sort(ranks)])
 
     def best(self, score: Tensor, count: int, best: Best) -> Listed:
         found = score.reshape(-1)[self.flat]
@@ -143,14 +140,11 @@ class Outside:
 
     def first_of(self, some: Flat, count: int) -> Listed:
         inside = are_in(torch.from_numpy(some), self.flat.cpu()).numpy()
-        return self._of(first_allowed(some, ~inside, count))
+        return _listed(self, first_allowed(some, ~inside, count))
 
     def numbered(self, ranks: Flat) -> Listed:
         flat, ranks = self.flat.cpu().numpy(), np.sort(ranks)
-        return self._of(ranks + np.searchsorted(flat - np.arange(len(flat)), ranks, "right"))
-
-    def _of(self, flat: Flat) -> Listed:
-        return Listed(torch.from_numpy(flat).to(self.flat.device), self.size)
+        return _listed(self, ranks + np.searchsorted(flat - np.arange(len(flat)), ranks, "right"))
 
     def best(self, score: Tensor, count: int, best: Best) -> Listed:
         """Looks at some scores at a time, and makes nothing else of their number.
@@ -179,6 +173,10 @@ class Outside:
                 kept = best(values, torch.ones_like(values, dtype=torch.bool), count)
                 values, places = values[kept], places[kept]
         return Listed(places, self.size)
+
+
+def _listed(places: Listed | Outside, flat: Flat) -> Listed:
+    return Listed(torch.from_numpy(flat).to(places.flat.device), places.size)
 
 
 Chosen = TypeVar("Chosen", bound=Places, covariant=True)

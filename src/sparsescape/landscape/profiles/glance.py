@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ...objective import Objective
+from ...positions import distinct
+from ...seeds import Draw, generator
 from ..curves.curve import Curve
 from ..curves.pacing import paced
 from .measures import uphill
@@ -19,7 +21,8 @@ def part_of(objective: Objective, seed: int) -> Objective | None:
     examples = objective.examples()
     if len(examples) < WORTH * PART:
         return None
-    return objective.of_some(PART, seed)
+    chosen = distinct(len(examples), PART, generator(seed, "some examples"))
+    return objective.rebuilt(data=examples.draw(chosen, Draw(seed, 0)))
 
 
 def glance(curve: Curve, objective: Objective, part: Objective, points: int) -> Profile:
