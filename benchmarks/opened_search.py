@@ -5,8 +5,8 @@
 On scratch and pruned solutions of the difficulty study at its defaults (digits-conv, 98 %), inside
 the mask; with the 32 and the 300 closed weights of the largest gradient at the start opened; with
 1300 at random; with all of them. A path counts where it does not climb at an even stride either
-(find_path). What is here the default of extra_dimensions was chosen by this table, and by the
-planted walls of tests/landscape/dimensions, which have a way around. The training runs are taken
+(find_path). The default of extra_dimensions was chosen by this table, and by the planted walls of
+tests/landscape/dimensions, which have a way around. The training runs are taken
 from the store, or made there. No times are measured.
 """
 
@@ -35,16 +35,17 @@ POINTS = 31
 def lists(start: Point, end: Point, steps: int, tol: float) -> Mapping[str, tuple[Method, ...]]:
     """Name → trials. Learning rates of Adam are shares of the distance per weight."""
     default = default_trials(start, end, steps, tol / 4)
-    _, climb, mean, _, far, _ = default
-    plain = ss.Trial(degree=3, steps=1000, batch_size=50)
+    mean, climb = default[1:3]
+    again = replace(mean, fresh=True)
+    far = replace(again, lr=10 * mean.lr)
     return {
-        "climb, climb far, climb": (climb, replace(climb, lr=far.lr, fresh=True), climb),
-        "mean, SGD, 1000 steps": (plain,),
         "mean": (mean,),
         "mean far": (far,),
         "mean, climb": (mean, climb),
+        "climb, climb far, climb": (climb, replace(climb, lr=far.lr, fresh=True), climb),
+        "climb, mean, climb, mean far, climb": (climb, again, climb, far, climb),
         "find_path's own": TRIALS,
-        "default": default,
+        "the default": default,
     }
 
 

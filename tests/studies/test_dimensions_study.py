@@ -53,7 +53,16 @@ def test_the_study_runs_and_running_it_again_does_nothing(
     found = json.loads(first)
     assert len(found["searches"]) == 2 * (3 + 2)
     assert {r["layer"] for r in found["searches"]} == {None, "0.weight", "2.weight"}
+    bounds = set()
     for record in found["searches"]:
+        about = Store(tmp_path).description(record["run"])
+        bounds.add(about["inputs"]["bounds"])
+        shared = {
+            at["count"]: at for at in Store(tmp_path).metrics(about["inputs"]["bounds"])["tried"]
+        }
+        inside = record["tried"][0]
+        assert inside == shared[0]
+        assert record["passes"] == sum(at["passes"] for at in record["tried"])
         stage = Store(tmp_path).path(record["run"])
         opened = ss.Mask.load(stage / "opened.safetensors")
         assert opened.counts == record["opened_by_layer"]
@@ -61,6 +70,7 @@ def test_the_study_runs_and_running_it_again_does_nothing(
             assert opened.count == record["count"]
         share = _share_of(Store(tmp_path), stage, opened, tiny_problem)
         assert record["gradient_share"] == pytest.approx(share)
+    assert len(bounds) == 2  # of each seed one, whatever is opened first
     assert (file.parent / "report.html").is_file()
     assert "Opened weights" in capsys.readouterr().out
     stages = sorted(tmp_path.glob("stages/*"))

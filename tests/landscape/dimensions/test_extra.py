@@ -157,8 +157,8 @@ def test_a_model_is_bit_for_bit_what_it_was(choose):
 def test_restarts_are_made_where_a_count_fails_and_once_more_with_all_weights_open():
     planted = Planted(1, closed=10, shortfall=no_way)
     once, twice = (found_in(planted, steps=3, restarts=n) for n in (1, 2))
-    assert [len(once.attempts[k]) for k in (0, 10)] == [1 + 5, 2 * 5]
-    assert [len(twice.attempts[k]) for k in (0, 10)] == [1 + 2 * 5, 4 * 5]
+    assert [len(once.attempts[k]) for k in (0, 10)] == [1 + 9, 2 * 9]
+    assert [len(twice.attempts[k]) for k in (0, 10)] == [1 + 2 * 9, 4 * 9]
 
 
 def test_a_count_begins_at_the_path_that_is_known_with_more():
@@ -168,6 +168,21 @@ def test_a_count_begins_at_the_path_that_is_known_with_more():
             above = min(k for k in found.attempts if k > count and found.climbs[k] <= found.tol)
             assert tried[0].trial.count == above
             assert tried[0].passes == 0
+
+
+def test_what_is_known_with_none_and_all_open_is_not_searched_for_again():
+    planted = Planted(2)
+    bounds = found_in(planted, precision=1.0)
+    assert sorted(bounds.curves) == sorted(bounds.climbs) == [0, planted.closed]
+    alone, led = found_in(planted), found_in(planted, known=bounds.curves)
+    assert led.count == alone.count
+    assert led.climbs == alone.climbs
+    for count, tried in led.attempts.items():
+        if count in bounds.curves:
+            assert [attempt.passes for attempt in tried] == [0]
+        else:
+            assert tried == alone.attempts[count]
+    assert led.passes == alone.passes - bounds.passes
 
 
 def test_only_the_weights_of_a_pattern_are_opened():
@@ -188,7 +203,7 @@ def test_only_the_weights_of_a_pattern_are_opened():
         ({"choose": {"other": torch.ones(2, 2)}}, "does not name"),
         ({"choose": {"rest": torch.full((6, 10), float("nan"))}}, "NaN"),
         ({"restarts": 0}, "at least 1"),
-        ({"precision": 1.0}, "below 1"),
+        ({"precision": 1.5}, "from 0 to 1"),
     ],
 )
 def test_what_cannot_be_used_is_refused(change, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...masks import Mask
@@ -10,6 +11,7 @@ from ...objective import Objective
 from ...points import Point
 from ...seeds import derived_seed
 from ...training.checkpoints import Checkpoint
+from ..curves.curve import Curve
 from ..search.paths import FoundPath, Method, find_path
 from .openings import Order
 from .trials import Known, is_line, restarted
@@ -28,6 +30,8 @@ class Ground:
     tol: float
     seed: int
     checkpoint: Checkpoint | None
+    known: Mapping[int, Curve]
+    """Count → the best path of a search that was made there before."""
     order: Order | None = None
     found: dict[int, FoundPath] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
@@ -44,7 +48,7 @@ class Ground:
             self.end,
             self.objective,
             subspace=self.mask if self.order is None else self.mask | self.order.first(count),
-            trials=(*self._known(count), *self._trials(count)),
+            trials=self._trials(count),
             points=self.points,
             tol=self.tol,
             seed=derived_seed(self.seed, "opened", count),
@@ -56,7 +60,13 @@ class Ground:
             self.open.add(count)
         return count in self.open
 
-    def _trials(self, count: int) -> tuple[Method, ...]:
+    def _trials(self, count: int) -> Sequence[Method]:
+        """What is known of this count, or else the path known from above and then a search."""
+        if count in self.known:
+            return [Known(count, self.known[count])]
+        return (*self._from_above(count), *self._search(count))
+
+    def _search(self, count: int) -> tuple[Method, ...]:
         """The straight line is the same at every count. With all weights open the trials are made
         twice: should they fail there, no other count is tried."""
         if not count:
@@ -64,7 +74,7 @@ class Ground:
         trials = tuple(t for t in self.trials if not is_line(t))
         return restarted(trials, 2) if self.order and count == len(self.order) else trials
 
-    def _known(self, count: int) -> list[Method]:
+    def _from_above(self, count: int) -> list[Method]:
         """The path of the nearest count above. Not one that climbs with fewer open: whatever it is
         stuck at it would be stuck at here, too, and :meth:`best` has it anyway."""
         above = [k for k in self.open if k > count]

@@ -33,8 +33,8 @@ class ExtraDimensions:
     path is one at every larger count too, so their climbs never rise."""
     attempts: Mapping[int, tuple[Attempt, ...]]
     """Count → every search that was made there."""
-    curve: Curve
-    """The path at the answer; where there is none, the one that climbs least."""
+    curves: Mapping[int, Curve]
+    """Count → that path."""
     opened: Mask
     """What was opened for it, apart from the mask."""
     tol: float
@@ -47,8 +47,13 @@ class ExtraDimensions:
     """What was tried at every count, beside what is known from other counts."""
     precision: float
     """Between the last count that failed and the answer there are at most so many, as a share of
-    the answer; with 0 they are neighbours."""
+    the answer; with 0 they are neighbours, with 1 none was tried."""
     seed: int = 0
+
+    @property
+    def curve(self) -> Curve:
+        """The path at the answer; where there is none, the one that climbs least."""
+        return self.curves[max(self.curves) if self.count is None else self.count]
 
     @property
     def fraction(self) -> float | None:
@@ -91,6 +96,7 @@ def extra_dimensions(
     points: int = 61,
     tol: float | None = None,
     precision: float = 0.0,
+    known: Mapping[int, Curve] | None = None,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
 ) -> ExtraDimensions:
@@ -127,7 +133,10 @@ def extra_dimensions(
         tol: the climb that still counts as none; the larger of 1e-3 and 1 % of the difference of
             the end losses unless given.
         precision: bisection stops where the two bounds are so near, as a share of the upper one;
-            0 for neighbours.
+            0 for neighbours, 1 where only none and all are to be opened.
+        known: count → the best path of a search that was made there before, for other choices from
+            the same start: with none open, and with all, they are one and the same search
+            (:attr:`ExtraDimensions.curves`). It is looked at, and nothing else is tried there.
         seed: decides every draw.
         checkpoint: as for :func:`sparsescape.find_path`.
 
@@ -161,14 +170,16 @@ def extra_dimensions(
     names = tuple(name for name in mask if name in matching(mask, among))
     if restarts < 1:
         raise InputError(f"There is at least 1 start of a search, not {restarts}.")
-    if not 0 <= precision < 1:
-        raise InputError(f"Precision is a share from 0 to below 1, not {precision}.")
+    if not 0 <= precision <= 1:
+        raise InputError(f"Precision is a share from 0 to 1, not {precision}.")
     if tol is None:
         tol = tolerance([objective(start), objective(end)])
     if trials is None:
         trials = default_trials(start, end, enough=tol / 4)
     all_trials = restarted(trials, restarts)
-    ground = Ground(start, end, objective, mask, all_trials, points, tol, seed, checkpoint)
+    ground = Ground(
+        start, end, objective, mask, all_trials, points, tol, seed, checkpoint, dict(known or {})
+    )
     order = ground.order = _order(ground, choose, names, reference)
     count = smallest(ground, len(order), precision)
     best = ground.best()
@@ -178,7 +189,7 @@ def extra_dimensions(
         closed=mask.total - mask.count,
         profiles={k: found.profile for k, found in best.items()},
         attempts={k: ground.found[k].attempts for k in best},
-        curve=best[answer].curve,
+        curves={k: found.curve for k, found in best.items()},
         opened=order.first(answer),
         tol=tol,
         choose=choose if isinstance(choose, str) else "scores of one's own",

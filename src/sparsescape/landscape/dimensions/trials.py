@@ -20,14 +20,17 @@ from ..search.paths import Method, Trial
 def default_trials(
     start: Point, end: Point, steps: int = 120, enough: float | None = None
 ) -> tuple[Method, ...]:
-    """The straight line; then cubic curves, in turn against the climb and for the mean loss.
+    """The straight line; then Bézier curves, in turn for the mean loss and against the climb.
 
-    1. against the climb, from the path known with more weights open, its others closed again: that
-       may need little;
-    2. anew, for the mean, which between real networks gets there with the fewest passes;
-    3. from the best so far, against what is left of the climb, and against walls that the mean is
-       content to hurry through;
-    4. and 5. as 2 and 3, with a reach ten times as far.
+    1. a cubic one for the mean, which between real networks gets there with the fewest passes: from
+       the path known with more weights open, its others closed again, where there is one;
+    2. against what is left of the climb, and against walls that the mean is content to hurry
+       through;
+    3. and 4. the same at degree 5, from the best so far;
+    5. a cubic one anew, against the climb: a path that hurries through a wall is hard to lead
+       around it;
+    6. anew for the mean, with a reach ten times as far, and 7. against its climb;
+    8. and 9. as 1 and 2 at degree 7, from the best so far.
 
     All cost the same: a step against the climb looks at 8 points of the curve, a step for the mean
     at one, and of those there are 8 times as many. ``benchmarks/opened_search.py`` measures this
@@ -47,19 +50,24 @@ def default_trials(
             (:func:`sparsescape.fit_curve`).
 
     >>> trials = default_trials({"w": torch.ones(1, 1)}, {"w": torch.zeros(1, 1)})
-    >>> [(trial.goal, trial.steps, trial.lr, trial.fresh) for trial in trials[1:3]]
-    [('uphill', 120, 0.05, False), ('mean', 960, 0.05, True)]
-    >>> [(trial.goal, trial.steps, trial.lr, trial.fresh) for trial in trials[3:]]
-    [('uphill', 120, 0.05, False), ('mean', 960, 0.5, True), ('uphill', 120, 0.05, False)]
+    >>> [(trial.degree, trial.goal, trial.steps) for trial in trials[1:5]]
+    [(3, 'mean', 960), (3, 'uphill', 120), (5, 'mean', 960), (5, 'uphill', 120)]
+    >>> [(trial.degree, trial.goal, trial.lr, trial.fresh) for trial in trials[5:8]]
+    [(3, 'uphill', 0.05, True), (3, 'mean', 0.5, True), (3, 'uphill', 0.05, False)]
     """
     apart = torch.cat([(end[n] - start[n]).double().reshape(-1) for n in start if n in end])
     moved = apart[apart != 0]
     scale = float(moved.square().mean().sqrt()) if len(moved) else 1.0
-    cubic = Trial(degree=3, optimizer="adam", lr=0.05 * scale)
-    climbing = replace(cubic, goal="uphill", steps=steps, enough=enough)
-    mean = replace(cubic, goal="mean", steps=steps * GOALS["uphill"].points, fresh=True)
-    far = replace(mean, lr=0.5 * scale)
-    return Trial(degree=1, steps=0), climbing, mean, climbing, far, climbing
+    near = 0.05 * scale
+    mean = Trial(optimizer="adam", lr=near, goal="mean", steps=steps * GOALS["uphill"].points)
+    climb = Trial(optimizer="adam", lr=near, goal="uphill", steps=steps, enough=enough)
+
+    def both(degree: int) -> tuple[Trial, Trial]:
+        return replace(mean, degree=degree), replace(climb, degree=degree)
+
+    anew = replace(climb, fresh=True)
+    far = replace(mean, lr=10 * near, fresh=True)
+    return Trial(degree=1, steps=0), *both(3), *both(5), anew, far, climb, *both(7)
 
 
 def restarted(trials: Sequence[Method], restarts: int) -> tuple[Method, ...]:

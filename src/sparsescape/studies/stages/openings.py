@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ...landscape.curves.bezier import Bezier
+from ...landscape.curves.curve import Curve
 from ...landscape.dimensions.extra import ExtraDimensions, extra_dimensions
 from ...landscape.dimensions.trials import default_trials
 from ...landscape.profiles.measures import tolerance
 from ...landscape.profiles.profile import profile
 from ...masks import Mask
-from ...points import save_point
+from ...points import Point, load_point, save_point
 from ..graph import Stage
 from .job import Job, Metrics
 
-SEARCH = "from all weights down; climb, mean, climb, far mean, climb"
+SEARCH = "from all weights down; mean and climb at degree 3, 5, far, 7"
 """How is searched, a setting of every such stage: another search may count otherwise."""
+
+NONE_AND_ALL = 1.0
+"""The precision with which nothing is tried but to open none of them, and all."""
 
 MEASURED = "measured"
 """In the place of a number of weights to open: as many as such a stage counted."""
@@ -37,26 +43,28 @@ def counting(
 ) -> Stage:
     """The stage that counts them, the same in every study that asks for the same.
 
+    What is searched for with none opened, and with all, is the same for every choice: a stage of
+    its own, whose paths this one begins with.
+
     Args:
         common: settings of all stages of the study.
         ends: the runs ``start``, ``end``, the one whose ``mask`` they lie in, and ``reference``
             where the choice looks at it.
     """
-    what = {
-        "choose": choose,
-        "among": list(among),
-        "search": SEARCH,
-        "search_steps": search_steps,
-        "points": points,
-        "precision": precision,
-        "seed": seed,
-    }
-    return Stage("dimensions", {**common, **what}, ends, label=label)
+    search = {"search": SEARCH, "search_steps": search_steps, "points": points, "seed": seed}
+    bounds = Stage(
+        "dimensions",
+        {**common, **search, "choose": "random", "among": ["*"], "precision": NONE_AND_ALL},
+        {role: ends[role] for role in ("start", "end", "mask")},
+        label=f"{label.partition(':')[0]}: open none, and all",
+    )
+    own = {"choose": choose, "among": list(among), "precision": precision}
+    return Stage("dimensions", {**common, **search, **own}, {**ends, "bounds": bounds}, label=label)
 
 
 def dimensions(job: Job) -> Metrics:
-    """Search for the smallest number of opened weights; the path's control points, and the mask of
-    what was opened for it, are kept."""
+    """Search for the smallest number of opened weights; the control points of the paths, and the
+    mask of what was opened for the answer, are kept."""
     if job.diverged_inputs:
         return {"diverged": True, "count": None, "closed": None, "passes": 0, "tried": []}
     settings = job.settings
@@ -75,17 +83,49 @@ def dimensions(job: Job) -> Metrics:
         points=settings["points"],
         tol=tolerated,
         precision=settings["precision"],
+        known=_bounds(job),
         seed=settings["seed"],
         checkpoint=job.checkpoint(),
     )
     found.opened.save(job.out / "opened.safetensors")
-    for number, point in enumerate(found.curve.control_points(), start=1):
-        save_point(point, job.out / f"control-{number}.safetensors")
+    for count, curve in found.curves.items():
+        for number, point in enumerate(curve.control_points(), start=1):
+            save_point(point, job.out / _control(count, number))
     closed = {name: int((~active).sum()) for name, active in job.mask().items()}
     told = _told(found) | {"closed_by_layer": closed}
     slopes = {name: slope.square() for name, slope in objective.gradient(start).items()}
     told["gradient_share"] = _of_closed(slopes, found.opened, job.mask())
-    return told | {"loss": list(profile(found.curve, objective, settings["points"]).loss)}
+    told["loss"] = list(profile(found.curve, objective, settings["points"]).loss)
+    return _with_passes(told, job.metrics("bounds")) if "bounds" in job.inputs else told
+
+
+def _control(count: int, number: int | str) -> str:
+    return f"opened-{count}-control-{number}.safetensors"
+
+
+def _bounds(job: Job) -> dict[int, Curve]:
+    """Count → the path that was found with none open, or with all."""
+    if "bounds" not in job.inputs:
+        return {}
+    ends = job.point("start"), job.point("end")
+    return {
+        tried["count"]: _path(job.inputs["bounds"], tried["count"], *ends)
+        for tried in job.metrics("bounds")["tried"]
+    }
+
+
+def _path(made: Path, count: int, start: Point, end: Point) -> Curve:
+    degree = 1 + len(list(made.glob(_control(count, "*"))))
+    curve = Bezier(start, end, degree=degree)
+    curve.set_control_points([load_point(made / _control(count, i)) for i in range(1, degree)])
+    return curve
+
+
+def _with_passes(told: Metrics, bounds: Metrics) -> Metrics:
+    """What a count cost to find, with the searches that other choices begin with, too."""
+    spent = {tried["count"]: tried["passes"] for tried in bounds["tried"]}
+    tried = [{**at, "passes": spent.get(at["count"], at["passes"])} for at in told["tried"]]
+    return told | {"tried": tried, "passes": sum(at["passes"] for at in tried)}
 
 
 def _of_closed(amounts: Mapping[str, Tensor], opened: Mask, mask: Mask) -> float:
