@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import sparsescape as ss
+from sparsescape.selection import top
 from sparsescape.sparsifiers import dynamic
 from sparsescape.sparsifiers.places import Marked
 
@@ -267,10 +268,8 @@ def test_itop_counts_what_was_explored():
     assert sparsifier.explored == (7 + 3) / 16
 
 
-@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("count", [600, 9000])
-def test_set_drops_the_same_share_of_each_sign(monkeypatch, count, compiled):
-    monkeypatch.setattr(dynamic, "works", lambda: compiled)
+def test_set_drops_the_same_share_of_each_sign(count):
     values = torch.randn(count, generator=torch.Generator().manual_seed(0)) - 0.4
     values[0] = torch.nan
     found = dynamic.beside_its_share(values, 0.3)
@@ -283,13 +282,29 @@ def test_set_drops_the_same_share_of_each_sign(monkeypatch, count, compiled):
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0, 1.0, 2.0], [-1.0, -1.0, 3.0], [0.0, 0.0], []])
-@pytest.mark.parametrize("compiled", [True, False])
-def test_set_takes_equal_distances_as_they_come(monkeypatch, values, compiled):
-    monkeypatch.setattr(dynamic, "works", lambda: compiled)
+def test_set_takes_equal_distances_as_they_come(values):
     found = dynamic.beside_its_share(torch.tensor(values), 0.5)
     assert found.isfinite().all()
     assert (found >= 0).all()
     assert ((found == 0) == (torch.tensor(values) == 0)).all()
+
+
+@pytest.mark.parametrize("kind", ["any", "ties", "one sign", "nan", "zeros"])
+@pytest.mark.parametrize("size", [1, 2, 5, 64, 9000])
+def test_compiled_set_keeps_what_its_scores_say(kind, size):
+    values = torch.randn(size, generator=torch.Generator().manual_seed(size))
+    values = {
+        "any": values,
+        "ties": values.round(),
+        "one sign": -values.abs(),
+        "nan": torch.where(torch.arange(size) % 7 == 0, torch.nan, values),
+        "zeros": values * 0,
+    }[kind]
+    for share in (0.0, 0.1, 0.5, 1.0):
+        scores = dynamic.beside_its_share(values, share)
+        for count in {0, size // 3, size - int(share * size), size}:
+            kept = dynamic.farthest(values, share, count)
+            assert torch.equal(kept, top(scores, count))
 
 
 class HighestOfActive(ss.DropGrow):
