@@ -79,6 +79,22 @@ def test_the_study_runs_and_running_it_again_does_nothing(
     assert file.read_bytes() == first
 
 
+def test_layers_are_opened_alone_where_they_are_named(
+    tiny_problem, tmp_path, here, everything_is_bad, capsys
+):
+    words = ["study", "dimensions", "--problem", tiny_problem, "--store", str(tmp_path)]
+    words += ["--sparsity", "0.8", "--seeds", "1", "--choices", "random"]
+    words += ["--search-steps", "2", "--points", "4", "--precision", "0.5"]
+    for given in (["2"], []):
+        assert main([*words, "--layers", *given]) == 0
+    found = [json.loads(file.read_bytes()) for file in tmp_path.glob("dimensions-*/results.json")]
+    opened = [[r["layer"] for r in of["searches"]] for of in found]
+    assert sorted(opened, key=len) == [[None], [None, "2.weight"]]
+    assert main([*words, "--store", str(tmp_path / "other"), "--layers", "conv"]) != 0
+    assert "matches none" in capsys.readouterr().err
+    assert [path.name[:5] for path in (tmp_path / "other").glob("stages/*")] == []
+
+
 def _share_of(store, stage, opened, problem):
     """Σ (∂L/∂w)² over the opened weights, by that over all closed ones, at the start."""
     inputs = store.description(stage.name)["inputs"]

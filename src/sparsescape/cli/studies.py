@@ -129,6 +129,7 @@ def study_dimensions(
     search_steps: int = 60,
     points: int = 31,
     precision: float = 0.2,
+    layers: tuple[str, ...] = ("*",),
     execution: Execution = "auto",
     computing: OmitArgPrefixes[Computing] = Computing(),
 ) -> None:
@@ -144,6 +145,8 @@ def study_dimensions(
         search_steps: steps of each curve trained against the climb; 8 times as many for the mean.
         points: points in [0, 1] at which paths are evaluated, at least.
         precision: how near bisection comes to the smallest count, as a share of it.
+        layers: patterns of the layers that are opened alone, too, by gradient; nothing after it for
+            none.
         execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
             faster, by a rule (docs/sparse.md).
         computing: where stages are done, and what is kept of them.
@@ -160,15 +163,17 @@ def study_dimensions(
         search_steps=search_steps,
         points=points,
         precision=precision,
+        layers=layers,
         execution=execution,
     )
 
     def study(do: Do) -> Conduct:
-        cases = dimensions.cases(settings)
+        tries, cases = dimensions.tries(settings), dimensions.cases(settings)
+        do(tries)
         runs = [run for case in cases for run in case.runs.values()]
         kept = do(runs)
         searches = dimensions.searches(settings, cases, kept)
-        stages = [*runs, *(search.stage for search in searches)]
+        stages = [*tries, *runs, *(search.stage for search in searches)]
         do(stages)
         return stages, lambda: dimensions.results(settings, cases, searches, kept)
 

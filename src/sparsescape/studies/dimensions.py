@@ -8,12 +8,13 @@ opened while travelling only, the first by one choice or another, until the path
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError, unknown
 from ..landscape.dimensions.openings import CHOICES
+from ..points import matching
 from . import claims, difficulty
 from .command import heading
 from .counts import LAYER_CHOICE, findings, layer_row, nested, row
@@ -36,6 +37,8 @@ class Settings:
     search_steps: int
     points: int
     precision: float
+    layers: tuple[str, ...] = ("*",)
+    """Patterns of the layers that are opened alone, too."""
     execution: str = "auto"
     """How what is inside a mask is run: ``"auto"``, ``"masked"`` or ``"sparse"``."""
 
@@ -74,6 +77,13 @@ class Search:
 # ---------------------------------------------------------------------------- the graph
 
 
+def tries(settings: Settings) -> list[Stage]:
+    """What tries whether the layers are there: done before any other stage."""
+    common = common_settings(settings.problem, settings.steps, settings.execution)
+    named = {"weights": list(settings.layers)}
+    return [Stage("check", {**common, **named}, label="check of the layers")]
+
+
 def cases(settings: Settings) -> list[Case]:
     """The runs to start from, the same stages as those of the difficulty study."""
     common = common_settings(settings.problem, settings.steps, settings.execution)
@@ -92,7 +102,7 @@ def cases(settings: Settings) -> list[Case]:
 
 
 def searches(settings: Settings, found: Sequence[Case], store: Store) -> list[Search]:
-    """Every choice, then every layer alone, from each start that is worse than pruned.
+    """Every choice, then layers alone, from each start that is worse than pruned.
 
     Args:
         found: cases whose runs are done.
@@ -101,10 +111,10 @@ def searches(settings: Settings, found: Sequence[Case], store: Store) -> list[Se
     for case in found:
         if not is_bad(case, store):
             continue
-        layers = list(_layers(case, store))
         planned += [_search(settings, case, choice, None) for choice in settings.choices]
-        if len(layers) > 1:
-            planned += [_search(settings, case, LAYER_CHOICE, layer) for layer in layers]
+        planned += [
+            _search(settings, case, LAYER_CHOICE, layer) for layer in _layers(settings, case, store)
+        ]
     return planned
 
 
@@ -113,12 +123,14 @@ def is_bad(case: Case, store: Store) -> bool:
     return claims.is_bad(*(store.metrics(case.runs[arm].key) for arm in ("scratch", "pruned")))
 
 
-def _layers(case: Case, store: Store) -> Iterator[str]:
-    """Names of the weights that have closed ones."""
+def _layers(settings: Settings, case: Case, store: Store) -> list[str]:
+    """Names of the weights to open alone: none where all that is closed is in one layer."""
     from ..masks import Mask
 
     mask = Mask.load(store.path(case.runs["pruned"].key) / "mask.safetensors")
-    yield from (name for name, density in mask.densities.items() if density < 1)
+    closed = [name for name, density in mask.densities.items() if density < 1]
+    wanted = matching(mask, settings.layers)
+    return [name for name in closed if name in wanted and len(closed) > 1]
 
 
 def _search(settings: Settings, case: Case, choice: str, layer: str | None) -> Search:

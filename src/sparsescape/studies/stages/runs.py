@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...kernels.convert import to_dense
 from ...kernels.execution import sparse_inside
 from ...masks import Mask
-from ...points import named_weights, save_point
+from ...points import matching, named_weights, save_point
 from ...problems.problem import Problem
 from ...seeds import global_seed
 from ...selection import keep_count
@@ -39,6 +39,8 @@ def check(job: Job) -> Metrics:
         problem.check_again(job.problem_anew())
     if job.execution == "sparse":
         _check_sparse(problem)
+    weights = named_weights(problem.make_model(0), dense=problem.dense)
+    matching(weights, job.settings.get("weights", ()))
     if job.settings.get("scaled") and problem.scaled is None:
         raise InputError("small-dense needs a problem that says how its model is `scaled`.")
     return {split: problem.count(split) for split in ("train", "test")}
