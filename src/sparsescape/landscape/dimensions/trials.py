@@ -26,10 +26,9 @@ def default_trials(
        the path known with more weights open, its others closed again, where there is one;
     2. against what is left of the climb, and against walls that the mean is content to hurry
        through;
-    3. and 4. the same at degree 5, from the best so far;
-    5. a cubic one anew, against the climb: a path that hurries through a wall is hard to lead
-       around it;
-    6. anew for the mean, with a reach ten times as far, and 7. against its climb;
+    3. anew, against the climb: a path that hurries through a wall is hard to lead around it;
+    4. and 5. as 1 and 2 at degree 5, from the best so far;
+    6. a cubic one anew for the mean, with a reach ten times as far, and 7. against its climb;
     8. and 9. as 1 and 2 at degree 7, from the best so far.
 
     All cost the same: a step against the climb looks at 8 points of the curve, a step for the mean
@@ -50,10 +49,10 @@ def default_trials(
             (:func:`sparsescape.fit_curve`).
 
     >>> trials = default_trials({"w": torch.ones(1, 1)}, {"w": torch.zeros(1, 1)})
-    >>> [(trial.degree, trial.goal, trial.steps) for trial in trials[1:5]]
-    [(3, 'mean', 960), (3, 'uphill', 120), (5, 'mean', 960), (5, 'uphill', 120)]
-    >>> [(trial.degree, trial.goal, trial.lr, trial.fresh) for trial in trials[5:8]]
-    [(3, 'uphill', 0.05, True), (3, 'mean', 0.5, True), (3, 'uphill', 0.05, False)]
+    >>> [(trial.degree, trial.goal, trial.steps) for trial in trials[1:6]]
+    [(3, 'mean', 960), (3, 'uphill', 120), (3, 'uphill', 120), (5, 'mean', 960), (5, 'uphill', 120)]
+    >>> [(trial.degree, trial.goal, trial.lr, trial.fresh) for trial in trials[6:8]]
+    [(3, 'mean', 0.5, True), (3, 'uphill', 0.05, False)]
     """
     apart = torch.cat([(end[n] - start[n]).double().reshape(-1) for n in start if n in end])
     moved = apart[apart != 0]
@@ -67,7 +66,7 @@ def default_trials(
 
     anew = replace(climb, fresh=True)
     far = replace(mean, lr=10 * near, fresh=True)
-    return Trial(degree=1, steps=0), *both(3), *both(5), anew, far, climb, *both(7)
+    return Trial(degree=1, steps=0), *both(3), anew, *both(5), far, climb, *both(7)
 
 
 def restarted(trials: Sequence[Method], restarts: int) -> tuple[Method, ...]:

@@ -19,7 +19,7 @@ from ...points import Point, load_point, save_point
 from ..graph import Stage
 from .job import Job, Metrics
 
-SEARCH = "from all weights down; mean and climb at degree 3, 5, far, 7"
+SEARCH = "from all weights down; mean and climb at degree 3, anew, 5, far, 7"
 """How is searched, a setting of every such stage: another search may count otherwise."""
 
 NONE_AND_ALL = 1.0
