@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .convert import Model, become_sparse
+from .candidates import become_sparse
+from .convert import Model
 from .layer import Sparse
 from .layout import carry_layout
 from .pattern import Pattern

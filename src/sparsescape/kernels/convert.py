@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import Point, as_point, matching, named_parameters, plain_name
+from ..points import Point, as_point, plain_name
+from .candidates import KINDS, become_sparse, candidates, sparse_layers
 from .layer import Sparse
-from .layout import carry_layout, drop_layout, plain_class
+from .layout import carry_layout, drop_layout
+from .measure import faster
 from .migrate import check_migratable, migrate
-from .modules import SparseConv2d, SparseLinear
 from .pattern import Pattern
 
 Model = TypeVar("Model", bound=nn.Module)
-_KINDS: dict[type[nn.Module], type[Sparse]] = {nn.Linear: SparseLinear, nn.Conv2d: SparseConv2d}
-_PLAIN: dict[type[nn.Module], type[nn.Module]] = {s: plain for plain, s in _KINDS.items()}
+_PLAIN: dict[type[nn.Module], type[nn.Module]] = {s: plain for plain, s in KINDS.items()}
 
 
 def to_sparse(
@@ -76,8 +74,6 @@ def to_sparse(
     check_migratable(optimizer, model)
     found = candidates(model, min_sparsity, mask, dense)
     if example_inputs is not None and found:
-        from .measure import faster
-
         found = faster(model, example_inputs, found)
     _refuse(model, found)
     moved: dict[nn.Parameter, tuple[nn.Parameter, Tensor]] = {}
@@ -122,55 +118,11 @@ def to_dense(model: Model, optimizer: Optimizer | None = None) -> Model:
     return model
 
 
-def candidates(
-    model: nn.Module, min_sparsity: float, mask: Mask | None, dense: Iterable[str]
-) -> dict[nn.Module, Pattern]:
-    """The layers that can be sparse and are sparse enough, with the positions to hold."""
-    if not 0 <= min_sparsity <= 1:
-        raise InputError(f"The least sparsity is a number from 0 to 1, not {min_sparsity}.")
-    if mask is not None:
-        mask.check(_as_dense(model))
-    weights = layers_by_weight(model)
-    # As for a sparsifier, patterns may name what could not be sparse anyway.
-    closed = matching(dict.fromkeys([*weights, *named_parameters(model)]), dense)
-    chosen = {name: module for name, module in weights.items() if name not in closed}
-    patterns: dict[Any, Pattern] = {}
-    found = {}
-    for name, module in chosen.items():
-        weight = module.weight
-        if weight not in patterns:
-            flat = _held(weight, None if mask is None or name not in mask else mask.indices(name))
-            patterns[weight] = Pattern.of(flat, weight.shape, getattr(module, "groups", 1))
-        held = patterns[weight].count
-        if weight.numel() and 1 - held / weight.numel() >= min_sparsity:
-            found[module] = patterns[weight]
-    return found
-
-
 def dense_point(model: nn.Module) -> Point:
     """The model as a point, weights of truly sparse layers with their zeros; it stays as it is."""
     point = as_point(model)
-    layers = {n: layer for n, layer in _sparse_layers(model).items() if n in point}
+    layers = {n: layer for n, layer in sparse_layers(model).items() if n in point}
     return point | {n: layer.dense_weight().detach() for n, layer in layers.items()}
-
-
-def _as_dense(model: nn.Module) -> dict[str, Tensor]:
-    """The model's parameters, those that are sparse already in their dense shape."""
-    shapes = {name: layer.dense_shape for name, layer in _sparse_layers(model).items()}
-    return as_point(model) | {n: torch.empty(s, device="meta") for n, s in shapes.items()}
-
-
-def _sparse_layers(model: nn.Module) -> dict[str, Sparse]:
-    """The truly sparse layers, by the names of their weights."""
-    sparse = {n: m for n, m in model.named_modules() if isinstance(m, Sparse)}
-    return {f"{plain_name(n)}.weight".lstrip("."): m for n, m in sparse.items()}
-
-
-def become_sparse(module: nn.Module, pattern: Pattern, values: nn.Parameter) -> None:
-    """The Linear or Conv2d holds these values from now on, as the object that it is."""
-    module.__class__ = _KINDS[plain_class(module)]
-    assert isinstance(module, Sparse)
-    module.hold(pattern, values)
 
 
 def _become_dense(module: Sparse, weight: nn.Parameter) -> None:
@@ -179,39 +131,6 @@ def _become_dense(module: Sparse, weight: nn.Parameter) -> None:
     plain: Any = module
     plain.__class__ = _PLAIN[type(module)]
     plain.weight = weight
-
-
-def layers_by_weight(model: nn.Module) -> dict[str, Any]:
-    """The layers that can be sparse, by the names of their weights."""
-    return {f"{plain_name(name)}.weight".lstrip("."): m for name, m in _layers(model)}
-
-
-def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Linear and Conv2d layers that own their weight, by name."""
-    for name, module in model.named_modules():
-        # The fast paths of torch's transformer layers read the weights of their children.
-        above, _, own = name.rpartition(".")
-        parent = model.get_submodule(above) if name else None
-        if isinstance(parent, (nn.MultiheadAttention, nn.TransformerEncoderLayer)):
-            continue
-        if parent is not None and f"self.{own}.weight" in _forward_of(parent):
-            continue
-        owns_weight = isinstance(module._parameters.get("weight"), nn.Parameter)
-        if plain_class(module) in _KINDS and owns_weight:
-            yield name, module
-
-
-def _forward_of(module: nn.Module) -> str:
-    """The text of its forward, if there is one: a module that reads the weight of its child there
-    (windowed attention does) could not be run with the values alone."""
-    try:
-        return inspect.getsource(type(module).forward)
-    except (OSError, TypeError):
-        return ""
-
-
-def _held(weight: Tensor, flat: Tensor | None) -> Tensor:
-    return weight.detach().reshape(-1).nonzero().reshape(-1) if flat is None else flat
 
 
 def _refuse(model: nn.Module, found: dict[nn.Module, Pattern]) -> None:

@@ -12,7 +12,8 @@ from ..errors import InputError
 from ..masks import Mask
 from ..objective import Objective
 from ..points import Point, as_point, is_statistic
-from .convert import layers_by_weight, to_sparse
+from .candidates import layers_by_weight
+from .convert import to_sparse
 from .ops import numba_is_there
 
 SMALL, LARGE = 0.125, 0.2

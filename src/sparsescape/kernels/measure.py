@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..masks import Mask
-from .convert import become_sparse, candidates
+from .candidates import become_sparse, candidates
 from .layout import carry_layout
 from .pattern import Pattern
 
