@@ -103,7 +103,7 @@ def test_a_plan_takes_every_start_to_be_bad(tmp_path):
     """Short runs say nothing of where long ones end, and the plan is of the most there may be."""
     problem, store = tiny.write(tmp_path), Store(tmp_path / "runs")
     size = {"trajectory": 3, "points": 3, "noise": 0.5, "constant_lr": 0.1}
-    settings = escape.Settings(problem, 0.0001, "erk", 1, 40, 1.0, (3,), **size)
+    settings = escape.Settings(problem, 0.03, "erk", 1, 40, 1.0, (3,), **size)
     made = forecaster(problem, store, tmp_path / "plan")
     (start,) = escape.starts(settings)
     predicted = made.do([start.bad, start.good])
