@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from ..studies.forecast import Expected, Forecast
+from .numbers import duration
 
 
 def print_forecast(found: Forecast, console: Console | None = None) -> None:
@@ -57,17 +58,3 @@ def _lines(found: Forecast) -> dict[str, str]:
     if found.diverged:
         lines["diverged"] = f"{found.diverged} of the short runs: take the times with care"
     return lines
-
-
-def duration(seconds: float) -> str:
-    """A time as one reads it.
-
-    >>> duration(0.25), duration(95), duration(7260)
-    ('0.25 s', '1 min 35 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
