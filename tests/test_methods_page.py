@@ -23,7 +23,7 @@ GUIDE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 def table() -> dict[str, dict[str, str]]:
     """Method → column → cell, of the guide's table."""
-    lines = [line for line in GUIDE.splitlines() if line.startswith("|")]
+    lines = GUIDE[GUIDE.index("| name | class |") :].partition("\n\n")[0].splitlines()
     header, _, *rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
     names = [cell.strip() for cell in header]
     cells = [dict(zip(names, (c.strip() for c in row), strict=True)) for row in rows]

@@ -74,15 +74,28 @@ class Computing:
         return LocalExecutor(self.workers)
 
 
-def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) -> None:
-    """Do a study, stage by stage, and tell of it; or foresee what it takes."""
+def conduct(
+    study: Callable[[Do], Conduct],
+    problem: str,
+    computing: Computing,
+    methods: Sequence[str] = (),
+) -> None:
+    """Do a study, stage by stage, and tell of it; or foresee what it takes.
+
+    Args:
+        problem, methods: as the command names them: where a user's own are found.
+    """
     from ..studies.stages.context import Context
     from ..studies.store import open_store
 
     computing.check()
     kept, executor = open_store(computing.store), computing.make_executor()
     context = Context(
-        problem, computing.data_root, computing.checkpoint_every, device=computing.device
+        problem,
+        computing.data_root,
+        computing.checkpoint_every,
+        device=computing.device,
+        methods=methods,
     )
 
     if computing.plan:
