@@ -37,17 +37,16 @@ class Escape(Sparsifier):
     grown weights are judged by what they became, not closed ones given up for them beforehand.
 
     Args:
-        mask: where to start from; or else
-        sparsity: the largest weights of each layer are kept; or else, without both, the model's
-            nonzero weights are the mask.
-        distribution: of what each layer keeps, with ``sparsity``.
+        mask: where to start from; without it and without a sparsity, the model's nonzero weights.
+        sparsity: share of weights to close at the start, the smallest of each layer.
+        distribution: how many each layer keeps, with ``sparsity``.
         open: k: how many weights to open (an int, at most as many as are closed), or which share of
             the closed ones (a float above 0; 1.0 opens all).
         hold_for: steps from the opening to the first weight that is closed.
         prune_for: steps from there to the last; 0 closes all at once.
         prune_every: steps between two closings in that time.
         at: the step after which the first round begins, from 1.
-        rounds: how many.
+        rounds: how many rounds there are.
         every: steps from one round's beginning to the next's; one follows another unless given.
         layers: ``"kept"``: every layer opens in proportion to its count, and is pruned back to it;
             ``"free"``: all layers are opened and pruned together, by one threshold each, and
