@@ -566,6 +566,12 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
     where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
     words = ["study", "methods", "--methods", "rigl", "--seeds", "2", "--sparsity", "0.75"]
     assert main([*words, *where]) == 0
+    shown = capsys.readouterr()
+    rounds = re.findall(r"^\[(\d+) of (\d+) planned, \d+ s\] ", shown.err, re.MULTILINE)
+    done, planned = zip(*((int(d), int(p)) for d, p in rounds), strict=True)
+    assert list(done) == list(range(1, planned[-1] + 1))  # over all rounds of the study
+    assert list(planned) == sorted(planned)
+    assert len(set(planned)) > 1
     folder = next((tmp_path / "runs").glob("methods-*"))
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     found = {(run["method"], run["budget"]) for run in results["runs"]}
@@ -580,7 +586,7 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
         share = row["flops"]["mean"] / budget - 1
         told = row["budget"] == "flops" and abs(share) > 0.05
         assert row["off"] == (pytest.approx(share) if told else None)
-    assert "rigl" in capsys.readouterr().out
+    assert "rigl" in shown.out
     assert main([*words, *where, "--flops", "0"]) == 0
     (other,) = {*(tmp_path / "runs").glob("methods-*")} - {folder}
     half = json.loads((other / "results.json").read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ GUIDE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 def table() -> dict[str, dict[str, str]]:
     """Method → column → cell, of the guide's table."""
-    lines = [line for line in GUIDE.splitlines() if line.startswith("|")]
+    lines = GUIDE[GUIDE.index("| name | class |") :].partition("\n\n")[0].splitlines()
     header, _, *rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
     names = [cell.strip() for cell in header]
     cells = [dict(zip(names, (c.strip() for c in row), strict=True)) for row in rows]
@@ -40,6 +40,45 @@ def made(name: str) -> ss.Sparsifier | None:
 
 def test_the_table_has_every_method_in_the_order_of_the_catalogue() -> None:
     assert list(table()) == list(METHODS)
+
+
+def test_the_arguments_are_what_their_script_prints() -> None:
+    words = [sys.executable, str(ROOT / "docs" / "methods.py")]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, encoding="utf-8")
+    assert said.stdout in GUIDE
+
+
+def test_every_argument_of_every_class_has_its_default_and_a_meaning() -> None:
+    """By the rows of the class and of what it says that it is like."""
+    lines = GUIDE[GUIDE.index("| class | argument |") :].partition("\n\n")[0].splitlines()[2:]
+    taken: dict[str, dict[str, str]] = {}
+    for line in lines:
+        place, argument, default, meaning = map(str.strip, re.split(r"(?<!\\)\|", line)[1:-1])
+        if place:
+            name, *like = re.findall(r"`(\w+)`", place)
+            gone = like[1:]
+            inherited = taken[like[0]] if like else {}
+            taken[name] = {n: d for n, d in inherited.items() if n not in gone}
+        if argument:
+            assert len(meaning.split()) > 2
+            taken[name][argument.strip("`")] = default.strip("`")
+    kinds = {type(s) for s in map(made, METHODS) if s is not None}
+    assert taken.keys() == {"Sparsifier", "DropGrow", *(kind.__name__ for kind in kinds)}
+    for kind in kinds:
+        parameters = inspect.signature(kind).parameters
+        assert taken[kind.__name__].keys() == parameters.keys()
+        for name, default in taken[kind.__name__].items():
+            value = parameters[name].default
+            if value is inspect.Parameter.empty:
+                assert default == "to be given"
+            else:
+                assert default.replace('"', "'") in (repr(value), getattr(value, "__name__", ""))
+
+
+def test_a_pattern_of_its_own_is_no_argument_of_n_m() -> None:
+    """It was taken, and changed nothing."""
+    with pytest.raises(TypeError, match="structure"):
+        ss.NM(2, 4, structure=ss.structures.fan_in)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -401,7 +401,7 @@ def killed(words: list[str], note: Path, *, pause_at: int = -1, after: int = 0) 
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         if after:
             for line in process.stderr:
-                if line.startswith(f"[{after}/"):
+                if line.startswith(f"[{after} of "):
                     break
         else:
             tiny.eventually(lambda: note.exists() or process.poll() is not None, "no pause")

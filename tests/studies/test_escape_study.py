@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -280,6 +281,16 @@ def test_bad_input_is_one_sentence_before_any_work(words, message, tmp_path, cap
     assert message in shown
     assert shown.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_more_than_is_closed_cannot_be_opened(done, here, capsys):
+    """Said when the bad solution is there, before any way is tried."""
+    problem, store, _ = done
+    before = {path.name for path in (store.root / "stages").iterdir()}
+    assert study(problem, store.root, "--open", "4000") == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"sparsescape: --open 4000 is more than the \d+ weights .*", shown[-1])
+    assert {path.name for path in (store.root / "stages").iterdir()} == before
 
 
 def test_what_is_opened_is_a_count_a_share_or_measured():

@@ -31,7 +31,8 @@ def train(
     Args:
         problem: a name (see: sparsescape list problems), my_file.py:make_problem, or
             hf:MODEL:DATASET (docs/problems.md).
-        method: a name (see: sparsescape list methods).
+        method: a name (see: sparsescape list methods) or my_file.py:make_sparsifier
+            (docs/methods.md).
         sparsity: share of the weights that are closed at the end, from 0 to below 1.
         distribution: of what is kept over the layers: uniform, erk or global.
         seed: decides the initialization, the order of the data and every other draw.
@@ -58,7 +59,7 @@ def train(
         execution=execution,
         parallel=together,
     )
-    context = Context(problem, data_root, checkpoint_every, device=device)
+    context = Context(problem, data_root, checkpoint_every, device=device, methods=(method,))
     kept = compute_one(stage, store, context, together)
     if is_first():
         print_metrics(kept, stage.key)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from ..report.live import LiveProgress
     from ..studies.executors.schedule import Executor
     from ..studies.graph import Stage
     from ..studies.stages.context import Context
@@ -73,26 +74,42 @@ class Computing:
         return LocalExecutor(self.workers)
 
 
-def conduct(study: Callable[[Do], Conduct], problem: str, computing: Computing) -> None:
-    """Do a study, stage by stage, and tell of it; or foresee what it takes."""
+def conduct(
+    study: Callable[[Do], Conduct],
+    problem: str,
+    computing: Computing,
+    methods: Sequence[str] = (),
+) -> None:
+    """Do a study, stage by stage, and tell of it; or foresee what it takes.
+
+    Args:
+        problem, methods: as the command names them: where a user's own are found.
+    """
     from ..studies.stages.context import Context
     from ..studies.store import open_store
 
     computing.check()
     kept, executor = open_store(computing.store), computing.make_executor()
     context = Context(
-        problem, computing.data_root, computing.checkpoint_every, device=computing.device
+        problem,
+        computing.data_root,
+        computing.checkpoint_every,
+        device=computing.device,
+        methods=methods,
     )
-
-    def do(stages: Sequence[Stage]) -> Store:
-        compute(stages, kept, context, executor)
-        return kept
 
     if computing.plan:
         foresee(study, kept, context, executor, computing.plan_rate)
-    else:
+        return
+
+    with watching() as live:
+
+        def do(stages: Sequence[Stage]) -> Store:
+            compute(stages, kept, context, executor, live)
+            return kept
+
         stages, results = study(do)
-        tell(results(), stages, kept)
+    tell(results(), stages, kept)
 
 
 def foresee(
@@ -109,10 +126,11 @@ def foresee(
 
     rehearsed = replace(context, rehearse=True)
 
-    def run(stages: Sequence[Stage], short: Store) -> None:
-        compute(stages, short, rehearsed, executor)
+    with watching() as live, temporary(store) as folder:
 
-    with temporary(store) as folder:
+        def run(stages: Sequence[Stage], short: Store) -> None:
+            compute(stages, short, rehearsed, executor, live)
+
         planner = (
             Forecaster(store, context, executor, run, Path(folder))
             if rate is None
@@ -123,16 +141,27 @@ def foresee(
     print_forecast(found)
 
 
-def compute(stages: Sequence[Stage], store: Store, context: Context, executor: Executor) -> None:
-    """Do the stages that are not done yet, in front of the person who waits."""
+def watching() -> LiveProgress:
+    """What shows a person the stages of a whole command, over all its rounds; made once in it."""
     from rich.console import Console
 
     from ..report.live import LiveProgress
+
+    return LiveProgress(Console(stderr=True, quiet=not is_first()))
+
+
+def compute(
+    stages: Sequence[Stage],
+    store: Store,
+    context: Context,
+    executor: Executor,
+    live: LiveProgress,
+) -> None:
+    """Do the stages that are not done yet, in front of the person who waits."""
     from ..studies.graph import with_inputs
 
-    missing = {s.key: s.label for s in with_inputs(stages) if not store.has(s.key)}
-    with LiveProgress(Console(stderr=True, quiet=not is_first()), missing) as live:
-        executor.run(stages, store, context, live)
+    live.expect({s.key: s.label for s in with_inputs(stages) if not store.has(s.key)})
+    executor.run(stages, store, context, live)
 
 
 def compute_one(
@@ -144,12 +173,13 @@ def compute_one(
     from ..studies.store import open_store
 
     kept = open_store(store)
-    if parallel is None:
-        compute([stage], kept, context, LocalExecutor(workers=1))
-    else:
+    executor: Executor = LocalExecutor(workers=1)
+    if parallel is not None:
         from ..studies.executors.together import RanksExecutor
 
-        compute([stage], kept, context, RanksExecutor(parallel))
+        executor = RanksExecutor(parallel)
+    with watching() as live:
+        compute([stage], kept, context, executor, live)
     return kept
 
 

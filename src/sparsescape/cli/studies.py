@@ -84,7 +84,8 @@ def study_methods(
         steps: training steps instead of the problem's own.
         flops: the budget of equal FLOPs, as a share of what dense training costs; 0 leaves that
             half of the study out.
-        methods: names (see: sparsescape list methods); all that fit the problem unless given.
+        methods: names (see: sparsescape list methods) or my_file.py:make_sparsifier
+            (docs/methods.md); all of the names that fit the problem unless given.
         execution: how what is inside a mask is run: masked, sparse, or auto: sparse where that is
             faster, by a rule (docs/sparse.md).
         computing: where stages are done, and what is kept of them.
@@ -116,7 +117,7 @@ def study_methods(
         stages = [cell.stage for cell in cells]
         return stages, lambda: methods_.results(settings, cells, kept)
 
-    conduct(study, problem, computing)
+    conduct(study, problem, computing, settings.methods)
 
 
 def study_dimensions(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
+from ..files import FileFunction, is_file
 from .entries import CATALOGUE, Entry
 from .recipe import Recipe, scaled
 from .recipes import HUGGING_FACE
@@ -36,14 +34,11 @@ def describe(problem: str) -> dict[str, Any]:
     >>> describe("digits-conv")["recipe"]["steps"]
     2000
     """
-    import hashlib
-
     if problem.startswith(_HUB):
         return {"name": problem, "recipe": _as_json(HUGGING_FACE)}
-    if _is_file(problem):
-        path, function = _split(problem)
-        source = hashlib.sha256(path.read_bytes()).hexdigest()
-        return {"file": path.name, "function": function, "source": source}
+    if is_file(problem):
+        own = _own(problem)
+        return {"file": own.path.name, "function": own.name, "source": own.source}
     if problem not in CATALOGUE:
         raise unknown("problem", problem, CATALOGUE)
     return {"name": problem, "recipe": _as_json(CATALOGUE[problem].recipe)}
@@ -55,10 +50,7 @@ def absolute(problem: str) -> str:
     >>> absolute("digits-conv")
     'digits-conv'
     """
-    if problem.startswith(_HUB) or not _is_file(problem):
-        return problem
-    path, function = _split(problem)
-    return f"{path.absolute()}:{function}"
+    return problem if problem.startswith(_HUB) or not is_file(problem) else _own(problem).absolute
 
 
 def _as_json(recipe: Recipe) -> dict[str, Any]:
@@ -93,7 +85,7 @@ def load(
         from .huggingface import hub_problem
 
         made, gpu = hub_problem(problem.removeprefix(_HUB), HUGGING_FACE), True
-    elif _is_file(problem):
+    elif is_file(problem):
         made = _from_file(problem)
     elif problem in CATALOGUE:
         entry = CATALOGUE[problem]
@@ -120,52 +112,18 @@ def _device(asked: str, gpu: bool) -> str | None:
     return asked
 
 
-def _is_file(problem: str) -> bool:
-    return ":" in problem or problem.endswith(".py")
-
-
-def _split(problem: str) -> tuple[Path, str]:
-    file, _, function = problem.rpartition(":")
-    if not file or not function:
-        raise InputError(f"{problem!r} does not name a function: write my_file.py:make_problem.")
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"There is no file {file!r}.")
-    return path, function
+def _own(problem: str) -> FileFunction:
+    return FileFunction.named(problem, "my_file.py:make_problem")
 
 
 def _from_file(problem: str) -> Problem:
     """What the file's function makes, from generators that are seeded: whoever draws without a seed
     gets the same in every process, for a study's stages are done in many."""
     from ..seeds import every_global_seed
-
-    path, function = _split(problem)
-    with every_global_seed(0, "problem"):
-        return _made(path, function)
-
-
-def _made(path: Path, function: str) -> Problem:
     from .problem import Problem
 
-    spec = importlib.util.spec_from_file_location(f"sparsescape_user_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is for the user to read
-        raise InputError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    make = getattr(module, function, None)
-    if not callable(make):
-        raise InputError(f"{path} has no function named {function!r}.")
-    try:
-        made = make()
-    except Exception as error:  # likewise
-        raise InputError(f"{function} in {path} fails: {type(error).__name__}: {error}") from error
-    if not isinstance(made, Problem):
-        raise InputError(f"{function} in {path} made a {type(made).__name__}, not an ss.Problem.")
-    return made
+    with every_global_seed(0, "problem"):
+        return _own(problem).make(Problem)
 
 
 def _resolve(target: str) -> Any:

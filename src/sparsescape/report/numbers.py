@@ -30,6 +30,20 @@ def number(value: float | None) -> str:
     return f"{value:.{_decimals(value)}f}"
 
 
+def duration(seconds: float) -> str:
+    """A time as one reads it.
+
+    >>> duration(0.25), duration(95), duration(7260)
+    ('0.25 s', '1 min 35 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
 def interval(of: Mapping[str, Any] | None) -> str:
     """The mean and the half width of its interval, with the mean alone where there is no interval.
 

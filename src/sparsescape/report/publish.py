@@ -23,12 +23,19 @@ def publish(results: dict[str, Any], stages: Iterable[Stage], store: Store) -> P
         The folder: ``results.json`` is the same bytes for the same results;
         ``provenance.json`` has times and machines.
     """
-    settings = json.dumps(results["settings"] | {"problem": results["problem"]}, sort_keys=True)
+    decided = results["settings"] | {"problem": results["problem"]} | _sources(results)
+    settings = json.dumps(decided, sort_keys=True)
     name = f"{results['study']}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
     with store.lock(name):  # others may be at the end of the same study
         folder = _published(name, results, stages, store)
     store.forget_lock(name)
     return folder
+
+
+def _sources(results: dict[str, Any]) -> dict[str, Any]:
+    """What the files of methods of one's own hold: another file is another study."""
+    own = {m["name"]: m["source"] for m in results.get("methods", ()) if "source" in m}
+    return {"sources": own} if own else {}
 
 
 def _published(name: str, results: dict[str, Any], stages: Iterable[Stage], store: Store) -> Path:

@@ -82,7 +82,7 @@ class Sparsifier:
     Methods that need more refuse to be attached to them.
 
     Args:
-        dense: patterns of weights to leave out (see :func:`sparsescape.points.named_weights`).
+        dense: patterns of weights to leave dense (see :func:`sparsescape.points.named_weights`).
             Parameters of fewer than two dimensions (biases, norms) are always left out. The mask
             does not name what is left out, and its sparsity is that of the rest.
         on_collapse: ``"warn"`` or ``"raise"`` when a layer loses all its weights.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
+from ..files import FileFunction, is_file
 
 if TYPE_CHECKING:
     from ..masks import Mask
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a method is made from: how sparse, when it may move the mask, and what with."""
+    """What a method is made from: how sparse, when it may move the mask, and what with.
+
+    A function of a user's own that makes one is given it too (docs/methods.md).
+    """
 
     sparsity: float
     distribution: str
@@ -50,6 +54,7 @@ class Method:
 
 _BASE, _FIXED, _INIT = "baseline", "fixed mask", "at initialization"
 _PRUNE, _MOVE, _SHAPE = "dense to sparse", "sparse to sparse", "structured"
+_OWN = "of one's own"
 
 METHODS: dict[str, Method] = {
     "dense": Method(_BASE, "no sparsity", ""),
@@ -94,23 +99,84 @@ METHODS: dict[str, Method] = {
 }
 
 
-def make_method(name: str, plan: Plan, **options: Any) -> Sparsifier | None:
-    """A fresh sparsifier of that name; None for dense training.
+def described(method: str) -> dict[str, str]:
+    """All that decides what a method is, as settings of a stage.
 
     Args:
+        method: a name in the catalogue, or ``"my_file.py:make_sparsifier"``.
+
+    Raises:
+        InputError: there is no such method, or no such file.
+
+    >>> described("rigl")
+    {'method': 'rigl'}
+    """
+    if is_file(method):
+        own = _own(method)
+        return {"method": f"{own.path.name}:{own.name}", "method_source": own.source}
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    return {"method": method}
+
+
+def named(method: str) -> Method:
+    """What is known of a method without making it; of a file's, where it comes from.
+
+    Raises:
+        InputError: there is no such method, or no such file.
+    """
+    if is_file(method):
+        own = _own(method)
+        return Method(_OWN, f"{own.name} in {own.path.name}", "")
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    return METHODS[method]
+
+
+def absolute(method: str) -> str:
+    """The method as it is named from any folder: the path of its file, if it has one, whole.
+
+    >>> absolute("rigl")
+    'rigl'
+    """
+    return _own(method).absolute if is_file(method) else method
+
+
+def make_method(method: str, plan: Plan, **options: Any) -> Sparsifier | None:
+    """A fresh sparsifier of a method; None for dense training.
+
+    Args:
+        method: a name in the catalogue, or ``"my_file.py:make_sparsifier"``: a function of the
+            plan.
         options: settings of the method that are to be others than its row's, where it takes any.
 
     Raises:
         InputError: there is no such method, it is no sparsifier but rounds of training, or the
-            sparsity is outside [0, 1).
+            sparsity is outside [0, 1); the file's function does not make a :class:`Sparsifier`.
     """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    if METHODS[name].in_rounds:
-        raise InputError(f"{name} is no sparsifier: it is rounds of training, pruning, rewinding.")
+    known = named(method)
+    if known.in_rounds:
+        raise InputError(
+            f"{method} is no sparsifier: it is rounds of training, pruning, rewinding."
+        )
     if not 0 <= plan.sparsity < 1:
         raise InputError(f"Sparsity is a number from 0 to below 1, not {plan.sparsity}.")
-    row = METHODS[name].row
-    if not row:
+    if is_file(method):
+        return _from_file(method, plan)
+    if not known.row:
         return None
-    return getattr(importlib.import_module("sparsescape.sparsifiers.rows"), row)(plan, **options)
+    rows = importlib.import_module("sparsescape.sparsifiers.rows")
+    return getattr(rows, known.row)(plan, **options)
+
+
+def _own(method: str) -> FileFunction:
+    return FileFunction.named(method, "my_file.py:make_sparsifier", takes=("plan",))
+
+
+def _from_file(method: str, plan: Plan) -> Sparsifier:
+    """What the file's function makes, from generators that hang on the run's seed alone."""
+    from ..seeds import every_global_seed
+    from .base import Sparsifier
+
+    with every_global_seed(plan.seed, "method"):
+        return _own(method).make(Sparsifier, plan)

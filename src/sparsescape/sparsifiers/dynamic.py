@@ -101,7 +101,7 @@ class MEST(DropGrow):
     their code draws from all that were not kept.
 
     Args:
-        gradient_weight: λ.
+        gradient_weight: λ, how much the gradient counts beside the weight.
     """
 
     _: KW_ONLY
@@ -243,8 +243,10 @@ class SRigL(RigL):
     as are needed to hold the layer's weights, and those of the last layer are all spared.
 
     Args:
-        ablation: γ; 0 ablates none.
-        spared: patterns of weights whose neurons are not ablated; the last one's unless given.
+        ablation: γ: a neuron is ablated whose salient weights are fewer than this share of the
+            layer's mean; 0 ablates none.
+        spared: patterns of weights whose neurons are not ablated; those of the last one unless
+            given.
     """
 
     _: KW_ONLY

@@ -37,17 +37,16 @@ class Escape(Sparsifier):
     grown weights are judged by what they became, not closed ones given up for them beforehand.
 
     Args:
-        mask: where to start from; or else
-        sparsity: the largest weights of each layer are kept; or else, without both, the model's
-            nonzero weights are the mask.
-        distribution: of what each layer keeps, with ``sparsity``.
-        open: k: how many weights to open (an int), or which share of the closed ones (a float
-            above 0 and at most 1).
+        mask: where to start from; without it and without a sparsity, the model's nonzero weights.
+        sparsity: share of weights to close at the start, the smallest of each layer.
+        distribution: how many each layer keeps, with ``sparsity``.
+        open: k: how many weights to open (an int, at most as many as are closed), or which share of
+            the closed ones (a float above 0; 1.0 opens all).
         hold_for: steps from the opening to the first weight that is closed.
         prune_for: steps from there to the last; 0 closes all at once.
         prune_every: steps between two closings in that time.
         at: the step after which the first round begins, from 1.
-        rounds: how many.
+        rounds: how many rounds there are.
         every: steps from one round's beginning to the next's; one follows another unless given.
         layers: ``"kept"``: every layer opens in proportion to its count, and is pruned back to it;
             ``"free"``: all layers are opened and pruned together, by one threshold each, and
@@ -56,7 +55,8 @@ class Escape(Sparsifier):
         dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:
-        InputError: a number that makes no sense, or rounds that overlap.
+        InputError: a number that makes no sense, or rounds that overlap; at ``attach``, nothing is
+            closed, or fewer weights than are to be opened.
 
     >>> model = nn.Linear(10, 10)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -137,6 +137,11 @@ class Escape(Sparsifier):
     # ------------------------------------------------------------------ which
 
     def first_mask(self, model: nn.Module) -> Active:
+        first = Mask(self._start_from(model))
+        check_room(self.opened, first.total - first.count)
+        return first
+
+    def _start_from(self, model: nn.Module) -> Active:
         if self.given is not None:
             return self.given
         weights = named_weights(gathered(model), self.dense)
@@ -193,6 +198,19 @@ def check_open(count: object) -> None:
         raise InputError(f"A share of weights to open is above 0 and at most 1, not {count}.")
     if isinstance(count, int) and count < 1:
         raise InputError(f"At least 1 weight is opened, not {count}.")
+
+
+def check_room(count: int | float, closed: int) -> None:
+    """Raise :class:`InputError` unless so many weights, or a share of them, can be opened."""
+    if closed == 0:
+        raise InputError(
+            "No weight is closed, so there is none to open: give Escape a mask or a sparsity, or "
+            "attach it to a model that has been pruned."
+        )
+    if isinstance(count, int) and count > closed:
+        raise InputError(
+            f"{count} weights are to be opened and {closed} are closed; open=1.0 opens all of them."
+        )
 
 
 def largest(score: Mapping[str, Tensor], allowed: Active, count: int) -> Active:

@@ -23,6 +23,11 @@ class Foresight(Sparsifier):
 
     A method is :meth:`score`. With more than one ``rounds`` the mask is reached in steps of
     density (1 − sparsity)^(k/rounds), k = 1, 2, …, and each time scored at what the mask has left.
+
+    Args:
+        sparsity: share of weights to close, over all layers together.
+        rounds: in how many the mask is reached.
+        dense, on_collapse: as for every :class:`Sparsifier`.
     """
 
     sparsity: float
@@ -129,6 +134,10 @@ class FORCE(SNIP):
     Skeletonization: Trimming More Fat from a Network at Initialization*, section 4 and
     Algorithm 1; the same as ``iterative_pruning`` in the authors' ``pruning_algos.py``, but that
     the data are the same in every round, where theirs draws a batch for each).
+
+    Args:
+        rounds: in how many the mask is reached; a weight that was closed may come back.
+        sparsity, data, loss, dense, on_collapse: as in :class:`SNIP`.
     """
 
     _: KW_ONLY
@@ -147,7 +156,7 @@ class GraSP(_WithData):
     before it scores them, which the paper does not mention and this does not do.
 
     Args:
-        temperature: outputs are divided by it before the loss; 200 is the authors'.
+        temperature: what outputs are divided by before the loss; 200 is the authors'.
     """
 
     _: KW_ONLY
@@ -168,7 +177,7 @@ class AtInitialization(Foresight):
     """Any score of :mod:`sparsescape.scores` that needs a model alone: magnitude, random, lamp.
 
     Args:
-        score_of: the function.
+        score_of: the score, a function of the model: weight name → tensor; the highest are kept.
 
     >>> import torch
     >>> model = nn.Linear(4, 2)

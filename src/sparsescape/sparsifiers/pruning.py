@@ -18,7 +18,15 @@ from .structures import Structure, unstructured
 
 @dataclass(eq=False)
 class Magnitude(Sparsifier):
-    """What magnitude pruning of every kind shares: keep the largest at some sparsity."""
+    """What magnitude pruning of every kind shares: keep the largest at some sparsity.
+
+    Args:
+        sparsity: share of weights to close.
+        distribution: how the weights that stay are spread over layers: ``"uniform"``, ``"erk"``,
+            ``"global"`` or a function (:mod:`sparsescape.distributions`).
+        structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`).
+        dense, on_collapse: as for every :class:`Sparsifier`.
+    """
 
     sparsity: float
     _: KW_ONLY
@@ -57,9 +65,9 @@ class GradualMagnitude(Magnitude):
 
     Args:
         sparsity: s_f, the final share of closed weights.
-        begin, end: optimizer steps between which is pruned.
+        begin, end: the first and the last optimizer step after which weights are closed.
         every: steps between two updates of the mask.
-        initial_sparsity: s_i.
+        initial_sparsity: s_i, the share of closed weights at ``begin``.
         distribution: how the weights that stay are spread over layers: ``"uniform"`` (the
             paper's), ``"erk"``, ``"global"`` or a function (:mod:`sparsescape.distributions`).
         structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`).

@@ -38,7 +38,7 @@ class SNFS(DropGrow):
     above 80 % dense and still growing, which the paper's algorithm does not, and neither does this.
 
     Args:
-        smoothing: β.
+        smoothing: β: how much of the smoothed gradient a step keeps.
     """
 
     _: KW_ONLY
@@ -88,8 +88,8 @@ class DSR(DropGrow):
     weight, this its largest.
 
     Args:
-        threshold: H at the start.
-        tolerance: δ.
+        threshold: H at the start: weights below it are dropped.
+        tolerance: δ: how far, as a share, what was dropped may be from N before H is changed.
     """
 
     _: KW_ONLY
@@ -138,7 +138,7 @@ class DeepR(DropGrow):
 
     Args:
         shrinkage: α, the strength of the L1 term.
-        temperature: T.
+        temperature: T, the strength of the noise; 0 is none.
     """
 
     _: KW_ONLY

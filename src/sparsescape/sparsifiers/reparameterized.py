@@ -37,9 +37,10 @@ class TopKAST(View, Magnitude):
     method can explore. The sparsities are still those of the whole weights.
 
     Args:
-        sparsity, backward_sparsity: shares of weights outside A and outside B.
+        sparsity: share of weights outside A, which the forward pass does not use.
+        backward_sparsity: share of weights outside B, which get no gradient and do not move.
         update_every: steps between two choices of A and B; 100 as in the paper.
-        regularization: λ.
+        regularization: λ, the strength of the regularization.
         distribution, structure, dense, on_collapse: as in :class:`GradualMagnitude`.
     """
 
@@ -136,7 +137,7 @@ class PowerPropagation(View, GradualMagnitude):
     training, by |w|; so does this with ``begin == end``).
 
     Args:
-        alpha: α; 1 is plain pruning.
+        alpha: α, the power; 1 is plain pruning.
         sparsity, begin, end, …: as in :class:`GradualMagnitude`.
     """
 

@@ -22,12 +22,12 @@ class Static(Sparsifier):
     """Train with one mask from beginning to end.
 
     Args:
-        mask: the mask; or else
-        sparsity: share of weights to close, at random (a truly sparse layer starts as it is),
-        distribution: ``"uniform"``, ``"erk"``, ``"lamp"``, ``"global"`` or a function
-            (:mod:`sparsescape.distributions`),
-        structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`),
-        seed: of the random choice,
+        mask: the mask; without one, a sparsity is to be given.
+        sparsity: share of weights to close, at random; a truly sparse layer starts as it is.
+        distribution: how many each layer keeps: ``"uniform"``, ``"erk"``, ``"lamp"``,
+            ``"global"`` or a function (:mod:`sparsescape.distributions`).
+        structure: which patterns are allowed (:mod:`sparsescape.sparsifiers.structures`).
+        seed: of the random choice.
         dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:

@@ -15,7 +15,7 @@ from ..points import PointLike, named_weights
 from .base import Active
 from .pruning import OneShot
 from .shards import gathered
-from .structures import n_of_m
+from .structures import Structure, n_of_m
 from .views import View
 
 
@@ -27,7 +27,7 @@ class NM(OneShot):
     train again.
 
     Args:
-        n, m: how many of how many are kept.
+        n, m: of each m consecutive inputs n are kept.
         at: the optimizer step after which is pruned; 0 prunes at ``attach``.
         dense, on_collapse: as for every :class:`Sparsifier`.
 
@@ -39,6 +39,7 @@ class NM(OneShot):
     """
 
     sparsity: float = field(init=False)
+    structure: Structure = field(init=False)
     n: int = 2
     m: int = 4
 
@@ -59,8 +60,8 @@ class SRSTE(View):
     included, as ``Sparse_NHWC`` in the authors' ``sparse_ops.py``.
 
     Args:
-        n, m: how many of how many are kept.
-        decay: λ.
+        n, m: of each m consecutive inputs n are shown.
+        decay: λ: how strongly what is not shown is drawn to 0.
         dense, on_collapse: as for every :class:`Sparsifier`.
     """
 

@@ -83,6 +83,8 @@ class Arithmetic:
             gpus=1.0,
             wall=makespan(times, needs, self.slots),
             calibration=time.monotonic() - self._began,
+            short_runs=0,
+            rate=self.rate,
             diverged=0,
         )
 

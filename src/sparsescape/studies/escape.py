@@ -124,16 +124,31 @@ def pilots(settings: Settings, store: Store) -> list[Cell]:
     where no seed's solution is bad.
 
     The stages of :func:`starts` are finished.
+
+    Raises:
+        InputError: a way is to open more weights than are closed.
     """
     first, *_ = found = starts(settings)
-    if not any(is_bad(store.metrics(s.bad.key), store.metrics(s.good.key)) for s in found):
+    runs = [(store.metrics(s.bad.key), store.metrics(s.good.key)) for s in found]
+    bad = [one for one, good in runs if is_bad(one, good)]
+    if not bad:
         return []
+    _check_room(settings.open, bad[0]["weights"] - bad[0]["active"])
     steps = store.metrics(first.bad.key)["steps"]
     return [
         _cell(settings, way, first, max(part, steps * part // _PILOT))
         for way in _ways(settings)
         for part in (1, 2)
     ]
+
+
+def _check_room(opened: Sequence[int | float | str], closed: int) -> None:
+    for count in opened:
+        if isinstance(count, int) and count > closed:
+            raise InputError(
+                f"--open {count} is more than the {closed} weights that are closed; --open 1.0 "
+                "opens all of them."
+            )
 
 
 def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[Cell]:

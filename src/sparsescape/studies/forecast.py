@@ -72,6 +72,10 @@ class Forecast:
     """Seconds from beginning to end."""
     calibration: float
     """Seconds that the forecast itself took."""
+    short_runs: int
+    """How many stages were run for a short time, to foretell the others."""
+    rate: float | None
+    """Operations a second that were given, where nothing was run."""
     diverged: int
     """Calibrations that diverged, and so say little."""
 
@@ -153,6 +157,8 @@ class Forecaster:
             gpus=getattr(self.executor, "gpus", 0.0),
             wall=self._wall,
             calibration=time.monotonic() - self._began,
+            short_runs=sum(1 for _ in self.short.root.glob("stages/*")),
+            rate=None,
             diverged=sum(bool(self.short.metrics(key).get("diverged")) for key in runs),
         )
 

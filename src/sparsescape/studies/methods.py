@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import InputError, unknown
-from ..sparsifiers.catalogue import METHODS, Method
+from ..errors import InputError
+from ..sparsifiers.catalogue import METHODS, described, named
 from . import imp, spending
 from .command import heading
 from .flags import check_at_least, check_sparsity
@@ -54,6 +54,7 @@ class Settings:
     steps: int | None
     flops: float
     methods: tuple[str, ...]
+    """Names in the catalogue, or functions in files: ``"my_file.py:make_sparsifier"``."""
     execution: str = "auto"
     """How what is inside a mask is run: ``"auto"``, ``"masked"`` or ``"sparse"``."""
 
@@ -62,10 +63,8 @@ class Settings:
         check_at_least(self, seeds=1, steps=1)
         if not 0 <= self.flops <= 100:
             raise InputError(f"--flops is from 0 to 100, not {self.flops}.")
-        for name in self.methods:
-            if name not in METHODS:
-                raise unknown("method", name, METHODS)
-        if twice := [name for name in set(self.methods) if self.methods.count(name) > 1]:
+        names = [described(method)["method"] for method in self.methods]
+        if twice := [name for name in set(names) if names.count(name) > 1]:
             raise InputError(f"--methods names {min(twice)} twice.")
 
 
@@ -74,6 +73,7 @@ class Cell:
     """One run of the study."""
 
     method: str
+    """Its name in the results: of one in a file, without the file's folder."""
     budget: str
     seed: int
     stage: Stage
@@ -83,20 +83,26 @@ class Cell:
 
 
 def tries(settings: Settings) -> list[Stage]:
-    """What tries whether the problem has all that the methods need: done before any other stage."""
-    if "small-dense" not in settings.methods:
-        return []
-    check = _check(settings)
-    return [Stage("check", {**check.settings, "scaled": True}, label="check for small-dense")]
+    """What tries whether the problem has all that the methods need, and whether those of one's own
+    can be made: done before any other stage."""
+    check, tried = _check(settings), []
+    if "small-dense" in settings.methods:
+        what = {**check.settings, "scaled": True}
+        tried.append(Stage("check", what, label="check for small-dense"))
+    for method in settings.methods:
+        how = described(method)
+        if "method_source" in how:
+            what = {**check.settings, **how, **_sparse(settings), "seed": 0}
+            tried.append(Stage("check", what, label=f"check {how['method']}"))
+    return tried
 
 
 def equal_steps(settings: Settings) -> list[Cell]:
     """Every method for the recipe's steps; dense and the reference are always among them."""
-    names = dict.fromkeys(("dense", REFERENCE, *settings.methods))
     check = _check(settings)
     return [
         Cell(name, "steps", seed, _training(settings, check, name, seed, settings.steps))
-        for name in names
+        for name in _methods(settings)
         for seed in range(settings.seeds)
     ]
 
@@ -119,7 +125,7 @@ def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[
         if name == "dense" or not cost:
             continue
         steps = max(1, int(budget / cost))
-        if METHODS[name].in_rounds:
+        if named(_methods(settings)[name]).in_rounds:
             steps = max(1, int(steps / imp.recipes(settings.sparsity)))
         cells += [
             Cell(name, "flops", seed, _training(settings, check, name, seed, steps))
@@ -177,27 +183,30 @@ def _cost_of_a_step(name: str, done: Sequence[Cell], store: Store) -> float | No
     return interval([run["flops"] / run["steps"] for run in ended]).mean
 
 
+def _methods(settings: Settings) -> dict[str, str]:
+    """All methods of the study: its name in the results → as it was given."""
+    given = ("dense", REFERENCE, *settings.methods)
+    return {described(method)["method"]: method for method in given}
+
+
+def _sparse(settings: Settings) -> dict[str, Any]:
+    return {"sparsity": settings.sparsity, "distribution": settings.distribution}
+
+
 def _check(settings: Settings) -> Stage:
     """The stage that tries the problem: one for all runs, which then need not describe it anew."""
     common = common_settings(settings.problem, settings.steps, settings.execution)
     return Stage("check", common, label="check")
 
 
-def _training(settings: Settings, check: Stage, method: str, seed: int, steps: int | None) -> Stage:
-    common = {**check.settings, "steps": steps}
-    if METHODS[method].in_rounds:
+def _training(settings: Settings, check: Stage, name: str, seed: int, steps: int | None) -> Stage:
+    common, method = {**check.settings, "steps": steps}, _methods(settings)[name]
+    if named(method).in_rounds:
         return imp.final(method, settings.sparsity, seed, common, check, steps)
-    sparse = method != "dense"
-    what = {
-        **common,
-        "method": method,
-        "sparsity": settings.sparsity if sparse else 0.0,
-        "distribution": settings.distribution if sparse else None,
-        "start": "initialization",
-        "seed": seed,
-    }
+    spread = {"sparsity": 0.0, "distribution": None} if name == "dense" else _sparse(settings)
+    what = {**common, **described(method), **spread, "start": "initialization", "seed": seed}
     return Stage(
-        "train", what, {"check": check}, label=f"seed {seed}: {method}, {steps or 'all'} steps"
+        "train", what, {"check": check}, label=f"seed {seed}: {name}, {steps or 'all'} steps"
     )
 
 
@@ -207,11 +216,11 @@ def _training(settings: Settings, check: Stage, method: str, seed: int, steps: i
 def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str, Any]:
     """What ``results.json`` holds, from the finished cells: the same every time."""
     runs = [_found(cell, store) for cell in cells]
-    names = list(dict.fromkeys(cell.method for cell in cells))
+    names, given = list(dict.fromkeys(cell.method for cell in cells)), _methods(settings)
     spends = {"steps": None, "flops": _budget(settings, cells, store)}
     return {
         **heading("methods", settings),
-        "methods": [_about(name, METHODS[name]) for name in names],
+        "methods": [_about(name, given[name]) for name in names],
         "runs": runs,
         "table": [
             _row(name, budget, runs, spends[budget])
@@ -237,12 +246,15 @@ def _found(cell: Cell, store: Store) -> dict[str, Any]:
     }
 
 
-def _about(name: str, described: Method) -> dict[str, Any]:
+def _about(name: str, method: str) -> dict[str, Any]:
+    known, how = named(method), described(method)
+    source = {"source": how["method_source"]} if "method_source" in how else {}
     return {
         "name": name,
-        "family": described.family,
-        "summary": described.summary,
-        "in_rounds": described.in_rounds,
+        "family": known.family,
+        "summary": known.summary,
+        "in_rounds": known.in_rounds,
+        **source,
     }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from ..errors import InputError, unknown
+from ..errors import InputError
 from ..problems import catalogue
-from ..sparsifiers.catalogue import METHODS
+from ..sparsifiers.catalogue import described, named
 from . import imp
 from .flags import check_sparsity
 from .graph import Stage, common_settings, run_as
@@ -29,6 +29,7 @@ def training(
     """One training run from the problem's own initialization.
 
     Args:
+        method: a name in the catalogue, or ``"my_file.py:make_sparsifier"``.
         execution: how layers are run inside the mask: ``"auto"``, ``"masked"`` or ``"sparse"``.
         parallel: how several ranks train together, if they do. How many there are is no setting:
             any number comes to the same within rounding, and may go on where another stopped.
@@ -36,23 +37,17 @@ def training(
     Raises:
         InputError: an unknown problem or method, or a sparsity outside [0, 1).
     """
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
+    in_rounds, how = named(method).in_rounds, described(method)
     check_sparsity(sparsity)
     common = common_settings(problem, steps, execution)
-    what = {
-        "method": method,
-        "sparsity": sparsity,
-        "distribution": distribution,
-        "start": "initialization",
-        "seed": seed,
-    }
-    check = Stage("check", common, label="check")
+    what = {**how, "sparsity": sparsity, "distribution": distribution, "seed": seed}
+    check = Stage("check", {**common, **what} if "method_source" in how else common, label="check")
     if parallel is not None:
         common["parallel"] = parallel
-    if METHODS[method].in_rounds:
+    if in_rounds:
         return imp.final(method, sparsity, seed, common, check, steps)
-    return Stage("train", {**common, **what}, {"check": check}, label=f"train {method}")
+    whole = {**common, **what, "start": "initialization"}
+    return Stage("train", whole, {"check": check}, label=f"train {how['method']}")
 
 
 def path(

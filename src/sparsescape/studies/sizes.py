@@ -103,6 +103,8 @@ class Shorter:
             if stage.kind in self.sizes:
                 settings = self.sizes[stage.kind].less(settings, size)
             inputs = {role: self(s, self.least(s), seed) for role, s in stage.inputs.items()}
-            made = Stage(stage.kind, settings, inputs, label=f"{stage.label}, {size}")
+            full = self.size(stage)
+            label = stage.label if size == full else f"{stage.label} ({size} of {full})"
+            made = Stage(stage.kind, settings, inputs, label)
             self._made[stage.key, size, seed] = made
         return made

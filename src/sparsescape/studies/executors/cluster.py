@@ -14,15 +14,16 @@ import os
 import uuid
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from ...errors import InputError
-from ...problems import catalogue
+from ...problems import catalogue as problems
 from ...problems.folder import absolute_root
+from ...sparsifiers import catalogue as methods
 from ..graph import Stage, with_inputs
 from ..stages.context import Context
 from ..store import Store, open_store
@@ -96,7 +97,8 @@ def _anywhere(context: Context) -> Context:
     """The context with its paths whole: a worker elsewhere is in another folder."""
     return replace(
         context,
-        problem=catalogue.absolute(context.problem),
+        problem=problems.absolute(context.problem),
+        methods=tuple(map(methods.absolute, context.methods)),
         data_root=absolute_root(context.data_root),
     )
 
@@ -138,10 +140,15 @@ def _ground(store: Store, context: Context) -> Iterator[dict[str, Any]]:
             "token": token,
             "version": __version__,
             "torch": _torch(),
-            "problem": catalogue.absolute(context.problem),
-            "described": repr(catalogue.describe(context.problem)),
+            "named": tuple(_described(_anywhere(context))),
         }
     store.forget_lock(token)
+
+
+def _described(context: Context) -> Iterator[tuple[str, str, str]]:
+    """What the files that are named hold: what each is, its name, and its description."""
+    for what, name in [("problem", context.problem), *(("method", m) for m in context.methods)]:
+        yield what, name, repr(_DESCRIBE[what](name))
 
 
 def _torch() -> str:
@@ -151,7 +158,7 @@ def _torch() -> str:
 
 
 @lru_cache(maxsize=8)
-def _objection(ground: tuple[tuple[str, str], ...]) -> str | None:
+def _objection(ground: tuple[tuple[str, Any], ...]) -> str | None:
     """Why no stage can be done on this node, if there is a reason; a sentence without its start."""
     from ... import __version__
 
@@ -166,13 +173,20 @@ def _objection(ground: tuple[tuple[str, str], ...]) -> str | None:
     if any(here[name] != found for name, found in mine.items()):
         wanted = f"{here['version']} on torch {here['torch']}"
         return f"there is sparsescape {__version__} on torch {mine['torch']}, not {wanted}."
-    try:
-        described = repr(catalogue.describe(here["problem"]))
-    except InputError as error:
-        return f"the problem cannot be found: {error}"
-    if described != here["described"]:
-        return f"the problem {here['problem']!r} is another one."
+    for what, name, described in here["named"]:
+        try:
+            found = _DESCRIBE[what](name)
+        except InputError as error:
+            return f"the {what} cannot be found: {error}"
+        if repr(found) != described:
+            return f"the {what} {name!r} is another one."
     return None
+
+
+_DESCRIBE: dict[str, Callable[[str], Any]] = {
+    "problem": problems.describe,
+    "method": methods.described,
+}
 
 
 # ---------------------------------------------------------------------------- tasks

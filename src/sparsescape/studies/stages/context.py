@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError
@@ -20,6 +21,10 @@ class Context:
     """Whether a worker does its first stage of each kind twice, and times the second."""
     device: str = "auto"
     """As :func:`sparsescape.problems.catalogue.load` takes it."""
+
+    methods: Sequence[str] = ()
+    """Those that were asked for, as :func:`sparsescape.sparsifiers.catalogue.make_method` takes
+    them: where the file of a stage's method is found."""
 
     def __post_init__(self) -> None:
         if not self.checkpoint_every >= 0:

@@ -70,11 +70,17 @@ def held_sparse(problem: Problem, model: nn.Module, mask: Mask, execution: str) 
 
 
 def _can(sparsifier: Sparsifier, job: Job) -> bool:
-    """Whether a method holds its first mask, or moves it on nonzeros alone, and may do so."""
-    if job.execution == "masked":
+    """Whether a method holds its first mask, or moves it on nonzeros alone, and may do so.
+
+    A method of a user's own may take a weight to be dense, or move what its template holds: only
+    where sparse layers are asked for is it taken to do neither.
+    """
+    if job.execution == "masked" or (job.own_method and job.execution != "sparse"):
         return False
     if isinstance(sparsifier, DropGrow):
         return works_on(sparsifier) and (job.execution == "sparse" or not sparsifier.restless)
+    if job.own_method:
+        return False
     return isinstance(sparsifier, (Static, Foresight))
 
 

@@ -8,12 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ...errors import InputError
 from ...masks import Mask
 from ...objective import Objective
 from ...points import Point, load_point
 from ...problems.catalogue import load
 from ...problems.problem import Problem
 from ...problems.recipe import scaled
+from ...sparsifiers.catalogue import described
 from ...training.checkpoints import Checkpoint, ShardedCheckpoint
 from ...training.ranks import ALONE, Alone
 from ...training.trainer import Observer
@@ -49,6 +51,26 @@ class Job:
         """The problem with a recipe of as many steps as are set."""
         steps = self.settings["steps"]
         return made if steps is None else replace(made, recipe=scaled(made.recipe, steps))
+
+    @property
+    def own_method(self) -> bool:
+        """Whether the stage's method is one in a user's file."""
+        return "method_source" in self.settings
+
+    def method(self) -> str:
+        """The stage's method as :func:`sparsescape.sparsifiers.catalogue.make_method` takes it.
+
+        Raises:
+            InputError: its file has changed since the stage was planned.
+        """
+        name = str(self.settings["method"])
+        if not self.own_method:
+            return name
+        wanted = {"method": name, "method_source": self.settings["method_source"]}
+        for method in self.context.methods:
+            if described(method) == wanted:
+                return method
+        raise InputError(f"The file of {name} has changed since the run was planned.")
 
     def objective(self, split: str = "train") -> Objective:
         """The problem's, over all of its data."""

@@ -32,7 +32,8 @@ from .job import Job, Metrics
 
 
 def check(job: Job) -> Metrics:
-    """Try the problem once, on a few examples, before any work is done."""
+    """Try the problem once, on a few examples, and the method where it is a user's own, before any
+    work is done."""
     problem = job.problem()
     problem.check()
     if "file" in job.settings["problem"]:
@@ -43,7 +44,16 @@ def check(job: Job) -> Metrics:
     matching(weights, job.settings.get("weights", ()))
     if job.settings.get("scaled") and problem.scaled is None:
         raise InputError("small-dense needs a problem that says how its model is `scaled`.")
+    if job.own_method:
+        _check_method(job, problem)
     return {split: problem.count(split) for split in ("train", "test")}
+
+
+def _check_method(job: Job, problem: Problem) -> None:
+    sparsifier = make_method(job.method(), _plan(problem, job.settings, None))
+    model = problem.make_model(job.settings["seed"])
+    if sparsifier is not None:
+        sparsifier.attach(model, make_optimizer(model, problem.recipe))
 
 
 def _check_sparse(problem: Problem) -> None:
@@ -90,7 +100,7 @@ def train(job: Job) -> Metrics:
     save_point(model, job.out / "start.safetensors")
     initial = job.ranks.evaluate(problem.objective(model), model)
     plan = _plan(problem, settings, mask)
-    sparsifier = make_method(settings["method"], plan, **options(job))
+    sparsifier = make_method(job.method(), plan, **options(job))
     trajectory = Trajectory(job, problem.objective(model), problem.recipe.steps)
     sparsifier, held = executed(job, problem, model, sparsifier)
     outcome = _train(job, problem, model, sparsifier, trajectory, held)

@@ -1,0 +1,131 @@
+"""Functions in a user's own files, as the command line names them: ``my_file.py:make_problem``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from .errors import InputError
+
+Made = TypeVar("Made")
+
+
+def is_file(word: str) -> bool:
+    """Whether a word names a function in a file, and not something in a table.
+
+    >>> is_file("my_file.py:make_problem"), is_file("my_file.py"), is_file("rigl")
+    (True, True, False)
+    """
+    return ":" in word or word.endswith(".py")
+
+
+@dataclass(frozen=True)
+class FileFunction:
+    """A function in a file that makes something: a problem, or a sparsifier.
+
+    Args:
+        path: the file, which is there.
+        name: the function.
+        takes: the names of the arguments that it is called with.
+    """
+
+    path: Path
+    name: str
+    takes: tuple[str, ...] = ()
+
+    @classmethod
+    def named(cls, word: str, example: str, takes: tuple[str, ...] = ()) -> FileFunction:
+        """From a word on the command line.
+
+        Args:
+            example: a word that would do, for the sentence about one that does not.
+
+        Raises:
+            InputError: it names no function, or there is no such file.
+        """
+        file, _, name = word.rpartition(":")
+        if not file or not name:
+            raise InputError(f"{word!r} does not name a function: write {example}.")
+        path = Path(file)
+        if not path.is_file():
+            raise InputError(f"There is no file {file!r}.")
+        return cls(path, name, takes)
+
+    @property
+    def absolute(self) -> str:
+        """The word for it in any folder."""
+        return f"{self.path.absolute()}:{self.name}"
+
+    @property
+    def source(self) -> str:
+        """What changes whenever the file does."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def make(self, kind: type[Made], *arguments: Any) -> Made:
+        """What the function returns.
+
+        Args:
+            kind: what that is to be; a public class of this package.
+
+        Raises:
+            InputError: the file cannot be imported or has no such function, or the function takes
+                other arguments, fails, or returns something else.
+        """
+        make = self._function()
+        self._check(make, kind, arguments)
+        try:
+            made = make(*arguments)
+        except Exception as error:  # whatever a user's function raises is for the user to read
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.name} in {self.path} fails: {reason}") from error
+        if not isinstance(made, kind):
+            raise InputError(
+                f"{self.name} in {self.path} made a {type(made).__name__}, not an "
+                f"ss.{kind.__name__}."
+            )
+        return made
+
+    def _function(self) -> Callable[..., Any]:
+        make = getattr(self._module(), self.name, None)
+        if not callable(make):
+            raise InputError(f"{self.path} has no function named {self.name!r}.")
+        return make
+
+    def _module(self) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(
+            f"sparsescape_user_{self.path.stem}", self.path
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # likewise
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.path} cannot be imported: {reason}") from error
+        return module
+
+    def _check(self, make: Callable[..., Any], kind: type[Any], arguments: tuple[Any, ...]) -> None:
+        """Before it is called, so that a TypeError in it is its own."""
+        if isinstance(make, type) and issubclass(make, kind):
+            raise InputError(
+                f"{self.name} in {self.path} is the class of an ss.{kind.__name__}: name a "
+                "function that makes one."
+            )
+        try:
+            inspect.signature(make).bind(*arguments)
+        except TypeError:
+            wanted = f"def {self.name}({', '.join(self.takes)})"
+            raise InputError(
+                f"{self.name} in {self.path} takes other arguments: write {wanted}."
+            ) from None
+        except ValueError:  # what is written in C need not have a signature
+            pass
