@@ -12,7 +12,8 @@ from sparsescape.errors import InputError
 from sparsescape.studies.executors import local
 from sparsescape.studies.graph import Stage
 from sparsescape.studies.remote import RemoteStore
-from sparsescape.studies.store import Store, open_store, read_json, write_json
+from sparsescape.studies.store import Store, read_json, write_json
+from sparsescape.studies.stores import open_store
 
 STAGE = Stage("train", {"seed": 0, "problem": {"name": "p"}})
 

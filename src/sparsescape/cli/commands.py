@@ -104,7 +104,7 @@ def path(
     """
     from ..studies import single
     from ..studies.stages.context import Context
-    from ..studies.store import open_store
+    from ..studies.stores import open_store
 
     ends = [open_store(store).stage(run) for run in (run_a, run_b)]
     together = how_parallel(None)
@@ -153,7 +153,7 @@ def diagnose(
     from ..report.diagnosis import print_diagnosis
     from ..studies import single
     from ..studies.stages.context import Context
-    from ..studies.store import open_store
+    from ..studies.stores import open_store
 
     kept = open_store(store)
     better = None if reference is None else kept.stage(reference)
@@ -179,7 +179,8 @@ def report(
         store: folder of finished stages and studies, or its URL (docs/machines.md).
     """
     from ..report import page, terminal
-    from ..studies.store import existing_store, read_json
+    from ..studies.store import read_json
+    from ..studies.stores import existing_store
 
     is_name = Path(study).name == study and not Path(study).is_dir()
     folder = existing_store(store).study(study) if is_name else Path(study)
@@ -218,7 +219,7 @@ def list_(
         rows = [(name, method.summary) for name, method in METHODS.items()]
     else:
         from ..studies.single import summaries
-        from ..studies.store import existing_store
+        from ..studies.stores import existing_store
 
         rows = summaries(existing_store(store))
     for name, summary in rows:

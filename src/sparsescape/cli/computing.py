@@ -86,7 +86,7 @@ def conduct(
         problem, methods: as the command names them: where a user's own are found.
     """
     from ..studies.stages.context import Context
-    from ..studies.store import open_store
+    from ..studies.stores import open_store
 
     computing.check()
     kept, executor = open_store(computing.store), computing.make_executor()
@@ -170,7 +170,7 @@ def compute_one(
     """Do one stage, and what it needs: in a worker process that has all of the machine, or in
     these processes, if they are several that train together."""
     from ..studies.executors.local import LocalExecutor
-    from ..studies.store import open_store
+    from ..studies.stores import open_store
 
     kept = open_store(store)
     executor: Executor = LocalExecutor(workers=1)

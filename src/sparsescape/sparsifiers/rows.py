@@ -10,10 +10,10 @@ from typing import Any
 
 from .. import scores
 from .base import Sparsifier
-from .catalogue import Plan
 from .dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
 from .escape import Escape
 from .foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
+from .plan import Plan
 from .pruning import ACDC, GradualMagnitude, OneShot
 from .redistribution import DSR, SNFS, DeepR
 from .reparameterized import STR, MovementPruning, PowerPropagation, TopKAST

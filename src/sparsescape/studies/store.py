@@ -44,7 +44,7 @@ class Store:
     def __init__(self, root: str | Path = "runs"):
         self.root = Path(root).absolute()
         self.address = str(self.root)
-        """Where another process finds it, as :func:`open_store` takes it."""
+        """Where another process finds it, as ``open_store`` takes it."""
         self._stages = f"{self.root}{os.sep}stages{os.sep}"  # joined ten thousand times
         nearest = next(p for p in (self.root, *self.root.parents) if p.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -159,27 +159,6 @@ class Store:
     def runs(self) -> list[str]:
         """The keys of the finished training runs."""
         return sorted(key for key in self.keys() if key.startswith("train-"))
-
-
-def open_store(address: str) -> Store:
-    """The store in a folder, or in an object store by its URL (``s3://…``)."""
-    if "://" in address:
-        from .remote import RemoteStore
-
-        return RemoteStore(address)
-    return Store(address)
-
-
-def existing_store(address: str) -> Store:
-    """The store, to be read.
-
-    Raises:
-        InputError: there is no such folder.
-    """
-    store = open_store(address)
-    if store.address == str(store.root) and not store.root.is_dir():
-        raise InputError(f"There is no store {address!r}.")
-    return store
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -26,7 +26,8 @@ from ...problems.folder import absolute_root
 from ...sparsifiers import catalogue as methods
 from ..graph import Stage, with_inputs
 from ..stages.context import Context
-from ..store import Store, open_store
+from ..store import Store
+from ..stores import open_store
 from .schedule import Schedule, Watcher
 from .worker import perform
 

@@ -13,7 +13,8 @@ from ...errors import InputError, StageError
 from ...training.ranks import Parallel, Ranks, joined
 from ..graph import Stage, with_inputs
 from ..stages.context import Context
-from ..store import Store, open_store
+from ..store import Store
+from ..stores import open_store
 from . import worker
 from .schedule import Watcher
 

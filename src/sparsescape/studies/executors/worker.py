@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ..store import Store, open_store, write_json
+from ..store import Store, write_json
+from ..stores import open_store
 from .memory import keep_freed_memory
 
 if TYPE_CHECKING:
