@@ -11,6 +11,7 @@ from planted import (
 
 import sparsescape as ss
 from helpers import bits, classes, condition, draw, perceptron
+from sparsescape.landscape.dimensions import bisection
 from sparsescape.landscape.dimensions.openings import CHOICES, Journey, Order
 from sparsescape.landscape.dimensions.trials import default_trials
 from sparsescape.training.checkpoints import Checkpoint
@@ -168,6 +169,18 @@ def test_a_count_begins_at_the_path_that_is_known_with_more():
             above = min(k for k in found.attempts if k > count and found.climbs[k] <= found.tol)
             assert tried[0].trial.count == above
             assert tried[0].passes == 0
+
+
+def test_no_count_is_searched_at_twice(monkeypatch):
+    searched, find = [], bisection.find_path
+
+    def counted(*ends, **settings):
+        searched.append(settings["subspace"].count)
+        return find(*ends, **settings)
+
+    monkeypatch.setattr(bisection, "find_path", counted)
+    found = found_in(Planted(2, closed=10), steps=10)
+    assert sorted(searched) == [1 + count for count in found.profiles]
 
 
 def test_what_is_known_with_none_and_all_open_is_not_searched_for_again():

@@ -39,10 +39,13 @@ class Ground:
     def is_open(self, count: int) -> bool:
         """Search with so many weights open; whether there is a path.
 
-        Where a path is known with fewer open there is one, and nothing is searched for.
+        Where a path is known with fewer open there is one, and nothing is searched for; nor where
+        that was done before.
         """
         if any(k <= count for k in self.open):
             return True
+        if count in self.found:
+            return False
         found = find_path(
             self.start,
             self.end,
