@@ -10,10 +10,10 @@ from typing import TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .architecture import channels_last, convolutions, runs_channels_last, split_first_layer
 from .batchnorm import BatchNormMode, batch_norms, recompute
+from .curving import twice_differentiable
 from .data import Batch, Examples, Tensors, check_data, in_batches, is_pair
 from .errors import InputError, unknown
 from .evaluation import Evaluation, Loss, Tally
@@ -251,8 +251,7 @@ class Objective:
 
         def losses() -> Iterator[tuple[Tensor, int]]:
             for inputs, targets in self.batches():
-                # The only implementation of attention that has second derivatives.
-                with sdpa_kernel(SDPBackend.MATH):
+                with twice_differentiable():
                     outputs = self._run(state, inputs)
                 yield self.loss(outputs, targets), len(targets)
 
