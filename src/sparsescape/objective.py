@@ -112,6 +112,11 @@ class Objective:
         """Its own copy of the model: to be looked at, not to be changed."""
         return self._model
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names that span weight space."""
+        return tuple(self._parameters)
+
     def rebuilt(
         self,
         change: Callable[[nn.Module], nn.Module] = lambda model: model,

@@ -82,9 +82,10 @@ class Trial:
         return curve, search
 
     def _curve(self, best: Curve) -> Curve:
+        ends, names = (best.start, best.end), best.names
         if self.bends is not None:
-            return PolygonalChain(best.start, best.end, bends=self.bends, subspace=best.subspace)
-        return Bezier(best.start, best.end, degree=self.degree, subspace=best.subspace)
+            return PolygonalChain(*ends, bends=self.bends, subspace=best.subspace, names=names)
+        return Bezier(*ends, degree=self.degree, subspace=best.subspace, names=names)
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ def find_path(
             its own file beside it until the search is done.
 
     Raises:
-        InputError: there is no trial, or an end lies outside the subspace.
+        InputError: there is no trial, or an end does not fit the model or lies outside the
+            subspace.
 
     >>> import torch
     >>> from torch.nn.functional import mse_loss
@@ -182,7 +184,10 @@ def find_path(
     if not trials:
         raise InputError("A search for a path needs at least one trial.")
     look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
-    best = Seen(Line(start, end, subspace=subspace), math.inf)
+    objective.check(start)
+    objective.check(end)
+    straight = Line(start, end, subspace=subspace, names=objective.parameters)
+    best = Seen(straight, math.inf)
     made: list[tuple[Method, Search, int]] = []
     seen: list[Seen] = []
     for number, trial in enumerate(trials):
