@@ -270,3 +270,11 @@ def test_the_planted_wall_needs_all_that_were_planted():
         assert float(shortfall(raised)) == 0
         raised[3] = 0
         assert float(shortfall(raised)) >= 0.2
+
+
+def test_ends_without_a_finite_loss_are_refused():
+    planted = Planted(1)
+    start, end = planted.ends
+    end = {**end, "travel": end["travel"] * float("nan")}
+    with pytest.raises(ss.InputError, match="losses at the ends are not finite"):
+        ss.extra_dimensions(start, end, planted.mask, planted.objective)

@@ -35,8 +35,8 @@ class PolygonalChain(Curve):
         subspace: Mask | None = None,
         names: Collection[str] | None = None,
     ):
-        if bends < 0:
-            raise InputError(f"A polygonal chain has 0 bends or more, not {bends}.")
+        if not isinstance(bends, int) or bends < 0:
+            raise InputError(f"A polygonal chain has 0 bends or more, and whole, not {bends}.")
         self.bends = bends
         super().__init__(start, end, bends=bends, subspace=subspace, names=names)
 

@@ -62,6 +62,8 @@ class Curve(nn.Module):
         self.subspace = subspace
         self._check_ends()
         self._shapes = {n: p.shape for n, p in self.start.items() if n in names}
+        if not self._shapes:
+            raise InputError("The ends of the curve have no parameter of real numbers.")
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         ends = torch.stack([self._flatten(self.start), self._flatten(self.end)])
         self.register_buffer("ends", ends, persistent=False)

@@ -17,7 +17,7 @@ from ..curves.bezier import Bezier, Line
 from ..curves.chain import PolygonalChain
 from ..curves.curve import Curve
 from ..profiles.glance import part_of
-from ..profiles.profile import Profile
+from ..profiles.profile import Profile, check_points
 from .fit import Search, fit_curve
 from .goals import Goal
 from .looks import Look, Seen
@@ -181,8 +181,14 @@ def find_path(
     >>> found.profile.climb, len(found.attempts), found.passes
     (0.0, 1, 0)
     """
-    if not trials:
-        raise InputError("A search for a path needs at least one trial.")
+    if not isinstance(trials, Sequence) or not trials:
+        raise InputError("A search for a path needs at least one trial, in a list.")
+    for trial in trials:
+        if not hasattr(trial, "search"):
+            raise InputError(f"A trial is an ss.Trial, ss.Band or alike, not {trial!r:.60}.")
+    check_points(points)
+    if tol is not None and math.isnan(tol):
+        raise InputError("The climb that counts as none is a number, not NaN.")
     look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
     objective.check(start)
     objective.check(end)
