@@ -142,3 +142,26 @@ def test_a_parameter_that_is_not_used_has_no_curvature_but_the_weight_decays(dat
     product = Objective(model, data, weight_decay=0.5).hessian(model).product(vector)
     assert torch.equal(product["idle.weight"], 0.5 * vector["idle.weight"])
     assert not torch.equal(product["used.weight"], 0.5 * vector["used.weight"])
+
+
+def test_of_normalized_weights_it_is_the_hessian_of_the_formula():
+    """torch's fused weight normalization has another second derivative than the function."""
+    model = seeded(lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 3))).double()
+    inputs, targets = draw(13, 6, seed=3, dtype=DOUBLE), classes(13, 3)
+    named = dict(named_parameters(model))
+    norm, direction = (f"parametrizations.weight.original{i}" for i in (0, 1))
+
+    def loss(g, v, bias):
+        weight = g * v / v.norm(dim=1, keepdim=True)
+        return F.cross_entropy(F.linear(inputs, weight, bias), targets)
+
+    point = tuple(named[n].detach() for n in (norm, direction, "bias"))
+    blocks = torch.autograd.functional.hessian(loss, point)
+    (vector,) = directions(model, 1)
+    along = [vector[n] for n in (norm, direction, "bias")]
+    found = Objective(model, (inputs, targets)).hessian_vector_product(model, vector)
+    for name, row in zip((norm, direction, "bias"), blocks, strict=True):
+        product = sum(
+            torch.tensordot(block, v, dims=v.ndim) for block, v in zip(row, along, strict=True)
+        )
+        assert torch.allclose(found[name], product, atol=1e-12)

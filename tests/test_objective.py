@@ -481,3 +481,42 @@ def test_channels_come_last_where_the_network_takes_it(flatten, last):
     assert condition(model) == before
     gradient = objective.gradient(model)
     assert gradient["conv.weight"].is_contiguous()
+
+
+def test_statistics_of_other_layers_than_batch_norm_are_not_recomputed():
+    def both() -> nn.Module:
+        instance = nn.InstanceNorm1d(3, affine=True, track_running_stats=True)
+        return nn.Sequential(instance, nn.Flatten(), nn.BatchNorm1d(6), nn.Linear(6, 2))
+
+    model = seeded(both)
+    model[0].running_mean.fill_(3.0)
+    model[0].running_var.fill_(9.0)
+    inputs = draw(20, 3, 2)
+    found = Objective(model, (inputs, classes(20, 2)))(model)
+    model.eval()
+    model[2].reset_running_stats()
+    model[2].momentum = None
+    model[2].train()
+    with torch.no_grad():
+        model(inputs)
+        loss = F.cross_entropy(model.eval()(inputs), classes(20, 2))
+    assert found == pytest.approx(float(loss), rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5])
+def test_a_batch_of_no_examples_is_refused(size):
+    with pytest.raises(InputError, match="A batch is 1 example or more"):
+        Objective(nn.Linear(4, 2), (draw(20, 4), classes(20, 2)), batch_size=size)
+
+
+def test_data_that_can_be_gone_through_only_once_are_refused():
+    batches = iter([(draw(20, 4), classes(20, 2))])
+    with pytest.raises(InputError, match="no iterator"):
+        Objective(nn.Linear(4, 2), batches)
+
+
+def test_a_batch_that_is_no_pair_is_refused():
+    inputs, targets = draw(20, 4), classes(20, 2)
+    for data in ([(inputs, targets, targets)], (inputs.numpy(), targets.numpy())):
+        with pytest.raises(InputError, match="A batch is a pair of inputs and targets"):
+            Objective(nn.Linear(4, 2), data)(nn.Linear(4, 2))

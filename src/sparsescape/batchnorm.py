@@ -25,25 +25,42 @@ def batch_norms(model: nn.Module) -> list[BatchNorm]:
     return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
+def statistics(model: nn.Module) -> list[str]:
+    """The names of these layers' running statistics. Other layers may have some too, as
+    InstanceNorm, which are none of a whole batch: those stay what they are.
+
+    >>> statistics(nn.Sequential(nn.InstanceNorm1d(2, track_running_stats=True), nn.BatchNorm1d(2)))
+    ['1.running_mean', '1.running_var', '1.num_batches_tracked']
+    """
+    return [
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for name, _ in module.named_buffers(recurse=False)
+        if is_statistic(name)
+    ]
+
+
 @torch.no_grad()
 def recompute(
     state: dict[str, Tensor],
+    names: Iterable[str],
     norms: Sequence[BatchNorm],
     batches: Iterable[Tensor],
     forward: Callable[[Tensor], object],
 ) -> None:
-    """Replace the statistics in ``state`` by their mean over all examples (Garipov et al. 2018,
+    """Replace these statistics in ``state`` by their mean over all examples (Garipov et al. 2018,
     section 3.3).
 
     Args:
         state: the model's parameters and buffers; the statistics are changed in place.
+        names: of the statistics (:func:`statistics`).
         norms: the model's layers; in evaluation mode again afterwards.
         batches: inputs.
         forward: runs the model on inputs, in that state.
     """
-    for name, tensor in state.items():
-        if is_statistic(name):
-            tensor.fill_(1 if name.endswith("running_var") else 0)
+    for name in names:
+        state[name].fill_(1 if name.endswith("running_var") else 0)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.training = True

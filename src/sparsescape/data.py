@@ -134,7 +134,7 @@ def in_batches(data: Batch | Iterable[Batch], size: int) -> Iterator[Batch]:
     """The data in order: a pair of tensors in batches of at most that size, others as they come.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or a batch is no pair.
     """
     if not is_pair(data):
         return _quietly(cast("Iterable[Batch]", data))
@@ -157,9 +157,18 @@ def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
         if batch is None:
             break
         found = True
-        yield batch
+        yield _pair(batch)
     if not found:
         raise InputError("The data set is empty.")
+
+
+def _pair(batch: Any) -> Batch:
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        inputs, targets = batch
+        return inputs, targets
+    kind = type(batch).__name__
+    many = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+    raise InputError(f"A batch is a pair of inputs and targets, as tensors, not a {kind}{many}.")
 
 
 def reader(

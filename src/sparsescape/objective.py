@@ -10,16 +10,17 @@ from typing import TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .architecture import channels_last, convolutions, runs_channels_last, split_first_layer
 from .batchnorm import BatchNormMode, batch_norms, recompute
+from .batchnorm import statistics as statistics_of_norms
 from .data import Batch, Examples, Tensors, check_data, in_batches, is_pair
 from .errors import InputError, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
-from .points import Point, PointLike, fitting, is_statistic, named_parameters, plain_name
+from .points import Point, PointLike, fitting, named_parameters, plain_name
+from .second_order import twice_differentiable
 from .stateless import Stateless
 
 Half: TypeAlias = Callable[[PointLike, Tensor], Tensor]
@@ -54,7 +55,8 @@ class Objective:
             ``data`` itself: a network is tested with the statistics of its *training* set.
 
     Raises:
-        InputError: the data set is empty, or inputs and targets differ in number.
+        InputError: the data set is empty, inputs and targets differ in number, or data are
+            no pairs or can be gone through only once.
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> data = torch.eye(2), torch.zeros(2, 1)
@@ -85,6 +87,10 @@ class Objective:
             raise InputError(f"The loss is a function of outputs and targets, not {loss!r}.")
         if not weight_decay >= 0:
             raise InputError(f"The weight decay is 0 or more, not {weight_decay}.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"A batch is 1 example or more, a whole number, not {batch_size}.")
+        if isinstance(data, Iterator):
+            raise InputError("Data are gone through many times: give what can be, no iterator.")
         if isinstance(data, Tensor) or not isinstance(data, Iterable):
             kind = type(data).__name__
             raise InputError(f"Data are (inputs, targets), or batches of such pairs, not {kind}.")
@@ -103,6 +109,7 @@ class Objective:
         self._names |= {plain_name(n): n for n, _ in self._model.named_buffers()}
         self._parameters = list(named_parameters(self._model))
         self._norms = batch_norms(self._model)
+        self._norm_statistics = statistics_of_norms(self._model)
         if batch_norm == "batch":
             self._set_norms(training=True)
         self._parts = split_first_layer(self._model)
@@ -111,6 +118,11 @@ class Objective:
     def model(self) -> nn.Module:
         """Its own copy of the model: to be looked at, not to be changed."""
         return self._model
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names that span weight space."""
+        return tuple(self._parameters)
 
     def rebuilt(
         self,
@@ -184,7 +196,7 @@ class Objective:
         free = set(self._parameters)  # what else a point carries is no coordinate: no gradient
         state = {self._names[n]: t if n in free else t.detach() for n, t in point.items()}
         if self.changes_buffers:
-            buffers = {n: b.clone() for n, b in self._model.named_buffers()}
+            buffers = {n: state.get(n, b).clone() for n, b in self._model.named_buffers()}
             self._set_norms(training=True)
             outputs = self._run({**state, **buffers}, inputs)
             self._set_norms(training=self.batch_norm == "batch")
@@ -251,8 +263,7 @@ class Objective:
 
         def losses() -> Iterator[tuple[Tensor, int]]:
             for inputs, targets in self.batches():
-                # The only implementation of attention that has second derivatives.
-                with sdpa_kernel(SDPBackend.MATH):
+                with twice_differentiable():
                     outputs = self._run(state, inputs)
                 yield self.loss(outputs, targets), len(targets)
 
@@ -305,11 +316,11 @@ class Objective:
         state = {self._names[name]: tensor for name, tensor in point.items()}
         if not self._norms or self.batch_norm == "stored":
             return state
-        statistics = {n: b.clone() for n, b in self._model.named_buffers() if is_statistic(n)}
-        state = {**state, **statistics}
+        state |= {n: self._model.get_buffer(n).clone() for n in self._norm_statistics}
         if self.batch_norm == "recompute":
             inputs = (batch[0] for batch in in_batches(self._statistics, self.batch_size))
-            recompute(state, self._norms, inputs, partial(self._run, state))
+            forward = partial(self._run, state)
+            recompute(state, self._norm_statistics, self._norms, inputs, forward)
         return state
 
     def _set_norms(self, *, training: bool) -> None:

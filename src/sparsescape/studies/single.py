@@ -14,6 +14,9 @@ from .flags import check_sparsity
 from .graph import Stage, common_settings, run_as
 from .store import Store, read_json
 
+CONSTANT = "of the network's kind"
+"""What answers a diagnosis holds a network against, a setting of it: others may end otherwise."""
+
 
 def training(
     problem: str,
@@ -160,7 +163,7 @@ def diagnosis(
         asdict(replace(t, steps=curve_steps) if curve_steps and t.steps else t)
         for t in paths.TRIALS
     ]
-    what = {**_of_all(run, execution), "trials": trials, "seed": seed}
+    what = {**_of_all(run, execution), "trials": trials, "seed": seed, "constant": CONSTANT}
     return Stage("diagnose", what, inputs, "diagnose")
 
 

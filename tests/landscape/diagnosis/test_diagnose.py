@@ -132,6 +132,17 @@ def test_an_emptied_layer_is_a_collapsed_layer(data, layer):
         assert layer in str(found.evidence[0])
 
 
+def test_answers_may_be_one_number_each():
+    def one() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0))
+
+    model, inputs = seeded(one), draw(30, 4)
+    mask = Mask({"0.weight": torch.zeros(3, 4, dtype=torch.bool)})
+    mask.apply_(model)
+    objective = Objective(model, (inputs, inputs[:, 0]), F.mse_loss)
+    assert diagnose(objective, model, mask).verdict == "collapsed layer"
+
+
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()

@@ -10,10 +10,11 @@ from planted import (
 )
 
 import sparsescape as ss
-from helpers import bits, classes, condition, draw, perceptron
+from helpers import bits, classes, condition, draw, moved, normalized, perceptron
 from sparsescape.landscape.dimensions import bisection
 from sparsescape.landscape.dimensions.openings import CHOICES, Journey, Order
 from sparsescape.landscape.dimensions.trials import default_trials
+from sparsescape.points import snapshot
 from sparsescape.training.checkpoints import Checkpoint
 from sparsescape.training.trainer import Run
 
@@ -57,6 +58,14 @@ def test_a_score_of_ones_own_finds_what_has_no_even_gradient():
 def test_a_way_around_may_be_of_another_size_than_the_distance_of_the_ends(reach):
     planted = Planted(2, height=3, reach=reach, closed=10)
     assert found_in(planted, steps=60).count == 2
+
+
+def test_how_far_a_search_reaches_does_not_hang_on_how_long_batch_norm_has_counted():
+    ends = snapshot(normalized()), snapshot(moved(normalized()))
+    near = default_trials(*ends)
+    ends[1]["1.num_batches_tracked"] += 1000
+    ends[1]["1.running_var"] += 10
+    assert default_trials(*ends) == near
 
 
 def test_random_needs_more():
@@ -261,3 +270,11 @@ def test_the_planted_wall_needs_all_that_were_planted():
         assert float(shortfall(raised)) == 0
         raised[3] = 0
         assert float(shortfall(raised)) >= 0.2
+
+
+def test_ends_without_a_finite_loss_are_refused():
+    planted = Planted(1)
+    start, end = planted.ends
+    end = {**end, "travel": end["travel"] * float("nan")}
+    with pytest.raises(ss.InputError, match="losses at the ends are not finite"):
+        ss.extra_dimensions(start, end, planted.mask, planted.objective)

@@ -162,3 +162,11 @@ def test_a_search_that_diverges_says_so():
     found = fitted(ss.Bezier(*ENDS, degree=2), steep, lr=1e6)
     assert found.diverged
     assert found.steps < 400
+
+
+def test_a_curve_between_points_of_another_model_is_refused():
+    """The model's own bias would stand in for the one that is lacking."""
+    objective = ss.Objective(torch.nn.Linear(4, 2), (torch.zeros(8, 4), torch.zeros(8).long()))
+    ends = {"weight": torch.zeros(2, 4)}, {"weight": torch.ones(2, 4)}
+    with pytest.raises(ss.InputError, match="no value for the parameter 'bias'"):
+        ss.fit_curve(ss.Bezier(*ends), objective, steps=2)

@@ -6,8 +6,20 @@ import pytest
 import torch
 
 import sparsescape as ss
-from helpers import at, bits, convnet, images, moved, on_the_plane, same_values
+from helpers import (
+    at,
+    bits,
+    classes,
+    convnet,
+    draw,
+    images,
+    moved,
+    on_the_plane,
+    same_values,
+    seeded,
+)
 from sparsescape.landscape.search.paths import TRIALS
+from sparsescape.points import snapshot
 from sparsescape.seeds import derived_seed
 from sparsescape.training.checkpoints import Checkpoint
 
@@ -115,3 +127,40 @@ def test_a_search_needs_a_trial(ridge):
     with pytest.raises(ss.InputError, match="at least one trial"):
         ss.find_path(*ENDS, ridge, trials=())
     assert math.isfinite(ss.find_path(*ENDS, ridge, trials=SHORT[:1]).profile.climb)
+
+
+class Centred(torch.nn.Module):
+    """Inputs are taken from a mean that is no parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.full((4,), 3.0))
+        self.layer = torch.nn.Linear(4, 2)
+
+    def forward(self, inputs):
+        return self.layer(inputs - self.mean)
+
+
+@pytest.mark.parametrize("form", [lambda model: model, snapshot], ids=["models", "mappings"])
+def test_a_search_moves_parameters_alone_and_no_buffers(form):
+    model, other = seeded(Centred), seeded(Centred, seed=1)
+    objective = ss.Objective(model, (draw(20, 4), classes(20, 2)))
+    trials = (
+        ss.Trial(degree=1, steps=0),
+        ss.Trial(degree=3, steps=2, perturbed=0.5),
+        ss.Trial(bends=2, steps=2, perturbed=0.5),
+        ss.Band(cycles=(ss.Cycle(2, 0.1),)),
+    )
+    for number in range(1, len(trials) + 1):
+        found = ss.find_path(form(model), form(other), objective, trials=trials[:number], tol=-1.0)
+        assert set(found.curve.names) == {"layer.weight", "layer.bias"}
+        assert torch.equal(found.curve.point(0.4)["mean"], model.mean)
+
+
+def test_ends_that_do_not_fit_the_model_are_refused_before_any_step():
+    objective = ss.Objective(seeded(Centred), (draw(20, 4), classes(20, 2)))
+    ends = {"layer.weight": torch.zeros(2, 4)}, {"layer.weight": torch.ones(2, 4)}
+    with pytest.raises(ss.InputError, match=r"no value for the parameter 'layer\.bias'"):
+        ss.find_path(*ends, objective, trials=(ss.Trial(steps=5),))
+    with pytest.raises(ss.InputError, match=r"no value for the parameter 'layer\.bias'"):
+        ss.neb(*ends, objective)

@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...masks import Mask
 from ...objective import Objective
 from ...points import Point, PointLike, as_point
 from .coordinates import Coordinates, Restricted
-from .lanczos import Array, Eigenpair, krylov
+from .lanczos import Eigenpair, krylov
 
 STEPS = 3
 """Newton steps in a row."""
@@ -130,35 +129,3 @@ def _best(
         if math.isfinite(reached) and reached < best.loss:
             best = Descent(moved, reached, loss)
     return best
-
-
-def constant_answer(objective: Objective, point: PointLike) -> float | None:
-    """The loss of the best constant answer: min over c of (1/n)·Σ ℓ(c, yᵢ), without regularizer.
-
-    What a network gets that learned nothing of its inputs; the entropy of the classes under cross
-    entropy, the variance of the targets under a squared error. By L-BFGS from 0; None where that
-    leads nowhere finite.
-
-    >>> model, data = torch.nn.Linear(1, 2), (torch.zeros(4, 1), torch.tensor([0, 0, 1, 1]))
-    >>> round(constant_answer(Objective(model, data), model), 4)  # log 2
-    0.6931
-    """
-    from scipy.optimize import minimize
-
-    said = list(objective.outputs(point))
-    template, count = said[0][0], sum(len(targets) for _, targets in said)
-
-    @torch.enable_grad()
-    def loss_and_slope(flat: Array) -> tuple[float, Array]:
-        answer = torch.from_numpy(flat).to(template).view(template.shape[1:]).requires_grad_()
-        parts = [
-            objective.loss(answer.expand_as(outputs), targets) * (len(targets) / count)
-            for outputs, targets in said
-        ]
-        loss = torch.stack(parts).sum() + 0 * answer.sum()  # which may not depend on it
-        (slope,) = torch.autograd.grad(loss, answer, allow_unused=True, materialize_grads=True)
-        return loss.item(), slope.double().cpu().numpy().reshape(-1)
-
-    start = np.zeros(template[0].numel())
-    found = minimize(loss_and_slope, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    return float(found.fun) if math.isfinite(found.fun) else None

@@ -85,9 +85,11 @@ def spectrum(
     >>> found.nodes[0].round(3).tolist(), found.count
     ([2.0, 4.0, 6.0], 3)
     """
-    if steps < 1 or probes < 1 or points < 2 or not width > 0:
+    whole = all(isinstance(number, int) for number in (steps, probes, points))
+    if not whole or steps < 1 or probes < 1 or points < 2 or not width > 0:
         raise InputError(
-            "A spectrum takes a step, a probe, two points and a width above 0, or more."
+            "A spectrum takes whole numbers of steps, probes and points, at least 1, 1 and 2, and "
+            "a width above 0."
         )
     if mask is not None:
         mask.check(point)

@@ -103,7 +103,7 @@ def stationarity(
     >>> s.gradient_inside, s.gradient_outside, round(s.largest_inside, 4), round(s.largest_dense, 4)
     (0.0, 4.0, 4.0, 16.0)
     """
-    if not tol >= 0 or max_products < 1:
+    if not tol >= 0 or not isinstance(max_products, int) or max_products < 1:
         raise InputError(
             f"Eigenvalues take a tolerance of 0 or more and 1 product at least, not {tol} "
             f"and {max_products}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...errors import InputError
 from ...masks import Mask
@@ -19,6 +19,7 @@ class Bezier(Curve):
         start, end: points or models; copied.
         degree: n, at least 1; the curve has n − 1 free control points.
         subspace: the mask that the curve stays in; None is all of weight space.
+        names: of the parameters; those of the ends unless given.
 
     >>> import torch
     >>> curve = Bezier({"w": torch.zeros(1, 1)}, {"w": torch.ones(1, 1)}, degree=2)
@@ -27,12 +28,18 @@ class Bezier(Curve):
     """
 
     def __init__(
-        self, start: PointLike, end: PointLike, *, degree: int = 3, subspace: Mask | None = None
+        self,
+        start: PointLike,
+        end: PointLike,
+        *,
+        degree: int = 3,
+        subspace: Mask | None = None,
+        names: Collection[str] | None = None,
     ):
         if not isinstance(degree, int) or degree < 1:
             raise InputError(f"The degree of a Bézier curve is at least 1 and whole, not {degree}.")
         self.degree = degree
-        super().__init__(start, end, bends=degree - 1, subspace=subspace)
+        super().__init__(start, end, bends=degree - 1, subspace=subspace, names=names)
 
     def coefficients(self, t: float) -> Sequence[float]:
         n = self.degree
@@ -52,5 +59,12 @@ class Line(Bezier):
     {'w': tensor([[1.5000]])}
     """
 
-    def __init__(self, start: PointLike, end: PointLike, *, subspace: Mask | None = None):
-        super().__init__(start, end, degree=1, subspace=subspace)
+    def __init__(
+        self,
+        start: PointLike,
+        end: PointLike,
+        *,
+        subspace: Mask | None = None,
+        names: Collection[str] | None = None,
+    ):
+        super().__init__(start, end, degree=1, subspace=subspace, names=names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...errors import InputError
 from ...masks import Mask
@@ -18,6 +18,7 @@ class PolygonalChain(Curve):
         start, end: points or models; copied.
         bends: number of free control points.
         subspace: the mask that the curve stays in; None is all of weight space.
+        names: of the parameters; those of the ends unless given.
 
     >>> import torch
     >>> chain = PolygonalChain({"w": torch.zeros(1, 1)}, {"w": torch.ones(1, 1)}, bends=1)
@@ -26,12 +27,18 @@ class PolygonalChain(Curve):
     """
 
     def __init__(
-        self, start: PointLike, end: PointLike, *, bends: int = 1, subspace: Mask | None = None
+        self,
+        start: PointLike,
+        end: PointLike,
+        *,
+        bends: int = 1,
+        subspace: Mask | None = None,
+        names: Collection[str] | None = None,
     ):
-        if bends < 0:
-            raise InputError(f"A polygonal chain has 0 bends or more, not {bends}.")
+        if not isinstance(bends, int) or bends < 0:
+            raise InputError(f"A polygonal chain has 0 bends or more, and whole, not {bends}.")
         self.bends = bends
-        super().__init__(start, end, bends=bends, subspace=subspace)
+        super().__init__(start, end, bends=bends, subspace=subspace, names=names)
 
     def coefficients(self, t: float) -> Sequence[float]:
         pieces = self.bends + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ class Curve(nn.Module):
         start, end: points or models; copied.
         bends: number of free control points.
         subspace: the mask that the curve stays in; None is all of weight space.
+        names: of the parameters; those of the ends unless given. A point that is a mapping does
+            not say which of its tensors are buffers, other than BatchNorm's statistics.
 
     Raises:
         InputError: the ends have other names or shapes, or lie outside the subspace.
@@ -38,10 +40,18 @@ class Curve(nn.Module):
     openings: Tensor
 
     def __init__(
-        self, start: PointLike, end: PointLike, *, bends: int, subspace: Mask | None = None
+        self,
+        start: PointLike,
+        end: PointLike,
+        *,
+        bends: int,
+        subspace: Mask | None = None,
+        names: Collection[str] | None = None,
     ):
         super().__init__()
         shared = set(coordinates(start)) & set(coordinates(end))
+        if names is not None:
+            shared &= set(names)
         self._lay(snapshot(start), snapshot(end), shared, bends, subspace)
 
     def _lay(
@@ -52,12 +62,19 @@ class Curve(nn.Module):
         self.subspace = subspace
         self._check_ends()
         self._shapes = {n: p.shape for n, p in self.start.items() if n in names}
+        if not self._shapes:
+            raise InputError("The ends of the curve have no parameter of real numbers.")
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         ends = torch.stack([self._flatten(self.start), self._flatten(self.end)])
         self.register_buffer("ends", ends, persistent=False)
         self.register_buffer("openings", self._openings(), persistent=False)
         along = torch.arange(1, bends + 1, dtype=ends.dtype, device=ends.device) / (bends + 1)
         self.control = nn.Parameter((1 - along)[:, None] * ends[0] + along[:, None] * ends[1])
+
+    @property
+    def names(self) -> Collection[str]:
+        """The parameters, which follow the curve."""
+        return self._shapes.keys()
 
     def coefficients(self, t: float) -> Sequence[float]:
         """c_0(t) … c_n(t), the weight of every control point, the ends first and last."""

@@ -13,9 +13,10 @@ from ...masks import Mask
 from ...objective import Objective
 from ...points import PointLike, as_point
 from ...seeds import derived_seed
-from ..curvature.descent import AWAY, Descent, constant_answer, curvature_descent, newton_descent
+from ..curvature.descent import AWAY, Descent, curvature_descent, newton_descent
 from ..curvature.stationarity import Ends, Stationarity, eigenvalues, with_slopes
 from ..search.paths import FoundPath, Trial, find_path
+from .constant import constant_answer
 
 TOL = 1e-5
 """Error of the eigenvalues that a diagnosis rests on, as a share of the largest."""
@@ -119,7 +120,8 @@ class Facts:
     @cached_property
     def answers_vary(self) -> bool:
         """Whether the network's outputs depend on what it is shown, beyond rounding."""
-        said = torch.cat([outputs.flatten(1) for outputs, _ in self.objective.outputs(self.point)])
+        answers = [outputs for outputs, _ in self.objective.outputs(self.point)]
+        said = torch.cat([each.reshape(len(each), -1) for each in answers])
         rounding = 64 * torch.finfo(said.dtype).eps * said.abs().amax(0)
         return bool((said.amax(0) - said.amin(0) > rounding).any())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from ...points import PointLike, matching, snapshot
 from ...training.checkpoints import Checkpoint
 from ..curves.curve import Curve
 from ..profiles.measures import tolerance
-from ..profiles.profile import Profile
+from ..profiles.profile import Profile, check_points
 from ..search.paths import Attempt, Method
 from .bisection import Ground, smallest
 from .openings import Choice, Journey, Order, check_choice, chosen
@@ -141,8 +142,8 @@ def extra_dimensions(
         checkpoint: as for :func:`sparsescape.find_path`.
 
     Raises:
-        InputError: an end lies outside the mask; an unknown choice or pattern; scores that do not
-            fit; "distance" to a point that lies in the mask.
+        InputError: an end lies outside the mask, or its loss is not finite; an unknown choice or
+            pattern; scores that do not fit; "distance" to a point that lies in the mask.
 
     A wall of height 1 between −1 and 1, and one closed weight that leads around it:
 
@@ -168,12 +169,16 @@ def extra_dimensions(
     objective.check(end)
     check_choice(choose)
     names = tuple(name for name in mask if name in matching(mask, among))
-    if restarts < 1:
-        raise InputError(f"There is at least 1 start of a search, not {restarts}.")
+    if not isinstance(restarts, int) or restarts < 1:
+        raise InputError(f"There is at least 1 start of a search, and whole, not {restarts}.")
     if not 0 <= precision <= 1:
         raise InputError(f"Precision is a share from 0 to 1, not {precision}.")
+    check_points(points)
+    losses = [objective(start), objective(end)]
+    if not all(map(math.isfinite, losses)):
+        raise InputError(f"The losses at the ends are not finite: {losses[0]} and {losses[1]}.")
     if tol is None:
-        tol = tolerance([objective(start), objective(end)])
+        tol = tolerance(losses)
     if trials is None:
         trials = default_trials(start, end, enough=tol / 4)
     all_trials = restarted(trials, restarts)

@@ -90,6 +90,8 @@ def by_neighbours(journey: Journey) -> Scores:
 
 
 def _beside(strength: Tensor) -> Tensor:
+    if strength.ndim < 2:  # a bias joins no units
+        return torch.ones_like(strength)
     per_pair = strength.flatten(2).sum(2) if strength.ndim > 2 else strength
     outputs, inputs = per_pair.shape
     total = per_pair.sum(1, keepdim=True) + per_pair.sum(0, keepdim=True) - per_pair

@@ -9,7 +9,7 @@ import torch
 
 from ...errors import InputError
 from ...objective import Objective
-from ...points import Point
+from ...points import Point, coordinates
 from ...training.checkpoints import Checkpoint
 from ..curves.curve import Curve
 from ..search.fit import Search
@@ -54,7 +54,9 @@ def default_trials(
     >>> [(trial.degree, trial.goal, trial.lr, trial.fresh) for trial in trials[6:8]]
     [(3, 'mean', 0.5, True), (3, 'uphill', 0.05, False)]
     """
-    apart = torch.cat([(end[n] - start[n]).double().reshape(-1) for n in start if n in end])
+    # Without what the ends carry beside: BatchNorm counts its batches, by thousands.
+    shared = [n for n in coordinates(start) if n in end]
+    apart = torch.cat([(end[n] - start[n]).double().reshape(-1) for n in shared])
     moved = apart[apart != 0]
     scale = float(moved.square().mean().sqrt()) if len(moved) else 1.0
     near = 0.05 * scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,12 @@ class Profile:
         return [(t, x) for t, x in zip(self.t, self.loss, strict=True) if -1e-9 <= t <= 1 + 1e-9]
 
 
+def check_points(points: object) -> None:
+    """Raise :class:`InputError` unless a profile can have so many points."""
+    if not isinstance(points, int) or points < 2:
+        raise InputError(f"A profile needs at least 2 points, not {points}.")
+
+
 def profile(
     curve: Curve,
     objective: Objective,
@@ -79,10 +86,9 @@ def profile(
     (1.0, 0.0, 1.0)
     """
     if t is None:
-        if points < 2:
-            raise InputError(f"A profile needs at least 2 points, not {points}.")
+        check_points(points)
         t = [i / (points - 1) for i in range(points)]
-    elif sorted(t) != list(t) or 0 not in t or 1 not in t:
+    elif any(map(math.isnan, t)) or sorted(t) != list(t) or 0 not in t or 1 not in t:
         raise InputError("The t of a profile ascend and have 0 and 1 among them.")
     corners = [curve.start, *curve.control_points(), curve.end]
     mine = [t[number] for number in ranks.mine(len(t))]

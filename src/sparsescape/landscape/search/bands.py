@@ -66,7 +66,8 @@ class Band:
         self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None
     ) -> tuple[Curve, Search]:
         """Relax a band, from the best path so far or from the straight line."""
-        chain = PolygonalChain(best.start, best.end, bends=self.pivots, subspace=best.subspace)
+        ends, subspace, names = (best.start, best.end), best.subspace, best.names
+        chain = PolygonalChain(*ends, bends=self.pivots, subspace=subspace, names=names)
         if not self.fresh:
             chain.follow_(best)
         shares = torch.ones(self.pivots + 1, dtype=torch.float64)
@@ -137,7 +138,8 @@ def neb(
         pivot and two for the ends.
 
     Raises:
-        InputError: no pivot, no cycle, or an end outside the subspace.
+        InputError: no pivot, no cycle, or an end that does not fit the model or lies outside the
+            subspace.
 
     >>> from torch.nn.functional import mse_loss
     >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -147,7 +149,9 @@ def neb(
     Search(steps=4, passes=20, examples=80, diverged=False, run_sparse=())
     """
     band = Band(cycles, pivots, insert, threshold, batch_size, momentum, fresh=True)
-    straight = Line(start, end, subspace=subspace)
+    objective.check(start)
+    objective.check(end)
+    straight = Line(start, end, subspace=subspace, names=objective.parameters)
     chain, search = band.search(straight, objective, seed=seed, checkpoint=checkpoint)
     assert isinstance(chain, PolygonalChain)
     return chain, search
@@ -274,7 +278,8 @@ def _with_more_pivots(
         else:
             parts.append(share)
         rows.append(points[gap + 1])
-    longer = PolygonalChain(chain.start, chain.end, bends=len(rows) - 1, subspace=chain.subspace)
+    ends, subspace, names = (chain.start, chain.end), chain.subspace, chain.names
+    longer = PolygonalChain(*ends, bends=len(rows) - 1, subspace=subspace, names=names)
     with torch.no_grad():
         longer.control.copy_(torch.stack(rows[:-1]))
     return longer, torch.stack(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -87,7 +88,8 @@ def fit_curve(
         ranks: the processes that search together, each with its part of every batch.
 
     Raises:
-        InputError: no goal, optimizer or sampling of that name.
+        InputError: no goal, optimizer or sampling of that name, a curve between points of another
+            model, or a number that makes no sense.
 
     >>> from torch.nn.functional import mse_loss
     >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -97,15 +99,24 @@ def fit_curve(
     >>> fit_curve(Bezier(*ends, degree=2), objective, steps=5, batch_size=4)
     Search(steps=5, passes=5, examples=20, diverged=False, run_sparse=())
     """
+    if not isinstance(curve, Curve):
+        raise InputError(f"What is fitted is a curve, not {curve!r:.60}.")
+    objective.check(curve.start)
+    objective.check(curve.end)
     goal = find_goal(goal)
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", optimizer, OPTIMIZERS)
     if sampling not in SAMPLINGS:
         raise unknown("sampling", sampling, SAMPLINGS)
-    if not lr > 0:
-        raise InputError(f"The learning rate is above 0, not {lr}.")
-    if steps < 0 or batch_size < 1:
-        raise InputError(f"Steps are 0 or more, a batch 1 or more, not {steps} and {batch_size}.")
+    if not 0 < lr < math.inf:
+        raise InputError(f"The learning rate is above 0 and finite, not {lr}.")
+    if not 0 <= momentum < 1:
+        raise InputError(f"The momentum is from 0 to below 1, not {momentum}.")
+    whole = isinstance(steps, int) and isinstance(batch_size, int)
+    if not whole or steps < 0 or batch_size < 1:
+        raise InputError(
+            f"Steps are 0 or more, a batch 1 or more, and whole, not {steps} and {batch_size}."
+        )
     batches = Batches(objective.examples(), batch_size=batch_size, seed=seed)
     if not curve.control.numel():
         return Search(0, 0, 0, diverged=False)

@@ -102,6 +102,8 @@ def find_goal(goal: str | Goal) -> Goal:
     """
     if isinstance(goal, Goal):
         return goal
+    if not isinstance(goal, str):
+        raise InputError(f"A goal is a name or an ss.Goal, not {goal!r:.60}.")
     if goal not in GOALS:
         raise unknown("goal", goal, GOALS)
     return GOALS[goal]

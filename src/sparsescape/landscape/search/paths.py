@@ -17,7 +17,7 @@ from ..curves.bezier import Bezier, Line
 from ..curves.chain import PolygonalChain
 from ..curves.curve import Curve
 from ..profiles.glance import part_of
-from ..profiles.profile import Profile
+from ..profiles.profile import Profile, check_points
 from .fit import Search, fit_curve
 from .goals import Goal
 from .looks import Look, Seen
@@ -82,9 +82,10 @@ class Trial:
         return curve, search
 
     def _curve(self, best: Curve) -> Curve:
+        ends, names = (best.start, best.end), best.names
         if self.bends is not None:
-            return PolygonalChain(best.start, best.end, bends=self.bends, subspace=best.subspace)
-        return Bezier(best.start, best.end, degree=self.degree, subspace=best.subspace)
+            return PolygonalChain(*ends, bends=self.bends, subspace=best.subspace, names=names)
+        return Bezier(*ends, degree=self.degree, subspace=best.subspace, names=names)
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ def find_path(
             its own file beside it until the search is done.
 
     Raises:
-        InputError: there is no trial, or an end lies outside the subspace.
+        InputError: there is no trial, or an end does not fit the model or lies outside the
+            subspace.
 
     >>> import torch
     >>> from torch.nn.functional import mse_loss
@@ -179,10 +181,19 @@ def find_path(
     >>> found.profile.climb, len(found.attempts), found.passes
     (0.0, 1, 0)
     """
-    if not trials:
-        raise InputError("A search for a path needs at least one trial.")
+    if not isinstance(trials, Sequence) or not trials:
+        raise InputError("A search for a path needs at least one trial, in a list.")
+    for trial in trials:
+        if not hasattr(trial, "search"):
+            raise InputError(f"A trial is an ss.Trial, ss.Band or alike, not {trial!r:.60}.")
+    check_points(points)
+    if tol is not None and math.isnan(tol):
+        raise InputError("The climb that counts as none is a number, not NaN.")
     look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
-    best = Seen(Line(start, end, subspace=subspace), math.inf)
+    objective.check(start)
+    objective.check(end)
+    straight = Line(start, end, subspace=subspace, names=objective.parameters)
+    best = Seen(straight, math.inf)
     made: list[tuple[Method, Search, int]] = []
     seen: list[Seen] = []
     for number, trial in enumerate(trials):
