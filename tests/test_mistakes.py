@@ -59,6 +59,24 @@ def made_of(model):
     return ss.Problem(model=model, train=data, test=data)
 
 
+def phased() -> nn.Module:
+    """A network with a parameter of complex numbers."""
+    model = perceptron()
+    model[2].phase = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    return model
+
+
+def halves() -> nn.Module:
+    """A network of which a part is in double precision."""
+
+    class Doubling(nn.ReLU):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return super().forward(inputs).double()
+
+    first, _, last = perceptron()
+    return nn.Sequential(first, Doubling(), last.double())
+
+
 MISTAKES = {
     "a copy of what is attached": (
         lambda: copy.deepcopy(attached(rigl)),
@@ -118,6 +136,11 @@ MISTAKES = {
     "half a degree": (lambda: ss.Bezier(perceptron(), perceptron(), degree=2.5), "not 2.5"),
     "steps below 0": (lambda: ss.fit_curve(curve(), objective(), steps=-1), "not -1 and 100"),
     "an empty batch": (lambda: ss.fit_curve(curve(), objective(), batch_size=0), "and 0"),
+    "complex numbers": (lambda: ss.Line(phased(), phased()), "'2.phase' is of complex numbers"),
+    "two types of numbers": (
+        lambda: ss.stationarity(objective(model=halves()), halves()),
+        "'0.weight' is of float32 and '2.weight' of float64",
+    ),
     "no mask to open": (
         lambda: ss.extra_dimensions(perceptron(), perceptron(), None, objective()),
         "Without a mask",

@@ -7,7 +7,7 @@ they travel with it but are not coordinates of weight space.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
@@ -119,17 +119,41 @@ def as_point(model: PointLike) -> Point:
     raise InputError(f"A point is a model or a mapping of names to tensors, not {model!r:.60}.")
 
 
-def coordinates(point: PointLike) -> list[str]:
+def coordinates(point: PointLike, names: Collection[str] | None = None) -> list[str]:
     """The names that span weight space: a model's parameters; of a mapping, which does not say
-    what is a buffer, every tensor of real numbers but BatchNorm's statistics.
+    what is a buffer, those of the names, or else every tensor of real numbers but BatchNorm's
+    statistics. Integers are no coordinates.
 
     >>> coordinates(nn.BatchNorm1d(2)), coordinates(as_point(nn.BatchNorm1d(2)))
     (['weight', 'bias'], ['weight', 'bias'])
     """
-    real = {name for name, tensor in as_point(point).items() if tensor.is_floating_point()}
-    if isinstance(point, nn.Module):
-        return [name for name in named_parameters(point) if name in real]
-    return [name for name in as_point(point) if name in real and not is_statistic(name)]
+    found = as_point(point)
+    if names is None and isinstance(point, nn.Module):
+        names = named_parameters(point)
+    if names is None:
+        return [n for n, t in found.items() if t.is_floating_point() and not is_statistic(n)]
+    return [n for n, t in found.items() if n in names and (t.is_floating_point() or t.is_complex())]
+
+
+def check_numbers(point: Mapping[str, Tensor]) -> None:
+    """What lays all coordinates in one row takes real numbers of one type.
+
+    Raises:
+        InputError: there is nothing, or complex numbers, or several types.
+
+    >>> check_numbers({"w": torch.zeros(2), "b": torch.zeros(1, dtype=torch.float64)})
+    Traceback (most recent call last):
+    sparsescape.errors.InputError: 'w' is of float32 and 'b' of float64: give all one type.
+    """
+    if not point:
+        raise InputError("There is no parameter of real numbers.")
+    first = next(iter(point))
+    for name, tensor in point.items():
+        kind, other = (str(t.dtype).removeprefix("torch.") for t in (point[first], tensor))
+        if tensor.is_complex():
+            raise InputError(f"{name!r} is of complex numbers: a landscape is over real ones.")
+        if kind != other:
+            raise InputError(f"{first!r} is of {kind} and {name!r} of {other}: give all one type.")
 
 
 def snapshot(model: PointLike) -> Point:

@@ -226,9 +226,13 @@ def test_only_the_weights_of_a_pattern_are_opened():
         ({"choose": {"rest": torch.full((6, 10), float("nan"))}}, "NaN"),
         ({"restarts": 0}, "at least 1"),
         ({"precision": 1.5}, "from 0 to 1"),
+        ({"tol": -1.0}, "0 or more, not -1.0"),
+        ({"tol": float("nan")}, "0 or more, not nan"),
+        ({"known": {0: "straight"}}, "a curve, not 'straight'"),
     ],
 )
-def test_what_cannot_be_used_is_refused(change, message):
+def test_what_cannot_be_used_is_refused_before_any_search(monkeypatch, change, message):
+    monkeypatch.setattr(bisection, "find_path", lambda *ends, **settings: pytest.fail("searched"))
     with pytest.raises(ss.InputError, match=message):
         found_in(Planted(1), **{"steps": 1, **change})
 

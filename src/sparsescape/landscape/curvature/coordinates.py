@@ -10,7 +10,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...hessian import Hessian
 from ...masks import Mask
-from ...points import Point
+from ...points import Point, check_numbers
 
 
 class Coordinates:
@@ -24,7 +24,7 @@ class Coordinates:
         mask: the subspace.
 
     Raises:
-        InputError: nothing is free in the mask.
+        InputError: nothing is free in the mask, or the numbers are not real and of one type.
 
     >>> mask = Mask({"w": torch.tensor([[True, False]])})
     >>> inside = Coordinates({"w": torch.zeros(1, 2), "b": torch.zeros(1)}, mask)
@@ -35,6 +35,7 @@ class Coordinates:
     """
 
     def __init__(self, like: Mapping[str, Tensor], mask: Mask | None = None):
+        check_numbers(like)
         self.shapes = {name: tensor.shape for name, tensor in like.items()}
         first = next(iter(like.values()))
         self._zeros = first.detach().new_zeros(())

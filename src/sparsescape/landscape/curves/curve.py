@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...masks import Mask
-from ...points import Point, PointLike, coordinates, is_statistic, snapshot
+from ...points import (
+    Point,
+    PointLike,
+    check_numbers,
+    coordinates,
+    is_statistic,
+    snapshot,
+)
 from .mixing import Mix
 
 
@@ -49,9 +56,7 @@ class Curve(nn.Module):
         names: Collection[str] | None = None,
     ):
         super().__init__()
-        shared = set(coordinates(start)) & set(coordinates(end))
-        if names is not None:
-            shared &= set(names)
+        shared = set(coordinates(start, names)) & set(coordinates(end, names))
         self._lay(snapshot(start), snapshot(end), shared, bends, subspace)
 
     def _lay(
@@ -62,8 +67,7 @@ class Curve(nn.Module):
         self.subspace = subspace
         self._check_ends()
         self._shapes = {n: p.shape for n, p in self.start.items() if n in names}
-        if not self._shapes:
-            raise InputError("The ends of the curve have no parameter of real numbers.")
+        check_numbers({name: self.start[name] for name in self._shapes})
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         ends = torch.stack([self._flatten(self.start), self._flatten(self.end)])
         self.register_buffer("ends", ends, persistent=False)

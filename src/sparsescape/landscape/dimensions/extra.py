@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...errors import InputError
 from ...masks import Mask
 from ...objective import Objective
-from ...points import PointLike, matching, snapshot
+from ...points import Point, PointLike, matching, snapshot
 from ...training.checkpoints import Checkpoint
 from ..curves.curve import Curve
 from ..profiles.measures import tolerance
@@ -167,7 +167,9 @@ def extra_dimensions(
     mask.check_contains(end, "The end")
     objective.check(start)
     objective.check(end)
-    check_choice(choose)
+    aim = end if reference is None else snapshot(reference)
+    objective.check(aim)
+    check_choice(choose, start, aim, mask)
     names = tuple(name for name in mask if name in matching(mask, among))
     if not isinstance(restarts, int) or restarts < 1:
         raise InputError(f"There is at least 1 start of a search, and whole, not {restarts}.")
@@ -179,13 +181,18 @@ def extra_dimensions(
         raise InputError(f"The losses at the ends are not finite: {losses[0]} and {losses[1]}.")
     if tol is None:
         tol = tolerance(losses)
+    if not tol >= 0:
+        raise InputError(f"The climb that counts as none is 0 or more, not {tol}.")
+    for curve in (known or {}).values():
+        if not isinstance(curve, Curve):
+            raise InputError(f"What is known of a count is a curve, not {curve!r:.60}.")
     if trials is None:
         trials = default_trials(start, end, enough=tol / 4)
     all_trials = restarted(trials, restarts)
     ground = Ground(
         start, end, objective, mask, all_trials, points, tol, seed, checkpoint, dict(known or {})
     )
-    order = ground.order = _order(ground, choose, names, reference)
+    order = ground.order = _order(ground, choose, names, aim)
     count = smallest(ground, len(order), precision)
     best = ground.best()
     answer = max(best) if count is None else count
@@ -205,14 +212,11 @@ def extra_dimensions(
     )
 
 
-def _order(
-    ground: Ground, choose: Choice, names: tuple[str, ...], reference: PointLike | None
-) -> Order:
+def _order(ground: Ground, choose: Choice, names: tuple[str, ...], aim: Point) -> Order:
     """What is opened first; nothing where a path inside the mask was found."""
     mask = ground.mask
     if ground.is_open(0):
         return Order(mask, {}, names)
-    aim = ground.end if reference is None else snapshot(reference)
     path = ground.found[0].curve
     journey = Journey(ground.start, ground.end, mask, ground.objective, path, aim, ground.seed)
     return Order(mask, chosen(choose, journey), names)

@@ -63,16 +63,13 @@ def by_gradient_on_the_path(journey: Journey, points: int = 21) -> Scores:
 
 
 def by_distance(journey: Journey) -> Scores:
-    """|reference − start|: how far each weight has to go, or how far it once went.
+    """|reference − start|: how far each weight has to go, or how far it once went."""
+    return _far(journey.start, journey.reference, journey.mask)
 
-    Raises:
-        InputError: it is 0 at every closed weight, as it must be where the reference lies in the
-            mask, as both ends do.
-    """
-    far = {n: (journey.reference[n] - journey.start[n]).abs() for n in journey.mask}
-    if not any(
-        (far[n][~active.to(far[n].device)] != 0).any() for n, active in journey.mask.items()
-    ):
+
+def _far(start: Point, reference: Point, mask: Mask) -> Scores:
+    far = {name: (reference[name] - start[name]).abs() for name in mask}
+    if not any((far[n][~active.to(far[n].device)] != 0).any() for n, active in mask.items()):
         raise InputError(
             "Both points lie in the mask, so their distance is 0 at every closed weight: choose "
             "otherwise, or give a reference with more weights, as the dense solution."
@@ -113,12 +110,20 @@ CHOICES: dict[str, Callable[[Journey], Scores]] = {
 Choice: TypeAlias = str | Scores | Callable[[Journey], Scores]
 
 
-def check_choice(choose: Choice) -> None:
-    """Raise :class:`InputError` where nothing can be chosen by this."""
-    if isinstance(choose, str):
+def check_choice(choose: Choice, start: Point, reference: Point, mask: Mask) -> None:
+    """
+    Raises:
+        InputError: nothing can be chosen by this: an unknown name, scores that do not fit, a
+            distance that is 0 at every closed weight.
+    """
+    if isinstance(choose, Mapping):
+        check_scores(mask, choose)
+    elif isinstance(choose, str):
         if choose not in CHOICES:
             raise unknown("choice", choose, CHOICES)
-    elif not isinstance(choose, Mapping) and not callable(choose):
+        if choose == "distance":
+            _far(start, reference, mask)
+    elif not callable(choose):
         raise InputError(f"Weights are chosen by a name, scores or a function, not {choose!r:.60}.")
 
 
@@ -150,7 +155,7 @@ class Order:
     """
 
     def __init__(self, mask: Mask, scores: Scores, among: Collection[str]):
-        _check_scores(mask, scores)
+        check_scores(mask, scores)
         self.shapes = mask.shapes
         names = [name for name in mask if name in among and name in scores]
         parts = {name: (~mask[name]).reshape(-1).nonzero().reshape(-1) for name in names}
@@ -177,7 +182,8 @@ class Order:
         return Mask.from_indices({n: found.get(n, nothing) for n in self.shapes}, self.shapes)
 
 
-def _check_scores(mask: Mask, scores: Scores) -> None:
+def check_scores(mask: Mask, scores: Scores) -> None:
+    """Raise :class:`InputError` for a score of no weight, of another shape, or that is NaN."""
     for name, score in scores.items():
         if name not in mask:
             raise InputError(f"There are scores for {name!r}, which the mask does not name.")
