@@ -39,7 +39,8 @@ class Objective:
         model: gives the function f; points have the names of its parameters.
         data: ``(inputs, targets)`` with the examples along the first dimension, or an iterable
             of such pairs that can be gone through more than once (a ``DataLoader``).
-        loss: ``loss(outputs, targets)``, the *mean* over a batch.
+        loss: ``loss(outputs, targets)``, the *mean* over a batch. Batches count by their examples:
+            a weighted mean (class weights, ``ignore_index``) hangs on how examples fall into them.
         weight_decay: λ, over all parameters, as ``torch.optim.SGD`` means it.
         batch_norm: where BatchNorm's statistics come from at a point. ``"recompute"`` (default):
             from a pass over the data with the point's weights, as in Garipov et al. 2018,
