@@ -134,7 +134,7 @@ def mark_highest(values, allowed, count, room, marks):
 @compiled
 def edge(values, share):
     """The middle between the lowest share of the values above 0 and the rest; 1 where there are
-    none. In float32, of which those above 0 are in the order of their bits."""
+    none."""
     positive, marks = np.empty(len(values), np.uint8), np.empty(len(values), np.uint8)
     room = np.uint32(0)
     for i in range(len(values)):
@@ -144,30 +144,24 @@ def edge(values, share):
         return 1.0
     place = min(int(share * room), np.int64(room) - 1)
     outside = threshold(values, positive, room - place, room, marks)
-    nearer, inside = np.uint32(0), np.int32(0)
-    for i in range(len(values)):
-        nearer += np.uint32(positive[i] & np.uint8(values[i] < outside))
+    inside, nearer = values.dtype.type(0), 0
+    for value in values:
+        inside = max(inside, value if value < outside else values.dtype.type(0))
+        nearer += (value > 0) & (value < outside)
     # Fewer than a share are nearer where several are equal.
-    if np.int64(nearer) != place:
-        return np.float64(outside)
-    below = np.float32(outside).view(np.int32)
-    for bits in values.view(np.int32):
-        inside = max(inside, bits if bits < below else np.int32(0))
-    return np.float64((np.int32(inside).view(np.float32) + outside) / 2)
+    return (inside + outside) / 2 if nearer == place else np.float64(outside)
 
 
 @compiled
-def mark_farthest(values, share, count, marks):
-    """Mark those farthest from 0, as multiples of their sign's :func:`edge`; NaN is at 0."""
+def beside(values, share, scores):
+    """The distance of each from 0, as a multiple of the :func:`edge` of its sign; of NaN 0."""
     kind = values.dtype.type
-    above, below = kind(edge(values, share)), kind(edge(-values, share))
-    slope = -above / below
-    scores, everything = np.empty_like(values), np.ones(len(values), np.uint8)
+    above, below = np.float64(edge(values, share)), np.float64(edge(-values, share))
+    unit, slope = kind(above), kind(-above / below)
     for i, value in enumerate(values):
-        score = value / above
+        score = value / unit
         score = score if score > 0 else score * slope
         scores[i] = score if score == score else kind(0)
-    mark_highest(scores, everything, count, len(values), marks)
 
 
 @compiled

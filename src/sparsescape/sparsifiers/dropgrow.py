@@ -119,10 +119,10 @@ class DropGrow(Sparsifier):
         """The mask after the drop."""
         counts = {n: count_active(a) for n, a in active.items()}
         keep = {n: k - int(self.drop_share(step) * k) for n, k in counts.items()}
-        return {n: self.strongest(n, a, keep[n]) for n, a in active.items()}
+        return {n: self._strongest(n, a, keep[n]) for n, a in active.items()}
 
-    def strongest(self, name: str, active: Tensor, count: int) -> Tensor:
-        """Those that are kept: of highest drop score."""
+    def _strongest(self, name: str, active: Tensor, count: int) -> Tensor:
+        """Those of highest drop score."""
         score = self.drop_score(name)
         if isinstance(score, Tensor) and score.shape == active.shape:
             return self._checked(name, self.best(score, active, count), count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from .base import Active, NextMask
 from .dropgrow import DropGrow
 from .masked import read
 from .pruning import check_sparsity
-from .structures import Structure, fan_in, per_row, unstructured
+from .structures import Structure, fan_in, per_row
 
 
 @dataclass(eq=False)
@@ -77,13 +76,6 @@ class SET(DropGrow):
 
     def drop_share(self, step: int) -> float:
         return self.drop_fraction
-
-    def strongest(self, name: str, active: Tensor, count: int) -> Tensor:
-        if self.structure is not unstructured:
-            return super().strongest(name, active, count)
-        held = self._held[name]
-        values = held.inside(self.weight(name))
-        return held.chosen(farthest(values, self.drop_share(self.step), count))
 
 
 @dataclass(eq=False)
@@ -295,24 +287,15 @@ def beside_its_share(values: Tensor, share: float) -> Tensor:
     [1.5, 1.5, 0.5, 0.5]
     """
     values = values.detach().float()
+    if values.device.type == "cpu" and works():
+        from ..quickselect import beside
+
+        scores = torch.empty_like(values)
+        beside(values.numpy(), share, scores.numpy())
+        return scores
     above, below = (_edge(side[side > 0].sort().values, share) for side in (values, -values))
     # The fastest way to multiply by a number that depends on the sign.
     return torch.nn.functional.leaky_relu_(values / above, -above / below).nan_to_num_()
-
-
-def farthest(values: Tensor, share: float, count: int) -> Tensor:
-    """The so many values that are farthest from 0 by :func:`beside_its_share`, as a bool tensor.
-
-    >>> farthest(torch.tensor([3.0, -6.0, 1.0, -2.0]), 0.5, 2).tolist()
-    [True, True, False, False]
-    """
-    if not 0 < count < len(values) or values.device.type != "cpu" or not works():
-        return top(beside_its_share(values, share), count)
-    from ..quickselect import mark_farthest
-
-    marks = torch.empty(len(values), dtype=torch.bool)
-    mark_farthest(values.detach().float().numpy(), share, count, marks.numpy().view(np.uint8))
-    return marks
 
 
 def _edge(distances: Tensor, share: float) -> float:
