@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from ...landscape.curves.bezier import Bezier
 from ...landscape.curves.curve import Curve
 from ...landscape.dimensions.extra import ExtraDimensions, extra_dimensions
 from ...landscape.dimensions.trials import default_trials
 from ...landscape.profiles.measures import tolerance
 from ...landscape.profiles.profile import profile
 from ...masks import Mask
-from ...points import Point, load_point, save_point
 from ..graph import Stage
+from .curves import load_curve, save_curve
 from .job import Job, Metrics
 
 SEARCH = "from all weights down; mean and climb at degree 3, anew, 5, far, 7"
@@ -79,7 +77,9 @@ def dimensions(job: Job) -> Metrics:
         settings["choose"],
         among=settings["among"],
         reference=job.point("reference") if "reference" in job.inputs else None,
-        trials=default_trials(start, end, settings["search_steps"], tolerated / 4),
+        trials=default_trials(
+            start, end, settings["search_steps"], tolerated / 4, objective.parameters
+        ),
         points=settings["points"],
         tol=tolerated,
         precision=settings["precision"],
@@ -89,8 +89,7 @@ def dimensions(job: Job) -> Metrics:
     )
     found.opened.save(job.out / "opened.safetensors")
     for count, curve in found.curves.items():
-        for number, point in enumerate(curve.control_points(), start=1):
-            save_point(point, job.out / _control(count, number))
+        save_curve(curve, job.out, _prefix(count))
     closed = {name: int((~active).sum()) for name, active in job.mask().items()}
     told = _told(found) | {"closed_by_layer": closed}
     slopes = {name: slope.square() for name, slope in objective.gradient(start).items()}
@@ -99,26 +98,17 @@ def dimensions(job: Job) -> Metrics:
     return _with_passes(told, job.metrics("bounds")) if "bounds" in job.inputs else told
 
 
-def _control(count: int, number: int | str) -> str:
-    return f"opened-{count}-control-{number}.safetensors"
+def _prefix(count: int) -> str:
+    """Of the files of the path with so many opened."""
+    return f"opened-{count}-"
 
 
 def _bounds(job: Job) -> dict[int, Curve]:
     """Count → the path that was found with none open, or with all."""
     if "bounds" not in job.inputs:
         return {}
-    ends = job.point("start"), job.point("end")
-    return {
-        tried["count"]: _path(job.inputs["bounds"], tried["count"], *ends)
-        for tried in job.metrics("bounds")["tried"]
-    }
-
-
-def _path(made: Path, count: int, start: Point, end: Point) -> Curve:
-    degree = 1 + len(list(made.glob(_control(count, "*"))))
-    curve = Bezier(start, end, degree=degree)
-    curve.set_control_points([load_point(made / _control(count, i)) for i in range(1, degree)])
-    return curve
+    counts = [tried["count"] for tried in job.metrics("bounds")["tried"]]
+    return {count: load_curve(job, "bounds", _prefix(count)) for count in counts}
 
 
 def _with_passes(told: Metrics, bounds: Metrics) -> Metrics:

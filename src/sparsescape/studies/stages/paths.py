@@ -10,7 +10,7 @@ from ...landscape.profiles.profile import profile
 from ...landscape.search.fit import fit_curve
 from ...landscape.search.paths import Trial, find_path
 from ...masks import Mask
-from ...points import load_point, save_point
+from .curves import load_curve, save_curve
 from .job import Job, Metrics
 
 
@@ -31,8 +31,7 @@ def fit(job: Job) -> Metrics:
         observe=job.observer(settings["curve_steps"]),
         ranks=job.ranks,
     )
-    for number, point in enumerate(curve.control_points(), start=1):
-        save_point(point, job.out / f"control-{number}.safetensors")
+    save_curve(curve, job.out)
     return {
         "steps": found.steps,
         "examples": found.examples,
@@ -57,8 +56,7 @@ def find(job: Job) -> Metrics:
         seed=settings["seed"],
         checkpoint=job.checkpoint(),
     )
-    for number, point in enumerate(found.curve.control_points(), start=1):
-        save_point(point, job.out / f"control-{number}.safetensors")
+    save_curve(found.curve, job.out)
     attempts = [
         {"goal": trial["goal"], "degree": trial["degree"], "passes": a.passes, "climb": a.climb}
         for trial, a in zip(settings["trials"], found.attempts, strict=False)
@@ -69,7 +67,8 @@ def find(job: Job) -> Metrics:
 
 def _bezier(job: Job) -> Bezier:
     ends = job.point("start"), job.point("end")
-    return Bezier(*ends, degree=job.settings["degree"], subspace=_subspace(job))
+    names = job.objective().parameters
+    return Bezier(*ends, degree=job.settings["degree"], subspace=_subspace(job), names=names)
 
 
 def _subspace(job: Job) -> Mask | None:
@@ -86,7 +85,7 @@ def along(job: Job) -> Metrics:
         unknown = {name: [None] * len(settings["t"]) for name in _ALONG}
         measures = dict.fromkeys(("barrier", "climb", "tolerance"))
         return {"t": settings["t"], **unknown, **measures, "decreasing": False, "diverged": True}
-    curve = fitted(job) if "curve" in job.inputs else _line(job)
+    curve = load_curve(job, "curve") if "curve" in job.inputs else _line(job)
     t = settings["t"]
     train = profile(curve, job.objective(), t=t, ranks=job.ranks)
     test = profile(curve, job.objective("test"), t=t, ranks=job.ranks)
@@ -107,12 +106,4 @@ def along(job: Job) -> Metrics:
 
 def _line(job: Job) -> Curve:
     which = job.settings["from"]  # "start": where that run began; "point": where it ended
-    return Line(job.point("start", which), job.point("end"))
-
-
-def fitted(job: Job) -> Curve:
-    """The curve through control points that are in the subspace already."""
-    controls = sorted(job.inputs["curve"].glob("control-*.safetensors"))
-    curve = Bezier(job.point("start"), job.point("end"), degree=len(controls) + 1)
-    curve.set_control_points([load_point(path) for path in controls])
-    return curve
+    return Line(job.point("start", which), job.point("end"), names=job.objective().parameters)

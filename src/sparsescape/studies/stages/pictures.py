@@ -10,9 +10,9 @@ from ...landscape.curvature.spectrum import spectrum
 from ...landscape.planes import Plane, plane_through, principal_plane, random_plane, survey
 from ...objective import Objective
 from ...points import Point, load_point
+from .curves import load_curve
 from .further import SNAPSHOTS
 from .job import Job, Metrics
-from .paths import fitted
 
 _MARGIN = 0.3  # how far a map goes beyond what is marked on it, in shares of its extent
 _ALONG_A_CURVE = 61
@@ -26,7 +26,7 @@ def through(job: Job) -> Metrics:
         return _nothing()
     ends = [job.point("start"), job.point("end")]
     if "curve" in job.inputs:
-        curve = fitted(job)
+        curve = load_curve(job, "curve")
         [third] = curve.control_points()
         way = [curve.point(i / (_ALONG_A_CURVE - 1)) for i in range(_ALONG_A_CURVE)]
     else:
