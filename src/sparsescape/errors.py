@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class InputError(ValueError):
@@ -19,6 +20,15 @@ class StageError(RuntimeError):
 
     The command line prints the message and exits with status 1.
     """
+
+
+def is_whole(number: object, least: int) -> bool:
+    """Whether it is a whole number, of whatever library, and at least so large.
+
+    >>> is_whole(3, 1), is_whole(0, 1), is_whole(2.5, 1)
+    (True, False, False)
+    """
+    return isinstance(number, Integral) and int(number) >= least
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

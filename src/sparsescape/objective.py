@@ -15,7 +15,7 @@ from .architecture import channels_last, convolutions, runs_channels_last, split
 from .batchnorm import BatchNormMode, batch_norms, recompute
 from .batchnorm import statistics as statistics_of_norms
 from .data import Batch, Examples, Tensors, check_data, in_batches, is_pair
-from .errors import InputError, unknown
+from .errors import InputError, is_whole, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
@@ -88,7 +88,7 @@ class Objective:
             raise InputError(f"The loss is a function of outputs and targets, not {loss!r}.")
         if not weight_decay >= 0:
             raise InputError(f"The weight decay is 0 or more, not {weight_decay}.")
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not is_whole(batch_size, 1):
             raise InputError(f"A batch is 1 example or more, a whole number, not {batch_size}.")
         if isinstance(data, Iterator):
             raise InputError("Data are gone through many times: give what can be, no iterator.")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..sparsifiers.escape import check_open
+from ..sparsifiers.escape import check_open, check_room
 from . import difficulty, spending
 from .claims import is_bad
 from .command import heading
@@ -133,22 +133,15 @@ def pilots(settings: Settings, store: Store) -> list[Cell]:
     bad = [one for one, good in runs if is_bad(one, good)]
     if not bad:
         return []
-    _check_room(settings.open, bad[0]["weights"] - bad[0]["active"])
+    for count in settings.open:
+        if not isinstance(count, str):
+            check_room(count, bad[0]["weights"] - bad[0]["active"])
     steps = store.metrics(first.bad.key)["steps"]
     return [
         _cell(settings, way, first, max(part, steps * part // _PILOT))
         for way in _ways(settings)
         for part in (1, 2)
     ]
-
-
-def _check_room(opened: Sequence[int | float | str], closed: int) -> None:
-    for count in opened:
-        if isinstance(count, int) and count > closed:
-            raise InputError(
-                f"--open {count} is more than the {closed} weights that are closed; --open 1.0 "
-                "opens all of them."
-            )
 
 
 def equal_flops(settings: Settings, done: Sequence[Cell], store: Store) -> list[Cell]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...masks import Mask
 from ...objective import Objective
 from ...points import PointLike
@@ -85,8 +85,8 @@ def spectrum(
     >>> found.nodes[0].round(3).tolist(), found.count
     ([2.0, 4.0, 6.0], 3)
     """
-    whole = all(isinstance(number, int) for number in (steps, probes, points))
-    if not whole or steps < 1 or probes < 1 or points < 2 or not width > 0:
+    whole = is_whole(steps, 1) and is_whole(probes, 1) and is_whole(points, 2)
+    if not whole or not width > 0:
         raise InputError(
             "A spectrum takes whole numbers of steps, probes and points, at least 1, 1 and 2, and "
             "a width above 0."

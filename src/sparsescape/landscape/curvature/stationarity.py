@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...masks import Mask
 from ...objective import Objective
 from ...points import PointLike
@@ -103,7 +103,7 @@ def stationarity(
     >>> s.gradient_inside, s.gradient_outside, round(s.largest_inside, 4), round(s.largest_dense, 4)
     (0.0, 4.0, 4.0, 16.0)
     """
-    if not tol >= 0 or not isinstance(max_products, int) or max_products < 1:
+    if not tol >= 0 or not is_whole(max_products, 1):
         raise InputError(
             f"Eigenvalues take a tolerance of 0 or more and 1 product at least, not {tol} "
             f"and {max_products}."

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Collection, Sequence
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...masks import Mask
 from ...points import PointLike
 from .curve import Curve
@@ -36,7 +36,7 @@ class Bezier(Curve):
         subspace: Mask | None = None,
         names: Collection[str] | None = None,
     ):
-        if not isinstance(degree, int) or degree < 1:
+        if not is_whole(degree, 1):
             raise InputError(f"The degree of a Bézier curve is at least 1 and whole, not {degree}.")
         self.degree = degree
         super().__init__(start, end, bends=degree - 1, subspace=subspace, names=names)

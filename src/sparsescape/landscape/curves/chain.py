@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...masks import Mask
 from ...points import PointLike
 from .curve import Curve
@@ -35,7 +35,7 @@ class PolygonalChain(Curve):
         subspace: Mask | None = None,
         names: Collection[str] | None = None,
     ):
-        if not isinstance(bends, int) or bends < 0:
+        if not is_whole(bends, 0):
             raise InputError(f"A polygonal chain has 0 bends or more, and whole, not {bends}.")
         self.bends = bends
         super().__init__(start, end, bends=bends, subspace=subspace, names=names)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...masks import Mask
 from ...objective import Objective
 from ...points import Point, PointLike, matching, snapshot
@@ -163,31 +163,18 @@ def extra_dimensions(
     if not isinstance(mask, Mask):
         raise InputError("Without a mask there are no closed weights to open: give the ends' mask.")
     start, end = snapshot(start), snapshot(end)
-    mask.check_contains(start, "The start")
-    mask.check_contains(end, "The end")
-    objective.check(start)
-    objective.check(end)
     aim = end if reference is None else snapshot(reference)
-    objective.check(aim)
+    _check_points(start, end, aim, mask, objective)
     check_choice(choose, start, aim, mask)
     names = tuple(name for name in mask if name in matching(mask, among))
-    if not isinstance(restarts, int) or restarts < 1:
-        raise InputError(f"There is at least 1 start of a search, and whole, not {restarts}.")
-    if not 0 <= precision <= 1:
-        raise InputError(f"Precision is a share from 0 to 1, not {precision}.")
-    check_points(points)
     losses = [objective(start), objective(end)]
-    if not all(map(math.isfinite, losses)):
-        raise InputError(f"The losses at the ends are not finite: {losses[0]} and {losses[1]}.")
-    if tol is None:
-        tol = tolerance(losses)
-    if not tol >= 0:
-        raise InputError(f"The climb that counts as none is 0 or more, not {tol}.")
+    tol = tolerance(losses) if tol is None else tol
+    _check_numbers(losses, tol, restarts, precision, points)
     for curve in (known or {}).values():
         if not isinstance(curve, Curve):
             raise InputError(f"What is known of a count is a curve, not {curve!r:.60}.")
     if trials is None:
-        trials = default_trials(start, end, enough=tol / 4)
+        trials = default_trials(start, end, enough=tol / 4, names=objective.parameters)
     all_trials = restarted(trials, restarts)
     ground = Ground(
         start, end, objective, mask, all_trials, points, tol, seed, checkpoint, dict(known or {})
@@ -210,6 +197,27 @@ def extra_dimensions(
         precision=precision,
         seed=seed,
     )
+
+
+def _check_points(start: Point, end: Point, aim: Point, mask: Mask, objective: Objective) -> None:
+    mask.check_contains(start, "The start")
+    mask.check_contains(end, "The end")
+    for point in (start, end, aim):
+        objective.check(point)
+
+
+def _check_numbers(
+    losses: Sequence[float], tol: float, restarts: int, precision: float, points: int
+) -> None:
+    if not all(map(math.isfinite, losses)):
+        raise InputError(f"The losses at the ends are not finite: {losses[0]} and {losses[1]}.")
+    if not tol >= 0:
+        raise InputError(f"The climb that counts as none is 0 or more, not {tol}.")
+    if not is_whole(restarts, 1):
+        raise InputError(f"There is at least 1 start of a search, and whole, not {restarts}.")
+    if not 0 <= precision <= 1:
+        raise InputError(f"Precision is a share from 0 to 1, not {precision}.")
+    check_points(points)
 
 
 def _order(ground: Ground, choose: Choice, names: tuple[str, ...], aim: Point) -> Order:

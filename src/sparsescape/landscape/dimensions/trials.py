@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -18,7 +18,11 @@ from ..search.paths import Method, Trial
 
 
 def default_trials(
-    start: Point, end: Point, steps: int = 120, enough: float | None = None
+    start: Point,
+    end: Point,
+    steps: int = 120,
+    enough: float | None = None,
+    names: Collection[str] | None = None,
 ) -> tuple[Method, ...]:
     """The straight line; then Bézier curves, in turn for the mean loss and against the climb.
 
@@ -47,6 +51,7 @@ def default_trials(
         steps: at most, of each curve that is trained against the climb.
         enough: the climb below which such a search may end before
             (:func:`sparsescape.fit_curve`).
+        names: of the parameters, by which their distance is told; as for curves.
 
     >>> trials = default_trials({"w": torch.ones(1, 1)}, {"w": torch.zeros(1, 1)})
     >>> [(trial.degree, trial.goal, trial.steps) for trial in trials[1:6]]
@@ -55,7 +60,7 @@ def default_trials(
     [(3, 'mean', 0.5, True), (3, 'uphill', 0.05, False)]
     """
     # Without what the ends carry beside: BatchNorm counts its batches, by thousands.
-    shared = [n for n in coordinates(start) if n in end]
+    shared = [n for n in coordinates(start, names) if n in end]
     apart = torch.cat([(end[n] - start[n]).double().reshape(-1) for n in shared])
     moved = apart[apart != 0]
     scale = float(moved.square().mean().sqrt()) if len(moved) else 1.0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...objective import Objective
 from ...training.ranks import ALONE, Alone
 from ..curves.curve import Curve
@@ -52,7 +52,7 @@ class Profile:
 
 def check_points(points: object) -> None:
     """Raise :class:`InputError` unless a profile can have so many points."""
-    if not isinstance(points, int) or points < 2:
+    if not is_whole(points, 2):
         raise InputError(f"A profile needs at least 2 points, not {points}.")
 
 

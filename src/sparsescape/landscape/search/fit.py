@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError, unknown
+from ...errors import InputError, is_whole, unknown
 from ...kernels.execution import Compressed, compressed
 from ...objective import Batch, Objective
 from ...schedules import cosine
@@ -112,8 +112,7 @@ def fit_curve(
         raise InputError(f"The learning rate is above 0 and finite, not {lr}.")
     if not 0 <= momentum < 1:
         raise InputError(f"The momentum is from 0 to below 1, not {momentum}.")
-    whole = isinstance(steps, int) and isinstance(batch_size, int)
-    if not whole or steps < 0 or batch_size < 1:
+    if not is_whole(steps, 0) or not is_whole(batch_size, 1):
         raise InputError(
             f"Steps are 0 or more, a batch 1 or more, and whole, not {steps} and {batch_size}."
         )

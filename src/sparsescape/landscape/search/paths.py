@@ -189,11 +189,10 @@ def find_path(
     check_points(points)
     if tol is not None and math.isnan(tol):
         raise InputError("The climb that counts as none is a number, not NaN.")
-    look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
     objective.check(start)
     objective.check(end)
-    straight = Line(start, end, subspace=subspace, names=objective.parameters)
-    best = Seen(straight, math.inf)
+    best = Seen(Line(start, end, subspace=subspace, names=objective.parameters), math.inf)
+    look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
     made: list[tuple[Method, Search, int]] = []
     seen: list[Seen] = []
     for number, trial in enumerate(trials):
