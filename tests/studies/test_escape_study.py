@@ -289,7 +289,8 @@ def test_more_than_is_closed_cannot_be_opened(done, here, capsys):
     before = {path.name for path in (store.root / "stages").iterdir()}
     assert study(problem, store.root, "--open", "4000") == 2
     shown = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"sparsescape: 4000 weights are to be opened and \d+ are closed; .*", shown[-1])
+    said = r"sparsescape: 4000 weights are to be opened and \d+ are closed; .*"
+    assert re.fullmatch(said, shown[-1])
     assert {path.name for path in (store.root / "stages").iterdir()} == before
 
 
