@@ -20,7 +20,7 @@ def twice_differentiable() -> Iterator[None]:
     a constant in its second derivative, so that Hessians would be wrong and not even symmetric.
 
     >>> layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(1, 1, bias=False))
-    >>> direction = layer.parametrizations.weight.original1
+    >>> direction = torch.nn.init.constant_(layer.parametrizations.weight.original1, 2.0)
     >>> with twice_differentiable():
     ...     weight = layer.weight.sum()  # g·v/|v|, of which all derivatives in v are 0
     >>> (slope,) = torch.autograd.grad(weight, direction, create_graph=True)
