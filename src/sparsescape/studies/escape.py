@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
@@ -137,8 +137,9 @@ def pilots(settings: Settings, store: Store) -> list[Cell]:
         if not isinstance(count, str):
             check_room(count, bad[0]["weights"] - bad[0]["active"])
     steps = store.metrics(first.bad.key)["steps"]
+    brief = replace(settings, trajectory=1)  # nobody reads the losses on their way
     return [
-        _cell(settings, way, first, max(part, steps * part // _PILOT))
+        _cell(brief, way, first, max(part, steps * part // _PILOT))
         for way in _ways(settings)
         for part in (1, 2)
     ]
