@@ -11,13 +11,8 @@ from torch import Tensor, nn
 
 import sparsescape as ss
 from sparsescape.kernels import ops
-from sparsescape.kernels.layout import (
-    CARRIERS,
-    batch_innermost,
-    carry_layout,
-    drop_layout,
-    has_batch_innermost,
-)
+from sparsescape.kernels.carriers import CARRIERS, carry_layout, drop_layout
+from sparsescape.kernels.layout import batch_innermost, has_batch_innermost
 from sparsescape.kernels.modules import SparseConv2d
 
 LAYERS = [

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..masks import Mask
 from ..points import as_point, matching, named_parameters, plain_name
+from .carriers import plain_class
 from .layer import Sparse
-from .layout import plain_class
 from .modules import SparseConv2d, SparseLinear
 from .pattern import Pattern
 

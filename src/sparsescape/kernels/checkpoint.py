@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .candidates import become_sparse
+from .carriers import carry_layout
 from .convert import Model
 from .layer import Sparse
-from .layout import carry_layout
 from .pattern import Pattern
 
 _FORMAT = "sparsescape.sparse/1"

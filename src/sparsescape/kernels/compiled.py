@@ -1,4 +1,4 @@
-"""The three operations of a layer by the numba loops, on tensors with the batch innermost."""
+"""What the numba loops compute, on tensors with the batch innermost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from . import drivers
+from . import drivers, moments
 from .everywhere import conv_everywhere, linear_everywhere
 from .geometry import Axis, backward_regions, forward_regions
 from .pattern import Pattern
@@ -149,6 +149,32 @@ class CompiledConv:
         return self.pattern.shape[0] // self.pattern.groups, self.pattern.shape[1]
 
 
+def normalize(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x with mean 0 and variance 1 in each channel, scaled and moved; and what these were."""
+    channels = x.shape[1]
+    out, mean, variance = torch.empty_like(x), x.new_empty(channels), x.new_empty(channels)
+    moments.normalize(
+        _shares(x), x.numel() // channels, eps, _scale(weight, x), _bias(bias, channels, x),
+        _flat(x), _flat(out), _array(mean), _array(variance),
+    )  # fmt: skip
+    return out, mean, variance
+
+
+def normalize_back(
+    g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, inverse: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients to x, the weight and the bias; ``inverse`` is 1 / √(variance + eps)."""
+    channels = x.shape[1]
+    out, of_weight, of_bias = torch.empty_like(x), x.new_empty(channels), x.new_empty(channels)
+    moments.normalize_back(
+        _shares(x), x.numel() // channels, _scale(weight, x), _array(mean), _array(inverse),
+        _flat(g), _flat(x), _flat(out), _array(of_weight), _array(of_bias),
+    )  # fmt: skip
+    return out, of_weight, of_bias
+
+
 # A view costs about as much as all that a small layer computes, and numpy's a tenth of torch's.
 
 
@@ -165,6 +191,21 @@ def _rows(x: Tensor) -> npt.NDArray[Any]:
 def _planes(x: Tensor) -> npt.NDArray[Any]:
     """The numbers of (batch, channels, height, width) with the batch innermost, flat."""
     return x.detach().numpy().transpose(1, 2, 3, 0).reshape(-1)
+
+
+def _flat(x: Tensor) -> npt.NDArray[Any]:
+    """The numbers of any tensor with the batch innermost, flat."""
+    return np.moveaxis(x.detach().numpy(), 0, -1).reshape(-1)
+
+
+def _scale(weight: Tensor | None, x: Tensor) -> npt.NDArray[Any]:
+    return _array(x.new_ones(x.shape[1]) if weight is None else weight)
+
+
+def _shares(x: Tensor) -> npt.NDArray[np.int64]:
+    """The channels that each thread takes."""
+    channels = x.shape[1]
+    return _parts(np.arange(channels + 1), x.numel() // channels)
 
 
 def _bias(bias: Tensor | None, rows: int, like: Tensor) -> npt.NDArray[Any]:

@@ -12,8 +12,8 @@ from ..errors import InputError
 from ..masks import Mask
 from ..points import Point, as_point, plain_name
 from .candidates import KINDS, become_sparse, candidates, sparse_layers
+from .carriers import carry_layout, drop_layout
 from .layer import Sparse
-from .layout import carry_layout, drop_layout
 from .measure import faster
 from .migrate import check_migratable, migrate
 from .pattern import Pattern
@@ -38,7 +38,7 @@ def to_sparse(
     Values that training moves to 0 stay held; positions that are not held stay 0.
 
     Pooling and BatchNorm layers keep the memory order that sparse layers like from then on, and a
-    dense convolution before a sparse one gives it out (:mod:`sparsescape.kernels.layout`). Layers
+    dense convolution before a sparse one gives it out (:mod:`sparsescape.kernels.carriers`). Layers
     keep their identity, hooks and mode. Layers whose weight the module around them reads for itself
     (``nn.MultiheadAttention``; any whose ``forward`` says ``self.layer.weight``) stay dense, as do
     layers of a class of one's own.

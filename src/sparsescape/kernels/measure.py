@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..masks import Mask
 from .candidates import become_sparse, candidates
-from .layout import carry_layout
+from .carriers import carry_layout
 from .pattern import Pattern
 
 _ROUNDS = 5
