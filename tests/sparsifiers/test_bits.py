@@ -123,3 +123,21 @@ def test_what_is_not_attached_can_be_copied():
     assert made.mask.count == 15
     made.detach()
     assert pickle.loads(pickle.dumps(made)).sparsity == 0.5
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("stray", [1.0, -0.0, float("nan")])
+def test_one_stray_number_is_seen_wherever_it_is(dtype, size, stray):
+    torch.manual_seed(0)
+    numbers = torch.randn(size, 3, dtype=dtype)
+    active = torch.rand(size, 3) < 0.5
+    active[-1, -1] = False
+    mask = bits.all_or_none(active, like=numbers)
+    bits.close(numbers, mask)
+    assert bits.is_closed(numbers, mask)
+    assert bits.is_closed(numbers.t(), mask.t())
+    numbers[-1, -1] = stray
+    assert not bits.is_closed(numbers, mask)
+    assert not bits.is_closed(numbers.t(), mask.t())
+    assert not bits.is_closed(numbers, mask.t().contiguous().t())  # in another order of memory

@@ -28,18 +28,30 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 LARGE = 1 << 20
 """So many numbers are worth several threads."""
 
-AndInto = Callable[[int, int, int], None]
+AtAddresses = Callable[[int, int, int], object]
+"""A pass over numbers and a mask, called with where they are and how many."""
+
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @lru_cache(maxsize=1)
-def compiled_passes() -> dict[torch.dtype, AndInto]:
-    """The compiled pass for each type of number; none where numba is missing or idle."""
+def compiled_passes() -> dict[torch.dtype, AtAddresses]:
+    """The pass that closes each type of number; none where numba is missing or idle."""
     if not works():
         return {}
     from .widening import and_into
 
-    halves = torch.float16, torch.bfloat16
-    return {t: and_into[t.itemsize] for t in (*halves, torch.float32, torch.float64)}
+    return {t: and_into[t.itemsize] for t in _NUMBERS}
+
+
+@lru_cache(maxsize=1)
+def compiled_looks() -> dict[torch.dtype, AtAddresses]:
+    """The pass that looks whether they are closed; likewise."""
+    if not works():
+        return {}
+    from .widening import is_within
+
+    return {t: is_within[t.itemsize] for t in _NUMBERS}
 
 
 def all_or_none(active: Tensor, *, like: Tensor) -> Tensor:
@@ -71,7 +83,8 @@ def close(tensor: Tensor, bits: Tensor) -> None:
             f"{tuple(tensor.shape)}: a parameter has got other data since it was masked."
         )
     # Run for each weight and step, on cold caches: what mostly holds comes first, and at once.
-    and_into = _pass_at_addresses(tensor, bits) if bits.dtype is torch.int8 else None
+    at_addresses = _are_at_addresses(tensor, bits) if bits.dtype is torch.int8 else False
+    and_into = compiled_passes().get(tensor.dtype) if at_addresses else None
     if and_into is not None and (address := tensor.data_ptr()):
         and_into(address, bits.data_ptr(), bits.numel())
         if not tensor.is_inference():
@@ -82,12 +95,25 @@ def close(tensor: Tensor, bits: Tensor) -> None:
         tensor.masked_fill_(bits == 0, 0)
 
 
-def _pass_at_addresses(tensor: Tensor, bits: Tensor) -> AndInto | None:
-    """The compiled pass, where the addresses of both say where their numbers are, in one order."""
+def is_closed(tensor: Tensor, bits: Tensor) -> bool:
+    """Whether :func:`close` would change no bit of it (−0 it would make 0).
+
+    >>> is_closed(torch.tensor([1.5, 0.0]), torch.tensor([-1, 0], dtype=torch.int32))
+    True
+    >>> is_closed(torch.tensor([1.5, -0.0]), torch.tensor([-1, 0], dtype=torch.int32))
+    False
+    """
+    at_addresses = bits.dtype is torch.int8 and _are_at_addresses(tensor, bits)
+    is_within = compiled_looks().get(tensor.dtype) if at_addresses else None
+    if is_within is not None and (address := tensor.data_ptr()):
+        return bool(is_within(address, bits.data_ptr(), bits.numel()))
+    return not bool((as_integers(tensor)[bits == 0] != 0).any())
+
+
+def _are_at_addresses(tensor: Tensor, bits: Tensor) -> bool:
+    """Whether the addresses of both say where their numbers are, in one order."""
     plain = type(tensor) is Tensor or type(tensor) is Parameter
-    if plain and tensor.is_cpu and bits.is_cpu and tensor.stride() == bits.stride():
-        return compiled_passes().get(tensor.dtype)
-    return None
+    return plain and tensor.is_cpu and bits.is_cpu and tensor.stride() == bits.stride()
 
 
 def hold(tensor: Tensor, bits: Tensor, fresh: float) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bits import as_integers, hold, in_order
+from .bits import as_integers, hold, in_order, is_closed
 from .shards import is_sharded, local
 
 TRIALS = 4
@@ -67,6 +67,10 @@ class Held:
 
     def stands_still(self) -> bool:
         """Close it; whether there was nothing to close."""
+        if not self.fresh:
+            if not (still := is_closed(self.tensor, self.bits)):
+                self.hold()
+            return still
         before = as_integers(self.tensor).clone()
         self.hold()
         return torch.equal(as_integers(self.tensor), before)

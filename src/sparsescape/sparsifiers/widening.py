@@ -1,8 +1,8 @@
-"""One pass that ands a mask of bytes into wider numbers, compiled by numba.
+"""One pass over wider numbers and a mask of bytes, compiled by numba.
 
-Torch's own ``bitwise_and_`` wants a mask as wide as the numbers, and so reads as much of it as of
+Torch's own operations want a mask as wide as the numbers, and so read as much of it as of
 them; and on the cold caches that a backward pass leaves behind, the calls around it take longer
-than the pass. So this one is handed addresses.
+than the pass. So these are handed addresses.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _at(context, address):
     return types.voidptr(types.int64), generate
 
 
-def _pass_over(dtype: Any) -> Any:
+def _and_into(dtype: Any) -> Any:
     def and_into(numbers, mask, count):
         held, bits = carray(_at(numbers), count, dtype), carray(_at(mask), count, np.int8)
         for i in range(count):
@@ -36,5 +36,21 @@ def _pass_over(dtype: Any) -> Any:
     return compiled_as(f"and_into_{dtype.__name__}", and_into)
 
 
-and_into = {np.dtype(d).itemsize: _pass_over(d) for d in (np.int16, np.int32, np.int64)}
+def _is_within(dtype: Any) -> Any:
+    def is_within(numbers, mask, count):
+        held, bits = carray(_at(numbers), count, dtype), carray(_at(mask), count, np.int8)
+        outside = dtype(0)
+        for i in range(count):
+            outside |= held[i] & ~dtype(bits[i])
+        return outside == 0
+
+    return compiled_as(f"is_within_{dtype.__name__}", is_within)
+
+
+_INTEGERS = (np.int16, np.int32, np.int64)
+
+and_into = {np.dtype(d).itemsize: _and_into(d) for d in _INTEGERS}
 """Bytes of a number → what is called with the addresses of numbers and mask, and their count."""
+
+is_within = {np.dtype(d).itemsize: _is_within(d) for d in _INTEGERS}
+"""Likewise: whether the numbers have no bit outside the mask."""
