@@ -141,6 +141,14 @@ def test_an_optimizer_with_state_of_rows_and_columns_is_not_migrated():
     assert model[0].weight.ndim == 2
 
 
+def test_an_optimizer_of_matrices_is_not_migrated():
+    model = make_model()
+    optimizer = torch.optim.Muon([p for p in model.parameters() if p.ndim == 2])
+    with pytest.raises(ss.InputError, match="Muon moves matrices only"):
+        ss.to_sparse(model, 0.0, optimizer=optimizer)
+    assert model[0].weight.ndim == 2
+
+
 @pytest.mark.parametrize("method", [ss.RigL, ss.SNFS])
 def test_gradients_that_the_loop_sets_itself_are_seen_whole(method):
     masks = []
