@@ -113,10 +113,12 @@ def named(distribution: str | Distribution) -> Distribution:
     """The distribution of that name, or the function itself.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is none of that name, or it is neither a name nor a function.
     """
     if callable(distribution):
         return distribution
+    if not isinstance(distribution, str):
+        raise InputError(f"A distribution is a name or a function, not {distribution!r:.60}.")
     if distribution not in _BY_NAME:
         raise unknown("distribution", distribution, _BY_NAME)
     return _BY_NAME[distribution]

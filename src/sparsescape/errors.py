@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 
 
 class InputError(ValueError):
@@ -29,6 +30,33 @@ def is_whole(number: object, least: int) -> bool:
     (True, False, False)
     """
     return isinstance(number, Integral) and int(number) >= least
+
+
+def check_steps(least: int = 0, **settings: object) -> None:
+    """Refuse settings by name that are no whole numbers of steps, or too few.
+
+    >>> check_steps(begin=1.5)
+    Traceback (most recent call last):
+    sparsescape.errors.InputError: begin is a whole number from 0 on, not 1.5.
+    """
+    for name, number in settings.items():
+        if not is_whole(number, least):
+            raise InputError(f"{name} is a whole number from {least} on, not {number!r:.60}.")
+
+
+def check_numbers(least: float = -math.inf, most: float = math.inf, **settings: object) -> None:
+    """Refuse settings by name that are no finite numbers, or are outside these bounds.
+
+    >>> check_numbers(0, 1, smoothing=2)
+    Traceback (most recent call last):
+    sparsescape.errors.InputError: smoothing is a number from 0 to 1, not 2.
+    """
+    for name, number in settings.items():
+        fits = isinstance(number, Real) and math.isfinite(number) and least <= float(number) <= most
+        if not fits:
+            bounds = "" if least == -math.inf else f" from {least}"
+            bounds += "" if most == math.inf else f" to {most}"
+            raise InputError(f"{name} is a number{bounds}, not {number!r:.60}.")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

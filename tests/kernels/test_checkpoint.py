@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from test_convert import X, make_model
 from torch import nn
 
 import sparsescape as ss
+from sparsescape.kernels.checkpoint import _FORMAT, _shapes
 
 
 def make_sparse() -> nn.Module:
@@ -135,3 +138,28 @@ def test_where_there_is_no_folder_nothing_is_written(tmp_path):
     model = ss.SparseLinear.random(8, 4, sparsity=0.5)
     with pytest.raises(ss.InputError, match=r"There is no folder '.*nowhere' to write to"):
         ss.save_sparse(model, tmp_path / "nowhere" / "model.safetensors")
+
+
+def test_values_that_are_fewer_than_their_positions_are_refused_and_change_nothing(tmp_path):
+    path, layer = tmp_path / "model.safetensors", ss.SparseLinear.random(20, 10, sparsity=0.8)
+    ss.save_sparse(layer, path)
+    state, shapes = load_file(path), _shapes(path)
+    state["weight"] = state["weight"][:-3].clone()
+    save_file(state, path, metadata={_FORMAT: json.dumps(shapes)})
+    model = nn.Linear(20, 10)
+    with pytest.raises(ss.InputError, match="37 values at 40 positions"):
+        ss.load_sparse(model, path)
+    assert type(model) is nn.Linear
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_what_a_sparsifier_is_attached_to_is_not_loaded_into(is_sparse, tmp_path):
+    """It would go on holding weights that the model has no more."""
+    path, layer = tmp_path / "model.safetensors", ss.SparseLinear.random(20, 10, sparsity=0.8)
+    ss.save_sparse(layer, path)
+    model = layer if is_sparse else nn.Linear(20, 10)
+    ss.SET(0.8).attach(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    weight = model.weight
+    with pytest.raises(ss.InputError, match="detach its sparsifier first"):
+        ss.load_sparse(model, path)
+    assert model.weight is weight

@@ -265,3 +265,18 @@ def test_a_layer_whose_weight_is_read_by_the_module_around_it_stays_dense():
     assert model[0].qkv.weight.ndim == 2
     assert model[0].out.weight.ndim == model[1].weight.ndim == 1
     torch.testing.assert_close(model(x), expected)
+
+
+def test_complex_layers_stay_dense():
+    model = torch.nn.Sequential(torch.nn.Linear(30, 20, dtype=torch.complex64))
+    torch.nn.init.zeros_(model[0].weight)
+    assert type(ss.to_sparse(model)[0]) is torch.nn.Linear
+
+
+def test_a_mask_that_is_not_that_of_a_sparse_layer_is_refused():
+    mask = ss.Mask({"0.weight": torch.arange(600).reshape(20, 30) % 10 == 0})
+    model = ss.to_sparse(torch.nn.Sequential(torch.nn.Linear(30, 20)), mask=mask)
+    assert ss.to_sparse(model, mask=mask) is model
+    other = ss.Mask({"0.weight": torch.arange(600).reshape(20, 30) % 10 == 1})
+    with pytest.raises(ss.InputError, match="holds other positions"):
+        ss.to_sparse(model, mask=other)

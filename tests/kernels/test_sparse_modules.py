@@ -68,6 +68,64 @@ def test_state_dict_brings_positions_and_their_number():
         target.load_state_dict(torch.nn.Linear(20, 10).state_dict(), strict=False)
 
 
+def _fewer_values(state):
+    state["weight"] = state["weight"][:-5]
+
+
+def _values_alone(state):
+    del state["indptr"], state["indices"]
+    state["weight"] = torch.randn(7)
+
+
+def _a_position_outside(state):
+    state["indices"][3] = 20
+
+
+def _rows_that_end_before_they_begin(state):
+    state["indptr"][1] = 50
+
+
+def _of_another_shape(state):
+    state.update(SparseLinear.random(20, 30, bias=False, sparsity=0.9).state_dict())
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _fewer_values,
+        _values_alone,
+        _a_position_outside,
+        _rows_that_end_before_they_begin,
+        _of_another_shape,
+    ],
+)
+def test_positions_that_do_not_fit_are_not_loaded(spoil, strict):
+    """The loops would read and write beyond the memory they were given."""
+    layer = SparseLinear.random(20, 10, sparsity=0.8)
+    before = copy.deepcopy(layer.state_dict())
+    state = copy.deepcopy(before)
+    spoil(state)
+    with pytest.raises(RuntimeError, match="size mismatch for weight"):
+        layer.load_state_dict(state, strict=strict)
+    for name, tensor in layer.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_values_do_not_move_to_more_or_fewer_positions():
+    layer = SparseLinear(3, 3, positions=torch.tensor([0, 2]))
+    with pytest.raises(InputError, match="2 values cannot stand at 5 positions"):
+        layer.move(torch.arange(5))
+    assert torch.equal(layer.positions(), torch.tensor([0, 2]))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64])
+def test_inputs_of_other_than_real_numbers_are_refused(dtype):
+    """Of a complex one the imaginary part would be lost."""
+    with pytest.raises(InputError, match="real numbers"):
+        SparseLinear.random(4, 2, sparsity=0.5)(torch.ones(3, 4, dtype=dtype))
+
+
 def test_copies_and_pickles_are_whole():
     layer = SparseConv2d.random(3, 4, 3, sparsity=0.5)
     x = torch.randn(2, 3, 6, 6, requires_grad=True)

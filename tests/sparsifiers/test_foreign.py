@@ -141,6 +141,14 @@ def test_an_optimizer_with_state_of_rows_and_columns_is_not_migrated():
     assert model[0].weight.ndim == 2
 
 
+def test_an_optimizer_of_matrices_is_not_migrated():
+    model = make_model()
+    optimizer = torch.optim.Muon([p for p in model.parameters() if p.ndim == 2])
+    with pytest.raises(ss.InputError, match="Muon moves matrices only"):
+        ss.to_sparse(model, 0.0, optimizer=optimizer)
+    assert model[0].weight.ndim == 2
+
+
 @pytest.mark.parametrize("method", [ss.RigL, ss.SNFS])
 def test_gradients_that_the_loop_sets_itself_are_seen_whole(method):
     masks = []
@@ -225,6 +233,56 @@ def test_settings_of_another_kind_are_refused():
         ss.Static(0.9)
     with pytest.raises(ss.InputError, match="on_collapse is 'warn' or 'raise', not 'explode'"):
         ss.RigL(0.9, on_collapse="explode")
+
+
+@pytest.mark.parametrize(
+    ("make", "about"),
+    [
+        (lambda: ss.RigL(0.9, drop_fraction="a"), "drop_fraction is a number from 0 to 1"),
+        (lambda: ss.RigL(0.9, update_until=1.5), "update_until is a whole number from 0 on"),
+        (lambda: ss.RigL(0.9, structure="2:4"), "A structure is a function"),
+        (lambda: ss.RigL(0.9, distribution=None), "A distribution is a name or a function"),
+        (lambda: ss.RigL(0.9, initial_mask="x"), "The mask is an ss.Mask"),
+        (lambda: ss.OneShot(0.9, at=1.5), "at is a whole number"),  # no step is 1.5
+        (lambda: ss.ACDC(0.9, begin=0, phase="a", end=5), "phase is a whole number"),
+        (lambda: ss.GradualMagnitude(0.9, begin=1.5, end=5), "begin is a whole number"),
+        (
+            lambda: ss.GradualMagnitude(0.5, begin=0, end=5, initial_sparsity=0.9),
+            "begins at a lower sparsity than it ends at",
+        ),
+        (lambda: ss.SNFS(0.9, smoothing=2), "smoothing is a number from 0 to 1"),
+        (lambda: ss.DSR(0.9, threshold=-1), "threshold is a number from 0"),
+        (lambda: ss.DeepR(0.9, temperature="a"), "temperature is a number from 0"),
+        (lambda: ss.MEST(0.9, gradient_weight=float("nan")), "gradient_weight is a number from 0"),
+        (lambda: ss.TopKAST(0.9, regularization="a"), "regularization is a number"),
+        (lambda: ss.PowerPropagation(0.9, begin=0, end=3, alpha=0), "alpha is a number from 1"),
+        (lambda: ss.STR(initial=float("nan")), "initial is a number, not nan"),
+        (lambda: ss.SRSTE(decay="a"), "decay is a number from 0"),
+        (lambda: ss.NM(n=1.5), "1 to 4 can be kept, not 1.5"),
+    ],
+)
+def test_settings_that_would_say_nothing_or_fail_later_are_refused(make, about):
+    with pytest.raises(ss.InputError, match=about):
+        make()
+
+
+def test_a_mask_of_what_is_to_stay_dense_is_refused_before_anything_moves():
+    model = make_model()
+    before = copy.deepcopy(model.state_dict())
+    mask = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.5)
+    with pytest.raises(ss.InputError, match="was to stay dense"):
+        ss.Static(mask, dense=["0"]).attach(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_granet_ends_where_it_is_asked_to_below_its_initial_sparsity_too():
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    granet = ss.GraNet(0.3, prune_until=2, update_every=1).attach(model, optimizer)
+    for _ in range(3):
+        cross_entropy(model(X), Y).backward()
+        optimizer.step()
+        assert granet.mask.count == round(0.7 * granet.mask.total)
 
 
 def test_one_list_of_patterns_serves_a_sparsifier_and_the_conversion():

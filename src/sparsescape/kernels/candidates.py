@@ -29,6 +29,7 @@ def candidates(
         raise InputError(f"The least sparsity is a number from 0 to 1, not {min_sparsity}.")
     if mask is not None:
         mask.check(_as_dense(model))
+        _check_held(model, mask)
     weights = layers_by_weight(model)
     # As for a sparsifier, patterns may name what could not be sparse anyway.
     closed = matching(dict.fromkeys([*weights, *named_parameters(model)]), dense)
@@ -59,7 +60,7 @@ def layers_by_weight(model: nn.Module) -> dict[str, Any]:
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Linear and Conv2d layers that own their weight, by name."""
+    """Linear and Conv2d layers of real numbers that own their weight, by name."""
     for name, module in model.named_modules():
         # The fast paths of torch's transformer layers read the weights of their children.
         above, _, own = name.rpartition(".")
@@ -68,8 +69,9 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
             continue
         if parent is not None and f"self.{own}.weight" in _forward_of(parent):
             continue
-        owns_weight = isinstance(module._parameters.get("weight"), nn.Parameter)
-        if plain_class(module) in KINDS and owns_weight:
+        weight = module._parameters.get("weight")
+        is_real = isinstance(weight, nn.Parameter) and weight.is_floating_point()
+        if plain_class(module) in KINDS and is_real:
             yield name, module
 
 
@@ -84,6 +86,16 @@ def _forward_of(module: nn.Module) -> str:
 
 def _held(weight: Tensor, flat: Tensor | None) -> Tensor:
     return weight.detach().reshape(-1).nonzero().reshape(-1) if flat is None else flat
+
+
+def _check_held(model: nn.Module, mask: Mask) -> None:
+    """Layers that are sparse already stay as they are: the mask must say the same of them."""
+    for name, layer in sparse_layers(model).items():
+        if name in mask and not torch.equal(mask.indices(name).cpu(), layer.positions().cpu()):
+            raise InputError(
+                f"{name!r} is truly sparse already and holds other positions than the mask's: make "
+                "it dense first (to_dense)."
+            )
 
 
 def _as_dense(model: nn.Module) -> dict[str, Tensor]:

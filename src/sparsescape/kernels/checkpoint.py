@@ -65,7 +65,8 @@ def load_sparse(model: Model, path: str | Path) -> Model:
     ``torch.device("meta")``): its layers become sparse without a dense weight being made.
 
     Raises:
-        InputError: the file is not such a checkpoint, or is one of another architecture.
+        InputError: the file is not such a checkpoint, or is one of another architecture; a
+            sparsifier is attached to a weight in it. The model is then as it was.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -94,8 +95,19 @@ def load_sparse(model: Model, path: str | Path) -> Model:
         missing = [part for part in _parts(name) if part not in state]
         if missing:
             raise InputError(f"{path} is damaged: it has no {missing[0]!r}.")
+        weight = parameters[name]
+        if weight._post_accumulate_grad_hooks or weight._backward_hooks:
+            raise InputError(
+                f"The weight {name!r} has gradient hooks; detach its sparsifier first."
+            )
         patterns[name] = Pattern.of(_decoded(name, state), shape, getattr(module, "groups", 1))
     values = {name: state.pop(name) for name in shapes}
+    for name, pattern in patterns.items():
+        if values[name].shape != (pattern.count,):
+            raise InputError(
+                f"{path} is damaged: {name!r} has {values[name].numel()} values at {pattern.count} "
+                "positions."
+            )
     _check(model, state, shapes)
     _hold(model, patterns, values)
     meta = any(t.is_meta for t in _state(model).values())

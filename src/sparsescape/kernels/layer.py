@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..seeds import generator
 from .ops import Watch
 from .pattern import Pattern
@@ -74,8 +75,13 @@ class Sparse(nn.Module):
         """The weight's values stand at other positions from now on, given as sorted flat indices.
 
         Raises:
-            InputError: a position is outside the weight, or they are not sorted.
+            InputError: a position is outside the weight, they are not sorted, or are not as many as
+                the values.
         """
+        if positions.numel() != self.weight.numel():
+            raise InputError(
+                f"{self.weight.numel()} values cannot stand at {positions.numel()} positions."
+            )
         self.hold(Pattern.of(positions, self.dense_shape, self.groups), self.weight)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -104,8 +110,16 @@ class Sparse(nn.Module):
         errors: list[str],
     ) -> None:
         """Take up other positions, and another number of them, than are held now."""
-        values = state.get(prefix + "weight")
-        if values is not None and values.ndim == 1 and values.shape != self.weight.shape:
+        values = state.get(prefix + "weight", self.weight)
+        indptr, indices = (state.get(prefix + n, getattr(self, n)) for n in _STRUCTURE)
+        positions = Pattern(self.dense_shape, indptr, indices, self.groups)
+        if not (values.is_meta or indices.is_meta or positions.stands(values)):
+            errors.append(
+                f"size mismatch for {prefix}weight: {tuple(values.shape)} values do not fit "
+                f"{tuple(indices.shape)} positions in a weight {tuple(self.dense_shape)}."
+            )
+            return
+        if values.ndim == 1 and values.shape != self.weight.shape:
             self.weight.grad = None  # which is of the values that were held
             self.weight.data = self.weight.new_empty(values.shape)
         super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)

@@ -18,7 +18,8 @@ def check_migratable(optimizer: Optimizer | None, model: nn.Module) -> None:
 
     Raises:
         InputError: the optimizer keeps state of all parameters together (LBFGS) or has some of
-            rows and columns (Adafactor), or holds none of the model's parameters.
+            rows and columns (Adafactor), takes matrices only (Muon), or holds none of the model's
+            parameters.
     """
     if optimizer is None:
         return
@@ -27,6 +28,11 @@ def check_migratable(optimizer: Optimizer | None, model: nn.Module) -> None:
     if isinstance(optimizer, torch.optim.LBFGS):
         raise InputError("LBFGS mixes the state of all weights; make it after the conversion.")
     for inner in inside_out(optimizer):
+        if type(inner).__name__ == "Muon":  # torch's, or the one it is made after
+            raise InputError(
+                "Muon moves matrices only, and a truly sparse layer holds a list of values; give "
+                "those to another optimizer."
+            )
         if isinstance(inner, torch.optim.Adafactor) and inner.state:
             raise InputError(
                 "Adafactor has state of rows and columns, and a truly sparse layer has neither; "

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, compiler
 from torch.autograd import Function
 
+from ..errors import InputError
 from .geometry import Axis
 from .layout import batch_innermost, by_itself
 from .pattern import Pattern
@@ -91,6 +92,8 @@ def _apply(
     if bias is not None and bias.dtype != values.dtype:
         bias = bias.to(values.dtype)
     if x.dtype != values.dtype:
+        if not x.is_floating_point():  # of complex numbers, a half would be lost
+            raise InputError(f"The input of a sparse layer is of real numbers, not {x.dtype}.")
         x = x.to(values.dtype)
     source = batch_innermost(x)
     if x.ndim == 4 and x.grad_fn is not None:

@@ -65,6 +65,21 @@ class Pattern:
         """How many positions are held."""
         return self.indices.numel()
 
+    def stands(self, values: Tensor) -> bool:
+        """Whether these values stand at these positions, all of which are inside the weight.
+
+        To be asked of what was read from elsewhere: the loops do not look where they read.
+
+        >>> Pattern.of(torch.tensor([1, 5]), (2, 3)).stands(torch.zeros(3))
+        False
+        """
+        counts, columns = self.indptr.long().diff(), math.prod(self.shape[1:])
+        if values.shape != self.indices.shape or self.indptr.shape != (self.shape[0] + 1,):
+            return False
+        rows_are_whole = int(self.indptr[0]) == 0 and int(self.indptr[-1]) == self.count
+        inside = bool(((self.indices >= 0) & (self.indices.long() < columns)).all())
+        return rows_are_whole and inside and bool((counts >= 0).all())
+
     @property
     def taps(self) -> int:
         """Positions of the kernel: 1 for a Linear."""

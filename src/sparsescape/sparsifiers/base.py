@@ -14,7 +14,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import named_parameters, named_weights, norms
+from ..points import matching, named_parameters, named_weights, norms
 from ..positions import Positions
 from .backward import Backward
 from .beginning import Beginning
@@ -171,6 +171,9 @@ class Sparsifier:
         shapes = {n: layers[n][0].dense_shape if n in layers else p.shape for n, p in named.items()}
         first.check({n: torch.empty(shape, device="meta") for n, shape in shapes.items()})
         weights = {name: named[name] for name in first}
+        for name in sorted(matching(named, self.dense) & first.keys()):
+            if first.counts[name] < shapes[name].numel():
+                raise InputError(f"The mask closes some of {name!r}, which was to stay dense.")
         for name, weight in weights.items():
             if weight in _HOLDERS:
                 other = f"a {_HOLDERS[weight]} is attached to it already"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions, schedules
-from ..errors import InputError
+from ..errors import InputError, check_numbers, check_steps, is_whole
 from ..masks import Mask
 from ..positions import Positions, count_active
 from ..seeds import derived_seed
@@ -23,7 +23,7 @@ from .base import Active, NextMask, Sparsifier
 from .places import Places
 from .pruning import check_sparsity
 from .static import Static
-from .structures import Structure, unstructured
+from .structures import Structure, check_structure, unstructured
 
 
 @dataclass(eq=False)
@@ -78,12 +78,14 @@ class DropGrow(Sparsifier):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
-        if not 0 <= self.drop_fraction <= 1:
-            raise InputError(f"The drop fraction is from 0 to 1, not {self.drop_fraction}.")
-        if not isinstance(self.update_every, int) or self.update_every < 1:
+        check_numbers(0, 1, drop_fraction=self.drop_fraction)
+        if not is_whole(self.update_every, 1):
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
-        if self.update_until is not None and self.update_until < 0:
-            raise InputError(f"Updates end before step 0 or later, not {self.update_until}.")
+        if self.update_until is not None:
+            check_steps(update_until=self.update_until)
+        check_structure(self.structure)
+        if self.initial_mask is not None and not isinstance(self.initial_mask, Mask):
+            raise InputError(f"The mask is an ss.Mask, not {self.initial_mask!r:.60}.")
         self.distribution = distributions.named(self.distribution)
 
     # ------------------------------------------------------------------ what a row may say

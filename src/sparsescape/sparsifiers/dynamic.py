@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import schedules, scores
 from ..compilation import works
-from ..errors import InputError
+from ..errors import InputError, check_numbers, check_steps
 from ..masks import Mask
 from ..points import matching
 from ..selection import top
@@ -100,6 +100,10 @@ class MEST(DropGrow):
     drop_fraction: float = 0.2
     gradient_weight: float = 0.01
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(0, gradient_weight=self.gradient_weight)
+
     def drop_score(self, name: str) -> Tensor:
         return self.weight(name).abs() + self.gradient_weight * self.step_gradient(name).abs()
 
@@ -181,7 +185,8 @@ class GraNet(DropGrow):
 
     Args:
         sparsity: the final share of closed weights.
-        initial_sparsity: 0 goes from dense to sparse; 0.5 is the paper's for sparse to sparse.
+        initial_sparsity: 0 goes from dense to sparse; 0.5 is the paper's for sparse to sparse. No
+            more than the final one.
         prune_from, prune_until: steps between which the sparsity rises, cubically.
     """
 
@@ -199,12 +204,13 @@ class GraNet(DropGrow):
         check_sparsity(self.initial_sparsity)
         if self.initial_mask is not None:
             raise InputError("GraNet prunes from its initial sparsity: it takes no initial mask.")
+        check_steps(prune_from=self.prune_from, prune_until=self.prune_until)
         self.schedule = schedules.cubic(
-            self.initial_sparsity, self.sparsity, begin=self.prune_from, end=self.prune_until
+            self.start_sparsity(), self.sparsity, begin=self.prune_from, end=self.prune_until
         )
 
     def start_sparsity(self) -> float:
-        return self.initial_sparsity
+        return min(self.initial_sparsity, self.sparsity)
 
     def wants_gradient(self, step: int) -> bool:
         return self.due(step)

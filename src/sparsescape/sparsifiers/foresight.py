@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import scores
-from ..errors import InputError
+from ..errors import InputError, check_numbers, is_whole
 from ..masks import Mask
 from ..objective import Loss
 from .base import Active, Sparsifier
@@ -39,7 +39,7 @@ class Foresight(Sparsifier):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
-        if self.rounds < 1:
+        if not is_whole(self.rounds, 1):
             raise InputError(f"There is at least 1 round, not {self.rounds}.")
 
     def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
@@ -81,6 +81,9 @@ class SynFlow(Foresight):
     rounds: int = 100
 
     def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+        if not isinstance(self.inputs, Tensor):
+            kind = type(self.inputs).__name__
+            raise InputError(f"SynFlow's inputs are one batch of them, a tensor, not a {kind}.")
         return scores.synflow(model, self.inputs, mask=mask)
 
 
@@ -162,7 +165,14 @@ class GraSP(_WithData):
     _: KW_ONLY
     temperature: float = 200.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(temperature=self.temperature)
+
     def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+        if not callable(self.loss):
+            raise InputError(f"The loss is a function of outputs and targets, not {self.loss!r}.")
+
         def softened(outputs: Tensor, targets: Tensor) -> Tensor:
             return self.loss(outputs / self.temperature, targets)
 

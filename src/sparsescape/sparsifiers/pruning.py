@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from .. import distributions, schedules, scores
-from ..errors import InputError
+from ..errors import InputError, check_steps, is_whole
 from ..points import PointLike, named_weights
 from .base import Active, NextMask, Sparsifier
 from .shards import gathered, local
 from .static import select
-from .structures import Structure, unstructured
+from .structures import Structure, check_structure, unstructured
 
 
 @dataclass(eq=False)
@@ -36,6 +36,7 @@ class Magnitude(Sparsifier):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
+        check_structure(self.structure)
         self.distribution = distributions.named(self.distribution)
 
     def largest(self, point: PointLike, sparsity: float, among: Active | None = None) -> Active:
@@ -74,7 +75,7 @@ class GradualMagnitude(Magnitude):
         dense, on_collapse: as for every :class:`Sparsifier`.
 
     Raises:
-        InputError: a sparsity outside [0, 1), or an end before the beginning.
+        InputError: a sparsity outside [0, 1), one that falls, or an end before the beginning.
 
     >>> import torch
     >>> model = nn.Linear(10, 10)
@@ -98,8 +99,14 @@ class GradualMagnitude(Magnitude):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.initial_sparsity)
-        if self.every < 1:
+        if not is_whole(self.every, 1):
             raise InputError(f"The mask is updated every 1 step or more, not {self.every}.")
+        check_steps(begin=self.begin, end=self.end)
+        if self.initial_sparsity > self.sparsity:
+            raise InputError(
+                f"Pruning begins at a lower sparsity than it ends at, not at "
+                f"{self.initial_sparsity} for {self.sparsity}."
+            )
         self.schedule = schedules.cubic(
             self.initial_sparsity, self.sparsity, begin=self.begin, end=self.end
         )
@@ -138,6 +145,10 @@ class OneShot(Magnitude):
 
     _: KW_ONLY
     at: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_steps(at=self.at)
 
     def first_mask(self, model: nn.Module) -> NextMask:
         if self.at > 0:
@@ -193,6 +204,8 @@ class ACDC(Magnitude):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        dense_at_last = self.phase if self.last_dense is None else self.last_dense
+        check_steps(begin=self.begin, phase=self.phase, end=self.end, last_dense=dense_at_last)
         if self.phase < 1 or self.end < self.begin:
             raise InputError("A phase takes 1 step or more, and the end comes after the beginning.")
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions
+from ..errors import check_numbers
 from ..positions import count_active
 from ..seeds import derived_seed, generator
 from .base import Active, NextMask
@@ -49,6 +50,10 @@ class SNFS(DropGrow):
     regrows = True
     restless = True
     moves_between_layers = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(0, 1, smoothing=self.smoothing)
 
     def wants_gradient(self, step: int) -> bool:
         return self.update_until is None or step < self.update_until
@@ -100,6 +105,10 @@ class DSR(DropGrow):
 
     moves_between_layers = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(0, threshold=self.threshold, tolerance=self.tolerance)
+
     def kept(self, active: Active, step: int) -> Active:
         threshold = self.memory.get("threshold", self.threshold)
         kept = {n: a & (self.weight(n).abs() >= threshold) for n, a in active.items()}
@@ -150,6 +159,10 @@ class DeepR(DropGrow):
     carried = ("sign",)
     restless = True
     moves_between_layers = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(0, shrinkage=self.shrinkage, temperature=self.temperature)
 
     def start(self) -> None:
         """A position keeps for good the sign that its weight has at the start, or one drawn.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions
-from ..errors import InputError
+from ..errors import InputError, check_numbers, is_whole
 from ..points import PointLike, as_point, named_weights
 from ..positions import Positions, count_active
 from ..selection import top
@@ -56,7 +56,8 @@ class TopKAST(View, Magnitude):
         check_sparsity(self.backward_sparsity)
         if self.backward_sparsity > self.sparsity:
             raise InputError("The backward pass uses all weights of the forward pass, and more.")
-        if self.update_every < 1:
+        check_numbers(regularization=self.regularization)
+        if not is_whole(self.update_every, 1):
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
 
     def first_mask(self, model: nn.Module) -> NextMask:
@@ -144,6 +145,10 @@ class PowerPropagation(View, GradualMagnitude):
     _: KW_ONLY
     alpha: float = 2.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(1, alpha=self.alpha)
+
     def behind(self, name: str, weight: Tensor) -> Tensor:
         return weight.sign() * weight.abs() ** (1 / self.alpha)
 
@@ -178,6 +183,10 @@ class MovementPruning(View, GradualMagnitude):
     _: KW_ONLY
     every: int = 1
     score_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(0, score_rate=self.score_rate)
 
     def start(self) -> None:
         super().start()
@@ -215,6 +224,10 @@ class STR(View):
 
     _: KW_ONLY
     initial: float = -5.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(initial=self.initial)
 
     def start(self) -> None:
         super().start()

@@ -15,7 +15,7 @@ from ..points import named_weights
 from ..positions import Positions
 from .base import Active, NextMask, Sparsifier
 from .nonzeros import held_now, shaped
-from .structures import Structure, unstructured
+from .structures import Structure, check_structure, unstructured
 
 
 class Static(Sparsifier):
@@ -59,6 +59,7 @@ class Static(Sparsifier):
             raise InputError("Static takes either a mask or a sparsity.")
         if mask is not None and not isinstance(mask, Mask):
             raise InputError(f"The mask is an ss.Mask, not {mask!r:.60}; a sparsity is named so.")
+        check_structure(structure)
         self.given = mask
         self.sparsity = sparsity
         self.distribution = distributions.named(distribution)

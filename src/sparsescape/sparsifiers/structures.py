@@ -11,10 +11,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, is_whole
 from ..selection import top
 
 Structure = Callable[[Tensor, int], Tensor]
+
+
+def check_structure(structure: object) -> None:
+    """Refuse what is none."""
+    if not callable(structure):
+        raise InputError(
+            "A structure is a function of scores and a count, as ss.structures.n_of_m(2, 4), not "
+            f"{structure!r:.60}."
+        )
 
 
 def unstructured(scores: Tensor, count: int) -> Tensor:
@@ -63,7 +72,7 @@ def n_of_m(n: int, m: int) -> Structure:
     >>> n_of_m(2, 4)(torch.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).int().tolist()
     [[0, 1, 0, 1]]
     """
-    if not 1 <= n <= m:
+    if not (is_whole(n, 1) and is_whole(m, 1) and n <= m):
         raise InputError(f"Of each {m} weights 1 to {m} can be kept, not {n}.")
 
     def choose(scores: Tensor, count: int) -> Tensor:
@@ -91,7 +100,7 @@ def blocks(height: int, width: int) -> Structure:
     >>> blocks(2, 2)(scores, 4).int().tolist()
     [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
-    if height < 1 or width < 1:
+    if not (is_whole(height, 1) and is_whole(width, 1)):
         raise InputError(f"A block has at least one weight, not {height} × {width}.")
 
     def choose(scores: Tensor, count: int) -> Tensor:
