@@ -91,6 +91,15 @@ class ReturnsTwo(nn.Module):
 
 INPUTS, TARGETS = draw(20, 6), classes(20, 3)
 REAL = INPUTS, INPUTS[:, 0]
+ONLY = layers()
+ONE_WIDE = INPUTS, INPUTS[:, :1]
+
+
+def late(values, wrong):
+    """The values with one that is wrong in an example that is not among the first."""
+    changed = values.clone()
+    changed[17] = wrong
+    return changed
 
 
 @pytest.mark.parametrize(
@@ -108,7 +117,7 @@ REAL = INPUTS, INPUTS[:, 0]
         ({"test": (INPUTS, TARGETS + 3)}, "not fit the test data: The loss cannot take targets"),
         (
             {"model": lambda: nn.Linear(6, 1), "train": REAL, "test": REAL, "loss": mse_loss},
-            r"broadcasts outputs of shape \(8, 1\) and targets of shape \(8,\)",
+            r"broadcasts outputs of shape \(10, 1\) and targets of shape \(10,\)",
         ),
         ({"model": returns_nan}, "model returns NaN or infinite numbers"),
         ({"model": lambda: nn.BatchNorm1d(6)}, "no parameter with two dimensions"),
@@ -122,6 +131,15 @@ REAL = INPUTS, INPUTS[:, 0]
             "must be one finite number, the mean over a batch",
         ),
         ({"loss": lambda out, y: out.sum() * float("inf")}, "must be one finite number"),
+        ({"train": (late(INPUTS, float("nan")), TARGETS)}, "training inputs hold NaN: example 17 "),
+        ({"test": (late(INPUTS, float("nan")), TARGETS)}, "test inputs hold NaN: example 17 "),
+        ({"train": (INPUTS, late(TARGETS, 3))}, "loss cannot take targets .* out of bounds"),
+        ({"test": (INPUTS, late(TARGETS, -1))}, "not fit the test data: The loss cannot take"),
+        (
+            {"model": lambda: nn.Linear(6, 1), "train": ONE_WIDE, "test": ONE_WIDE},
+            "Cross entropy over one output is the same",
+        ),
+        ({"model": lambda: ONLY}, "returns the same model, or parameters, again"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

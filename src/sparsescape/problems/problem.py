@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import Batch, Examples, as_examples
+from ..data import Batch, Examples, Tensors, as_examples
 from ..errors import InputError
 from ..objective import Loss, Objective
 from ..points import named_weights
@@ -59,7 +59,7 @@ class Problem:
         smoothing = self.recipe.label_smoothing
         if not smoothing:
             return
-        if getattr(self.loss, "func", self.loss) is not F.cross_entropy:
+        if not _is_cross_entropy(self.loss):
             raise InputError("The recipe's label_smoothing is cross entropy's: leave it at 0.")
         object.__setattr__(self, "loss", partial(F.cross_entropy, label_smoothing=smoothing))
 
@@ -114,8 +114,9 @@ class Problem:
 
         Raises:
             InputError: one sentence on what cannot be trained: no data, inputs and targets that
-                differ in number, a loss that rejects the targets or broadcasts them, a model that
-                returns NaN or has nothing to make sparse, test data unlike the training data.
+                differ in number or hold NaN, a loss that rejects the targets, broadcasts
+                them or is the same whatever the model puts out, a model that returns NaN, has
+                nothing to make sparse or is not made afresh, test data unlike the training data.
         """
         _checked("training", self.train)
         _checked("test", self.test)
@@ -128,10 +129,11 @@ class Problem:
             raise InputError(f"The problem's model function fails: {message}") from error
         if not isinstance(model, nn.Module):
             raise InputError(f"The problem's model function made a {type(model).__name__}.")
+        self._check_fresh(model)
         named_weights(model, self.dense)
-        self._check_outputs(model.eval(), *self._first("train", _TRIED))
+        self._check_outputs(model.eval(), *self._tried("train"))
         try:
-            self._check_outputs(model, *self._first("test", _TRIED))
+            self._check_outputs(model, *self._tried("test"))
         except InputError as error:
             raise InputError(
                 f"What fits the training data does not fit the test data: {error}"
@@ -163,6 +165,27 @@ class Problem:
         examples = as_examples(self.train if split == "train" else self.test)
         return examples.plain.draw(torch.arange(min(count, len(examples))), Draw(0, 0))
 
+    def _tried(self, split: str) -> Batch:
+        """The first examples, and of a pair of tensors those with the smallest and the largest
+        target as well: a class that the loss does not know is not always among the first."""
+        examples = as_examples(self.train if split == "train" else self.test)
+        chosen = list(range(min(_TRIED, len(examples))))
+        if isinstance(examples, Tensors):
+            targets = examples.targets.reshape(len(examples), -1)
+            if targets.numel():
+                ends = int(targets.amin(1).argmin()), int(targets.amax(1).argmax())
+                chosen += [end for end in ends if end not in chosen]
+        return examples.plain.draw(torch.tensor(chosen), Draw(0, 0))
+
+    def _check_fresh(self, model: nn.Module) -> None:
+        """A model that is not made anew would go into every run as the last one left it."""
+        before = {id(parameter) for parameter in model.parameters()}
+        if any(id(parameter) in before for parameter in self.make_model(0).parameters()):
+            raise InputError(
+                "The problem's model function returns the same model, or parameters, again: make "
+                "them inside it, or every run goes on from the last one."
+            )
+
     @torch.no_grad()
     def _check_outputs(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
         try:
@@ -189,6 +212,11 @@ class Problem:
             ) from error
         if loss.ndim or not loss.isfinite():
             raise InputError("The loss must be one finite number, the mean over a batch.")
+        if _is_cross_entropy(self.loss) and outputs.ndim > 1 and outputs.shape[1] == 1:
+            raise InputError(
+                "Cross entropy over one output is the same whatever the model puts out: give the "
+                "model an output for each class, or the problem another loss."
+            )
 
 
 def units(width: float, *full: int) -> list[int]:
@@ -200,11 +228,26 @@ def units(width: float, *full: int) -> list[int]:
     return [max(1, round(width * count)) for count in full]
 
 
-def _checked(split: str, data: Batch | Examples) -> Examples:
+def _is_cross_entropy(loss: Loss) -> bool:
+    return getattr(loss, "func", loss) is F.cross_entropy
+
+
+def _checked(split: str, data: Batch | Examples) -> None:
     try:
-        return as_examples(data)
+        examples = as_examples(data)
     except InputError as error:
         raise InputError(f"The {split} data cannot be used: {error}") from None
+    if isinstance(examples, Tensors):
+        _check_numbers(f"{split} inputs", examples.inputs)
+        _check_numbers(f"{split} targets", examples.targets)
+
+
+def _check_numbers(what: str, values: Tensor) -> None:
+    """One example that is NaN makes every loss NaN, and training seems to have diverged."""
+    missing = values.isnan()
+    if missing.any():
+        first = int(missing.reshape(len(values), -1).any(1).nonzero()[0])
+        raise InputError(f"The {what} hold NaN: example {first} is the first that does.")
 
 
 def _first_line(error: Exception) -> str:

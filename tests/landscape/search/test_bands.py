@@ -131,7 +131,8 @@ def test_the_published_schedule():
         {"pivots": 0},
         {"insert": -1},
         {"cycles": ()},
-        {"cycles": (ss.Cycle(0, 0.1),)},
+        {"cycles": (5,)},
+        {"cycles": ss.Cycle(4, 0.1)},
         {"batch_size": 0},
         {"threshold": -0.1},
         {"threshold": float("nan")},
@@ -140,3 +141,11 @@ def test_the_published_schedule():
 def test_a_band_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(ss.InputError, match="A band"):
         ss.Band(**wrong)
+
+
+@pytest.mark.parametrize(
+    "cycle", [(0, 0.1), (2.5, 0.1), (4, 0.0), (4, float("nan")), (4, float("inf"))], ids=str
+)
+def test_a_cycle_that_makes_no_sense_is_refused(cycle):
+    with pytest.raises(ss.InputError, match="A cycle has 1 step or more"):
+        ss.Cycle(*cycle)

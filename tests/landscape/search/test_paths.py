@@ -129,6 +129,37 @@ def test_a_search_needs_a_trial(ridge):
     assert math.isfinite(ss.find_path(*ENDS, ridge, trials=SHORT[:1]).profile.climb)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"perturbed": math.nan},
+        {"perturbed": -1.0},
+        {"perturbed": math.inf},
+        {"steps": 2.5},
+        {"degree": 0},
+        {"bends": -1},
+        {"lr": math.nan},
+        {"batch_size": 0},
+        {"goal": "least"},
+        {"optimizer": "newton"},
+        {"sampling": "odd"},
+    ],
+    ids=str,
+)
+def test_a_trial_that_makes_no_sense_is_refused_before_any_is_made(settings):
+    with pytest.raises(ss.InputError):
+        ss.Trial(**settings)
+
+
+@pytest.mark.parametrize("end", [0, 1], ids=["start", "end"])
+def test_a_search_from_or_to_a_point_without_a_loss_is_refused(ridge, end):
+    ends = list(ENDS)
+    ends[end] = {name: value * math.nan for name, value in ends[end].items()}
+    name = ("start", "end")[end]
+    with pytest.raises(ss.InputError, match=f"The loss at the {name} of the path is not finite"):
+        ss.find_path(*ends, ridge, trials=SHORT)
+
+
 class Centred(torch.nn.Module):
     """Inputs are taken from a mean that is no parameter."""
 

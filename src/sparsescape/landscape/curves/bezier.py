@@ -12,6 +12,15 @@ from ...points import PointLike
 from .curve import Curve
 
 
+def check_degree(degree: int) -> None:
+    """
+    Raises:
+        InputError: a Bézier curve has no such degree.
+    """
+    if not is_whole(degree, 1):
+        raise InputError(f"The degree of a Bézier curve is at least 1 and whole, not {degree}.")
+
+
 class Bezier(Curve):
     """A Bézier curve: c_k(t) = C(n, k)·(1 − t)^(n−k)·t^k (Garipov et al. 2018, section 3.2).
 
@@ -36,8 +45,7 @@ class Bezier(Curve):
         subspace: Mask | None = None,
         names: Collection[str] | None = None,
     ):
-        if not is_whole(degree, 1):
-            raise InputError(f"The degree of a Bézier curve is at least 1 and whole, not {degree}.")
+        check_degree(degree)
         self.degree = degree
         super().__init__(start, end, bends=degree - 1, subspace=subspace, names=names)
 

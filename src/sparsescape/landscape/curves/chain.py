@@ -11,6 +11,15 @@ from ...points import PointLike
 from .curve import Curve
 
 
+def check_bends(bends: int) -> None:
+    """
+    Raises:
+        InputError: a polygonal chain has no such number of bends.
+    """
+    if not is_whole(bends, 0):
+        raise InputError(f"A polygonal chain has 0 bends or more, and whole, not {bends}.")
+
+
 class PolygonalChain(Curve):
     """Straight pieces from bend to bend, equally long in t (Garipov et al. 2018, section 3.2).
 
@@ -35,8 +44,7 @@ class PolygonalChain(Curve):
         subspace: Mask | None = None,
         names: Collection[str] | None = None,
     ):
-        if not is_whole(bends, 0):
-            raise InputError(f"A polygonal chain has 0 bends or more, and whole, not {bends}.")
+        check_bends(bends)
         self.bends = bends
         super().__init__(start, end, bends=bends, subspace=subspace, names=names)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...masks import Mask
 from ...objective import Batch, Objective
 from ...points import PointLike
@@ -28,6 +30,13 @@ class Cycle:
 
     steps: int
     lr: float
+
+    def __post_init__(self) -> None:
+        if not is_whole(self.steps, 1) or not 0 < self.lr < math.inf:
+            raise InputError(
+                "A cycle has 1 step or more, a whole number of them, at a finite learning rate "
+                f"above 0, not {self.steps} at {self.lr}."
+            )
 
 
 AUTONEB = (
@@ -57,8 +66,10 @@ class Band:
     def __post_init__(self) -> None:
         if self.pivots < 1 or self.insert < 0:
             raise InputError("A band has 1 pivot or more, and 0 or more are inserted at a time.")
-        if not self.cycles or any(c.steps < 1 or not c.lr > 0 for c in self.cycles):
-            raise InputError("A band has cycles of 1 step or more at a learning rate above 0.")
+        if not isinstance(self.cycles, Sequence) or not self.cycles:
+            raise InputError("A band has one cycle or more, in a list.")
+        if not all(isinstance(cycle, Cycle) for cycle in self.cycles):
+            raise InputError("A band's cycles are ss.Cycle(steps, lr).")
         if self.batch_size < 1 or not self.threshold >= 0:
             raise InputError("A band's batch is 1 or more, and its threshold 0 or more.")
 

@@ -47,6 +47,27 @@ OPTIMIZERS: dict[str, Callable[[Iterable[Tensor], float, float], torch.optim.Opt
 """Name → from parameters, learning rate and momentum to the optimizer of a search."""
 
 
+def check_search(
+    goal: str | Goal, optimizer: str, sampling: str, lr: float, steps: int, batch_size: int
+) -> None:
+    """Whether a search can be made with these settings.
+
+    Raises:
+        InputError: no goal, optimizer or sampling of that name, or a number that makes no sense.
+    """
+    find_goal(goal)
+    if optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", optimizer, OPTIMIZERS)
+    if sampling not in SAMPLINGS:
+        raise unknown("sampling", sampling, SAMPLINGS)
+    if not 0 < lr < math.inf:
+        raise InputError(f"The learning rate is above 0 and finite, not {lr}.")
+    if not is_whole(steps, 0) or not is_whole(batch_size, 1):
+        raise InputError(
+            f"Steps are 0 or more, a batch 1 or more, and whole, not {steps} and {batch_size}."
+        )
+
+
 def fit_curve(
     curve: Curve,
     objective: Objective,
@@ -104,18 +125,9 @@ def fit_curve(
     objective.check(curve.start)
     objective.check(curve.end)
     goal = find_goal(goal)
-    if optimizer not in OPTIMIZERS:
-        raise unknown("optimizer", optimizer, OPTIMIZERS)
-    if sampling not in SAMPLINGS:
-        raise unknown("sampling", sampling, SAMPLINGS)
-    if not 0 < lr < math.inf:
-        raise InputError(f"The learning rate is above 0 and finite, not {lr}.")
+    check_search(goal, optimizer, sampling, lr, steps, batch_size)
     if not 0 <= momentum < 1:
         raise InputError(f"The momentum is from 0 to below 1, not {momentum}.")
-    if not is_whole(steps, 0) or not is_whole(batch_size, 1):
-        raise InputError(
-            f"Steps are 0 or more, a batch 1 or more, and whole, not {steps} and {batch_size}."
-        )
     batches = Batches(objective.examples(), batch_size=batch_size, seed=seed)
     if not curve.control.numel():
         return Search(0, 0, 0, diverged=False)

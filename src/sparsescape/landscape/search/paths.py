@@ -13,12 +13,12 @@ from ...objective import Objective
 from ...points import PointLike
 from ...seeds import derived_seed, generator
 from ...training.checkpoints import Checkpoint
-from ..curves.bezier import Bezier, Line
-from ..curves.chain import PolygonalChain
+from ..curves.bezier import Bezier, Line, check_degree
+from ..curves.chain import PolygonalChain, check_bends
 from ..curves.curve import Curve
 from ..profiles.glance import part_of
 from ..profiles.profile import Profile, check_points
-from .fit import Search, fit_curve
+from .fit import Search, check_search, fit_curve
 from .goals import Goal
 from .looks import Look, Seen
 
@@ -56,6 +56,15 @@ class Trial:
     """How far each control point is moved at random before, over the distance of the ends."""
     enough: float | None = None
     """A goal that is low enough to end before the last step."""
+
+    def __post_init__(self) -> None:
+        # Here, and not where it is its turn: by then the trials before it have been searched.
+        if self.bends is not None:
+            check_bends(self.bends)
+        check_degree(self.degree)
+        check_search(self.goal, self.optimizer, self.sampling, self.lr, self.steps, self.batch_size)
+        if not 0 <= self.perturbed < math.inf:
+            raise InputError(f"Control points are moved by 0 or more, not {self.perturbed}.")
 
     def search(
         self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None
@@ -169,8 +178,8 @@ def find_path(
             its own file beside it until the search is done.
 
     Raises:
-        InputError: there is no trial, or an end does not fit the model or lies outside the
-            subspace.
+        InputError: there is no trial, or an end does not fit the model, lies outside the
+            subspace or has a loss that is not finite.
 
     >>> import torch
     >>> from torch.nn.functional import mse_loss
@@ -189,8 +198,8 @@ def find_path(
     check_points(points)
     if tol is not None and math.isnan(tol):
         raise InputError("The climb that counts as none is a number, not NaN.")
-    objective.check(start)
-    objective.check(end)
+    _check_end(objective, start, "start")
+    _check_end(objective, end, "end")
     best = Seen(Line(start, end, subspace=subspace, names=objective.parameters), math.inf)
     look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
     made: list[tuple[Method, Search, int]] = []
@@ -212,3 +221,11 @@ def find_path(
         for (trial, search, own), path in zip(made, seen, strict=True)
     ]
     return FoundPath(curve, shown, tuple(attempts))
+
+
+def _check_end(objective: Objective, point: PointLike, name: str) -> None:
+    """Every path from a point without a loss climbs without bound, whatever is tried."""
+    objective.check(point)
+    loss = objective.evaluate(point).loss
+    if not math.isfinite(loss):
+        raise InputError(f"The loss at the {name} of the path is not finite: {loss}.")
