@@ -594,6 +594,24 @@ def test_the_methods_study_compares_at_equal_steps_and_at_equal_flops(tmp_path, 
     assert "Equal training FLOPs" not in (other / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("here")
+def test_without_classes_methods_are_judged_by_test_loss(tmp_path, capsys):
+    body = """def pair(seed):
+    inputs, _ = data(seed)
+    return inputs, inputs[:, :2].sin()
+return problem(train=pair(0), test=pair(1), loss=F.mse_loss)"""
+    where = ["--problem", tiny.write(tmp_path, body), "--store", str(tmp_path / "runs")]
+    words = ["study", "methods", "--methods", "rigl", "--seeds", "2", "--sparsity", "0.75"]
+    assert main([*words, *where, "--flops", "0"]) == 0
+    (file,) = (tmp_path / "runs").glob("methods-*/results.json")
+    results = json.loads(file.read_text(encoding="utf-8"))
+    losses = {(run["method"], run["seed"]): run["test_loss"] for run in results["runs"]}
+    (row,) = (row for row in results["table"] if row["method"] == "rigl")
+    gains = [losses["static", seed] - losses["rigl", seed] for seed in range(2)]
+    assert row["gain"]["mean"] == pytest.approx(sum(gains) / 2)
+    assert "too few seeds" not in capsys.readouterr().out
+
+
 def test_a_method_named_twice_is_refused(refused, tmp_path):
     where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
     said = refused("study", "methods", "--methods", "set", "rigl", "set", *where)
@@ -629,3 +647,10 @@ def test_what_is_no_study_is_not_reported(text, tmp_path, refused):
     (tmp_path / "results.json").write_text(text)
     refused("report", str(tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_store_with_a_broken_study_says_which(tmp_path, refused):
+    folder = tmp_path / "kept" / "methods-0"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text("no JSON")
+    assert "is no JSON" in refused("list", "runs", "--store", str(tmp_path / "kept"))

@@ -520,3 +520,12 @@ def test_a_batch_that_is_no_pair_is_refused():
     for data in ([(inputs, targets, targets)], (inputs.numpy(), targets.numpy())):
         with pytest.raises(InputError, match="A batch is a pair of inputs and targets"):
             Objective(nn.Linear(4, 2), data)(nn.Linear(4, 2))
+
+
+def test_a_batch_of_nothing_is_passed_over():
+    model = nn.Linear(3, 2)
+    some = torch.randn(4, 3), torch.tensor([0, 1, 0, 1])
+    nothing = torch.randn(0, 3), torch.empty(0, dtype=torch.long)
+    assert Objective(model, [nothing, some, nothing])(model) == Objective(model, some)(model)
+    with pytest.raises(InputError, match="data set is empty"):
+        Objective(model, [nothing])(model)

@@ -156,8 +156,10 @@ def _quietly(batches: Iterable[Batch]) -> Iterator[Batch]:
         torch.set_rng_state(state)
         if batch is None:
             break
-        found = True
-        yield _pair(batch)
+        inputs, targets = _pair(batch)
+        if len(targets):  # of nothing there is no mean
+            found = True
+            yield inputs, targets
     if not found:
         raise InputError("The data set is empty.")
 

@@ -33,14 +33,15 @@ def is_whole(number: object, least: int) -> bool:
 
 
 def check_steps(least: int = 0, **settings: object) -> None:
-    """Refuse settings by name that are no whole numbers of steps, or too few.
+    """Refuse settings by name that are no whole numbers of steps, or too few. 7500.0 is whole.
 
     >>> check_steps(begin=1.5)
     Traceback (most recent call last):
     sparsescape.errors.InputError: begin is a whole number from 0 on, not 1.5.
     """
     for name, number in settings.items():
-        if not is_whole(number, least):
+        whole = int(number) if isinstance(number, float) and number.is_integer() else number
+        if not is_whole(whole, least):
             raise InputError(f"{name} is a whole number from {least} on, not {number!r:.60}.")
 
 

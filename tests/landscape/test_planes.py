@@ -133,6 +133,8 @@ def test_a_planted_bowl_is_seen():
         (lambda: ss.plane_through(at(0.0, 0.0), at(1.0, 1.0), at(3.0, 3.0)), "on one line"),
         (lambda: ss.plane_through(at(0.0, 0.0), at(1.0, 1.0), {"v": torch.ones(2)}), "differ in"),
         (lambda: ss.principal_plane([at(0.0, 0.0), at(1.0, 1.0)]), "not 2"),
+        (lambda: ss.random_plane(at(math.nan, 0.0)), "not finite"),
+        (lambda: ss.principal_plane([at(i, i * i) for i in (0.0, math.inf, 3.0)]), "not finite"),
         (lambda: ss.principal_plane([at(i, 2 * i) for i in (0.0, 1.0, 3.0)]), "on one line"),
     ],
 )
@@ -151,9 +153,13 @@ def test_nothing_is_located_on_what_is_no_plane(across):
 
 def test_a_survey_without_finite_coordinates_is_refused():
     plane = ss.plane_through(at(0.0, 0.0), at(1.0, 0.0), at(0.0, 1.0))
-    for x in ([], [0.0, math.inf]):
+    objective = on_the_plane(lambda w: w.sum())
+    for x in ([], [0.0, math.inf], None, 3, ["a"]):
         with pytest.raises(ss.InputError, match="finite numbers"):
-            ss.survey(plane, on_the_plane(lambda w: w.sum()), x=x, y=[0.0])
+            ss.survey(plane, objective, x=x, y=[0.0])
+    for wrong in ((None, objective), (plane, None)):
+        with pytest.raises(ss.InputError, match=r"of a plane and an ss\.Objective"):
+            ss.survey(*wrong, x=[0.0], y=[0.0])
 
 
 def test_a_models_buffers_are_no_coordinates():

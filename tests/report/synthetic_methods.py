@@ -145,10 +145,12 @@ def _row(name: str, budget: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "flops",
         "steps",
     )
+    classes = any(run["test_accuracy"] is not None for run in runs)
+    by, better = ("test_accuracy", 1) if classes else ("test_loss", -1)
     gains = [
-        run["test_accuracy"] - static[seed]["test_accuracy"]
+        better * (run[by] - static[seed][by])
         for seed, run in mine.items()
-        if seed in static and run["test_accuracy"] is not None
+        if seed in static and run[by] is not None
     ]
     return {
         "method": name,

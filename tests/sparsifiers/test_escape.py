@@ -74,6 +74,7 @@ def test_it_opens_the_largest_gradients_of_all_layers_at_0():
 
 def test_a_share_is_of_the_closed_weights():
     assert Run(open=0.5, hold_for=5).counts(1) == [4 + 4]  # of 8
+    assert Run(open=0.01, hold_for=5).counts(1) == [4 + 1]  # one at least
     assert Run(open=1.0, hold_for=5).counts(1) == [12]
 
 

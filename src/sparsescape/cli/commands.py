@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ..errors import InputError
 from .computing import Distribution, Execution, compute_one, how_parallel, is_first, print_metrics
 
 
@@ -179,20 +178,12 @@ def report(
         store: folder of finished stages and studies, or its URL (docs/machines.md).
     """
     from ..report import page, terminal
-    from ..studies.store import read_json
+    from ..studies.store import read_results
     from ..studies.stores import existing_store
 
     is_name = Path(study).name == study and not Path(study).is_dir()
     folder = existing_store(store).study(study) if is_name else Path(study)
-    file = folder / "results.json"
-    if not file.is_file():
-        raise InputError(f"There is no results.json in {study!r}.")
-    try:
-        results = read_json(file)
-    except ValueError as error:
-        raise InputError(f"{str(file)!r} is no JSON: {error}.") from None
-    if not isinstance(results, dict):
-        raise InputError(f"{str(file)!r} holds no results of a study.")
+    results = read_results(folder)
     page.write(results, folder)
     terminal.print_results(results)
     print(f"\n{folder / 'report.html'}")

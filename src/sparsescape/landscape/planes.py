@@ -223,9 +223,11 @@ def survey(plane: Plane, objective: Objective, x: Sequence[float], y: Sequence[f
     >>> survey(plane_through(*corners), objective, x=[0.0, 1.0], y=[0.0, 2.0]).loss
     ((0.0, 0.5), (2.0, 2.5))
     """
-    for axis in (x, y):
-        if not len(axis) or not all(map(math.isfinite, axis)):
-            raise InputError("The coordinates of a survey are finite numbers, one at least.")
+    if not isinstance(plane, Plane) or not isinstance(objective, Objective):
+        kinds = f"{type(plane).__name__} and {type(objective).__name__}"
+        raise InputError(f"A survey is of a plane and an ss.Objective, not of {kinds}.")
+    if not (_are_finite(x) and _are_finite(y)):
+        raise InputError("The coordinates of a survey are finite numbers, one at least.")
     found = [[objective.evaluate(plane.point(column, row)) for column in x] for row in y]
     return Surface(
         x=tuple(x),
@@ -236,6 +238,13 @@ def survey(plane: Plane, objective: Objective, x: Sequence[float], y: Sequence[f
     )
 
 
+def _are_finite(axis: Sequence[float]) -> bool:
+    try:
+        return len(axis) > 0 and all(map(math.isfinite, axis))
+    except TypeError:  # no list, or not of numbers
+        return False
+
+
 def _shared_coordinates(points: Sequence[PointLike]) -> list[str]:
     """The names that span weight space, the same in all points. A mapping may have float buffers
     among them; where one of the points is a model, that says what is a parameter."""
@@ -244,7 +253,9 @@ def _shared_coordinates(points: Sequence[PointLike]) -> list[str]:
         if isinstance(model, torch.nn.Module):
             parameters = set(coordinates(model))
             names = [n for n in names if n in parameters]
-    first, *others = (as_point(point) for point in points)
+    first, *others = found = [as_point(point) for point in points]
+    if not all(point[name].isfinite().all() for point in found for name in names if name in point):
+        raise InputError("A point of a plane has numbers that are not finite.")
     for point in others:
         for name in names:
             if name not in point or point[name].shape != first[name].shape:

@@ -70,6 +70,20 @@ def interval(of: Mapping[str, Any] | None) -> str:
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
 
 
+def signed_interval(of: Mapping[str, Any] | None) -> str:
+    """:func:`interval` of a difference.
+
+    >>> signed_interval({"mean": 0.348, "low": 0.327, "high": 0.369, "n": 3})
+    '+0.348 ± 0.021'
+    >>> signed_interval({"mean": -1.5, "low": None, "high": None, "n": 1})
+    '−1.50'
+    """
+    text = interval(of)
+    if text == MISSING:
+        return text
+    return f"−{text[1:]}" if text.startswith("-") else f"+{text}"
+
+
 def percent(share: float | None, decimals: int = 1) -> str:
     """A share of 1 as a percentage, without its sign.
 

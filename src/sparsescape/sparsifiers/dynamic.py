@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import schedules, scores
 from ..compilation import works
-from ..errors import InputError, check_numbers, check_steps
+from ..errors import InputError, check_numbers
 from ..masks import Mask
 from ..points import matching
 from ..selection import top
@@ -204,7 +204,7 @@ class GraNet(DropGrow):
         check_sparsity(self.initial_sparsity)
         if self.initial_mask is not None:
             raise InputError("GraNet prunes from its initial sparsity: it takes no initial mask.")
-        check_steps(prune_from=self.prune_from, prune_until=self.prune_until)
+        check_numbers(0, prune_from=self.prune_from, prune_until=self.prune_until)
         self.schedule = schedules.cubic(
             self.start_sparsity(), self.sparsity, begin=self.prune_from, end=self.prune_until
         )

@@ -41,7 +41,7 @@ class Escape(Sparsifier):
         sparsity: share of weights to close at the start, the smallest of each layer.
         distribution: how many each layer keeps, with ``sparsity``.
         open: k: how many weights to open (an int, at most as many as are closed), or which share of
-            the closed ones (a float above 0; 1.0 opens all).
+            the closed ones (a float above 0; 1.0 opens all), one at least.
         hold_for: steps from the opening to the first weight that is closed.
         prune_for: steps from there to the last; 0 closes all at once.
         prune_every: steps between two closings in that time.
@@ -167,8 +167,9 @@ class Escape(Sparsifier):
     def _opened(self, active: Active) -> Active:
         room = {n: int((~a).count_nonzero()) for n, a in active.items()}
         closed = sum(room.values())
-        first = self.opened if isinstance(self.opened, int) else self.opened * closed
-        count = round(first * self.share_opened((self.step - self.at) // self.every))
+        count = round(
+            how_many(self.opened, closed) * self.share_opened((self.step - self.at) // self.every)
+        )
         steepness = {n: self.gradient(n).abs() for n in active}
         allowed = {n: ~a for n, a in active.items()}
         if self.layers == "free":
@@ -198,6 +199,15 @@ def check_open(count: object) -> None:
         raise InputError(f"A share of weights to open is above 0 and at most 1, not {count}.")
     if isinstance(count, int) and count < 1:
         raise InputError(f"At least 1 weight is opened, not {count}.")
+
+
+def how_many(count: int | float, closed: int) -> int:
+    """Of so many closed weights: as many, or the nearest number to that share, one at least.
+
+    >>> how_many(40, 1000), how_many(0.04, 1000), how_many(0.001, 64)
+    (40, 40, 1)
+    """
+    return count if isinstance(count, int) else max(1, round(count * closed))
 
 
 def check_room(count: int | float, closed: int) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
-from ..sparsifiers.escape import check_open, check_room
+from ..sparsifiers.escape import check_open, check_room, how_many
 from . import difficulty, spending
 from .claims import is_bad
 from .command import heading
@@ -308,4 +308,4 @@ def _opened(cell: Cell, run: Mapping[str, Any], store: Store) -> int | None:
     if isinstance(opened, str):
         return to_open(store.metrics(cell.stage.inputs["measured"].key))
     closed = run["weights"] - run["active"]
-    return min(closed, opened if isinstance(opened, int) else round(opened * closed))
+    return min(closed, how_many(opened, closed))

@@ -217,13 +217,14 @@ def results(settings: Settings, cells: Sequence[Cell], store: Store) -> dict[str
     """What ``results.json`` holds, from the finished cells: the same every time."""
     runs = [_found(cell, store) for cell in cells]
     names, given = list(dict.fromkeys(cell.method for cell in cells)), _methods(settings)
+    by = _judged_by(runs)
     spends = {"steps": None, "flops": _budget(settings, cells, store)}
     return {
         **heading("methods", settings),
         "methods": [_about(name, given[name]) for name in names],
         "runs": runs,
         "table": [
-            _row(name, budget, runs, spends[budget])
+            _row(name, budget, runs, by, spends[budget])
             for budget in BUDGETS
             for name in names
             if any(r["method"] == name and r["budget"] == budget for r in runs)
@@ -270,21 +271,32 @@ _MEASURES = (
 )
 
 
+def _judged_by(runs: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
+    """What gains are of, and its sign: test accuracy, or test loss where nothing has classes."""
+    has_classes = any(run["test_accuracy"] is not None for run in runs)
+    return ("test_accuracy", 1) if has_classes else ("test_loss", -1)
+
+
 def _row(
-    method: str, budget: str, runs: Sequence[Mapping[str, Any]], spends: float | None
+    method: str,
+    budget: str,
+    runs: Sequence[Mapping[str, Any]],
+    by: tuple[str, int],
+    spends: float | None,
 ) -> dict[str, Any]:
     """One method at one budget, over its seeds; diverged runs are counted, not averaged."""
+    key, better = by
     mine = [r for r in runs if r["method"] == method and r["budget"] == budget]
     ended = [run for run in mine if not run["diverged"]]
     reference = {
-        r["seed"]: r["test_accuracy"]
+        r["seed"]: r[key]
         for r in runs
         if r["method"] == REFERENCE and r["budget"] == budget and not r["diverged"]
     }
     gains = [
-        run["test_accuracy"] - reference[run["seed"]]
+        better * (run[key] - reference[run["seed"]])
         for run in ended
-        if run["test_accuracy"] is not None and reference.get(run["seed"]) is not None
+        if run[key] is not None and reference.get(run["seed"]) is not None
     ]
     measured = {m: asdict(interval([run[m] for run in ended])) for m in _MEASURES}
     return {

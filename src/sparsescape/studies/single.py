@@ -12,7 +12,7 @@ from ..sparsifiers.catalogue import described, named
 from . import imp
 from .flags import check_sparsity
 from .graph import Stage, common_settings, run_as
-from .store import Store, read_json
+from .store import Store, read_results
 
 CONSTANT = "of the network's kind"
 """What answers a diagnosis holds a network against, a setting of it: others may end otherwise."""
@@ -193,7 +193,7 @@ def locator(stage: Stage, given: str | None) -> str:
 def summaries(store: Store) -> list[tuple[str, str]]:
     """Every study and training run in the store, with a line on what it is: runs by problem,
     sparsity, method and seed, without those that only found out what a way of escape costs."""
-    results = {folder.name: read_json(folder / "results.json") for folder in store.studies()}
+    results = {folder.name: read_results(folder) for folder in store.studies()}
     told = {run["run"] for found in results.values() for run in found.get("runs", ())}
     escaped = any(found["study"] == "escape" for found in results.values())
     described = {key: store.description(key) for key in store.runs()}

@@ -174,6 +174,24 @@ def read_json(path: str | Path) -> Any:
         return json.loads(file.read().decode())
 
 
+def read_results(folder: str | Path) -> dict[str, Any]:
+    """What a study found.
+
+    Raises:
+        InputError: the folder has no ``results.json``, or that holds something else.
+    """
+    file = Path(folder) / "results.json"
+    if not file.is_file():
+        raise InputError(f"There is no results.json in {str(folder)!r}.")
+    try:
+        results = read_json(file)
+    except ValueError as error:
+        raise InputError(f"{str(file)!r} is no JSON: {error}.") from None
+    if not isinstance(results, dict):
+        raise InputError(f"{str(file)!r} holds no results of a study.")
+    return results
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -198,10 +198,14 @@ def find_path(
     check_points(points)
     if tol is not None and math.isnan(tol):
         raise InputError("The climb that counts as none is a number, not NaN.")
-    _check_end(objective, start, "start")
-    _check_end(objective, end, "end")
+    objective.check(start)
+    objective.check(end)
     best = Seen(Line(start, end, subspace=subspace, names=objective.parameters), math.inf)
     look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
+    for name, point in (("start", start), ("end", end)):
+        loss = (look.part or objective)(point)
+        if not math.isfinite(loss):  # every path climbs without bound then, whatever is tried
+            raise InputError(f"The loss at the {name} of the path is not finite: {loss}.")
     made: list[tuple[Method, Search, int]] = []
     seen: list[Seen] = []
     for number, trial in enumerate(trials):
@@ -221,11 +225,3 @@ def find_path(
         for (trial, search, own), path in zip(made, seen, strict=True)
     ]
     return FoundPath(curve, shown, tuple(attempts))
-
-
-def _check_end(objective: Objective, point: PointLike, name: str) -> None:
-    """Every path from a point without a loss climbs without bound, whatever is tried."""
-    objective.check(point)
-    loss = objective.evaluate(point).loss
-    if not math.isfinite(loss):
-        raise InputError(f"The loss at the {name} of the path is not finite: {loss}.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import forest, panels
-from ..numbers import finite, number, signed_percent_interval
+from ..numbers import finite, number
 from ..style import FAINT, INK, MUTED, PAPER
 from ..tables import Results, Row
 from . import standing
@@ -31,7 +31,7 @@ def methods(results: Results) -> Figure:
     families = in_families(results, standing.best_first(results))
     places, height = forest.places(families)
     left = 0.2 + 0.06 * max([10, *map(len, places), *map(len, families)])
-    gain = 0.88 if by is standing.ACCURACY else 0.1
+    gain = 0.88
     figure = panels.sheet(height + 0.82)
     [row_of_axes] = panels.grid(
         figure, 1, max(1, len(budgets)), left=left, right=gain, top=0.4, bottom=0.42,
@@ -103,8 +103,7 @@ def _forest(
         row, hue = rows.get(method, {}), colour(family[method])
         panels.mean_and_reach(axes, place, row.get(by.key) or {}, hue, by.scale, forest.ROW)
         _seeds(axes, place, runs, hue, by)
-        if by is standing.ACCURACY:
-            _gain(axes, place, row)
+        _gain(axes, place, row, by)
 
 
 def _seeds(axes: Axes, place: float, runs: Sequence[Row], hue: str, by: Measure) -> None:
@@ -124,12 +123,12 @@ def _seeds(axes: Axes, place: float, runs: Sequence[Row], hue: str, by: Measure)
         panels.dots(axes, [x for x, _ in seen], [y for _, y in seen], hue, size=3.6)
 
 
-def _gain(axes: Axes, place: float, row: Row) -> None:
+def _gain(axes: Axes, place: float, row: Row, by: Measure) -> None:
     """The gain in numbers, at the right of its row; faint where its interval holds 0."""
     if row and row["method"] == REFERENCE:
         text = "reference"
     else:
-        text = signed_percent_interval(row.get("gain")) if row else "not run"
+        text = by.gain_shown(row.get("gain")) if row else "not run"
     clear = standing.verdict(row.get("gain")) in ("beats", "behind")
     where = axes.get_yaxis_transform()
     hue = INK if clear and text != "reference" else MUTED

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..numbers import finite
+from ..numbers import (
+    finite,
+    interval,
+    percent_interval,
+    signed_interval,
+    signed_percent_interval,
+)
 from ..study import Finding, seeds_listed
 from ..tables import Results, Row
 
@@ -15,9 +21,9 @@ BUDGETS = {"steps": "equal steps", "flops": "equal training FLOPs"}
 REFERENCE = "static"
 
 _RULE = (
-    "a method beats static if the 95 % interval of its gain, test accuracy minus that of static, "
-    "paired by seed, lies above 0; it falls behind if the interval lies below 0; else it is "
-    "undecided. Of many such intervals, one in twenty leaves out 0 by chance alone."
+    "a method beats static if the 95 % interval of its gain, {gain}, paired by seed, lies above 0; "
+    "it falls behind if the interval lies below 0; else it is undecided. Of many such intervals, "
+    "one in twenty leaves out 0 by chance alone."
 )
 
 
@@ -30,6 +36,11 @@ class Measure:
     scale: float
     better: int
     """1 where more is better, -1 where less is."""
+    shown: Callable[[Mapping[str, Any] | None], str]
+    """A mean and its interval, as text."""
+    gain: str
+    """What is a gain over static, in words."""
+    gain_shown: Callable[[Mapping[str, Any] | None], str]
 
     def rank(self, of: Mapping[str, Any] | None) -> float:
         """For sorting, the best first and what is unknown last."""
@@ -37,8 +48,19 @@ class Measure:
         return -self.better * mean if finite(mean) else math.inf
 
 
-ACCURACY = Measure("test_accuracy", "test accuracy, %", 100.0, 1)
-LOSS = Measure("test_loss", "test loss", 1.0, -1)
+ACCURACY = Measure(
+    "test_accuracy", "test accuracy, %", 100.0, 1,
+    percent_interval, "test accuracy minus that of static", signed_percent_interval,
+)  # fmt: skip
+LOSS = Measure(
+    "test_loss",
+    "test loss",
+    1.0,
+    -1,
+    interval,
+    "test loss of static minus its own",
+    signed_interval,
+)
 
 
 def measure(results: Results) -> Measure:
@@ -136,7 +158,7 @@ def _finding(results: Results, budget: str) -> Finding:
         title=f"At {BUDGETS[budget]}",
         verdict=f"{len(judged['beats'])} of {n}",
         statement=_sentence(judged),
-        rule=_RULE,
+        rule=_RULE.format(gain=measure(results).gain),
         basis=("beat static", seeds_listed(seeds)),
     )
 

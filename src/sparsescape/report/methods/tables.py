@@ -10,9 +10,7 @@ from ..numbers import (
     finite,
     number,
     percent,
-    percent_interval,
     signed_percent,
-    signed_percent_interval,
 )
 from ..tables import Column, Results, Row, Table, column, interval_column, table, without_empty
 from . import standing
@@ -35,20 +33,15 @@ def comparison(results: Results, budget: str) -> Table:
     """One row per method at one budget: families in their order, the best first in each.
 
     Training FLOPs are relative to dense training over the recipe's steps, where that was run.
-    Columns that hold nothing at all, as the gain where nothing has classes, are left out.
+    Columns that hold nothing at all are left out.
     """
     by, dense, family = standing.measure(results), standing.dense_flops(results), family_of(results)
     rows = standing.at(results, budget)
-    tested = (
-        interval_column(by.name, by.key, percent_interval)
-        if by is standing.ACCURACY
-        else interval_column(by.name, by.key)
-    )
     columns = [
         column("method", "method"),
         column("n", "n"),
-        tested,
-        interval_column("gain over static", "gain", signed_percent_interval),
+        interval_column(by.name, by.key, by.shown),
+        interval_column("gain over static", "gain", by.gain_shown),
         interval_column("train loss", "train_loss"),
         Column("sparsity, %", lambda row: percent(_mean(row, "sparsity"), 2)),
         Column("FLOPs, × dense", lambda row: number(_mean(row, "flops") / dense))
@@ -65,8 +58,8 @@ def comparison(results: Results, budget: str) -> Table:
         [{**rows[m], "gain": None} if m == standing.REFERENCE else rows[m] for m in order],
         words=1,
         group=lambda row: family[row["method"]],
-        note="Means over n seeds ± half the 95 % interval (Student’s t). Gain is in points of "
-        "test accuracy, paired by seed. Training FLOPs follow each layer’s density as it moves.",
+        note="Means over n seeds ± half the 95 % interval (Student’s t). Gain is "
+        f"{by.gain}, paired by seed. Training FLOPs follow each layer’s density as it moves.",
     )
     return without_empty(full)
 
