@@ -239,7 +239,7 @@ def test_settings_of_another_kind_are_refused():
     ("make", "about"),
     [
         (lambda: ss.RigL(0.9, drop_fraction="a"), "drop_fraction is a number from 0 to 1"),
-        (lambda: ss.RigL(0.9, update_until=1.5), "update_until is a whole number from 0 on"),
+        (lambda: ss.RigL(0.9, update_until=-1.5), "update_until is a number from 0, not -1.5"),
         (lambda: ss.RigL(0.9, structure="2:4"), "A structure is a function"),
         (lambda: ss.RigL(0.9, distribution=None), "A distribution is a name or a function"),
         (lambda: ss.RigL(0.9, initial_mask="x"), "The mask is an ss.Mask"),
