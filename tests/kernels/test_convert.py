@@ -201,6 +201,7 @@ def test_measuring_leaves_the_model_and_the_random_numbers_as_they_were():
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(torch.get_rng_state(), numbers)
     assert model.training
+    assert str(ss.layer_times(ss.to_sparse(model), X)) == "No layer would be made sparse."
 
 
 @pytest.mark.parametrize("sparse_wins", [True, False])

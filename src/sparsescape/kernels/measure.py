@@ -40,6 +40,8 @@ class LayerTimes(tuple[LayerTime, ...]):
     """The layers' times; as text a table."""
 
     def __str__(self) -> str:
+        if not self:
+            return "No layer would be made sparse."
         lines = [f"{'layer':30} {'input':>20} {'density':>8} {'dense':>10} {'sparse':>10}  kept"]
         for row in self:
             kept = "sparse" if row.is_faster else "dense"
