@@ -45,10 +45,10 @@ def check_steps(least: int = 0, **settings: object) -> None:
             raise InputError(f"{name} is a whole number from {least} on, not {number!r:.60}.")
 
 
-def check_numbers(least: float = -math.inf, most: float = math.inf, **settings: object) -> None:
+def check_within(least: float = -math.inf, most: float = math.inf, **settings: object) -> None:
     """Refuse settings by name that are no finite numbers, or are outside these bounds.
 
-    >>> check_numbers(0, 1, smoothing=2)
+    >>> check_within(0, 1, smoothing=2)
     Traceback (most recent call last):
     sparsescape.errors.InputError: smoothing is a number from 0 to 1, not 2.
     """

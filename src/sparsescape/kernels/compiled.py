@@ -157,7 +157,7 @@ def normalize(
     out, mean, variance = torch.empty_like(x), x.new_empty(channels), x.new_empty(channels)
     moments.normalize(
         _shares(x), x.numel() // channels, eps, _scale(weight, x), _bias(bias, channels, x),
-        _flat(x), _flat(out), _array(mean), _array(variance),
+        _planes(x), _planes(out), _array(mean), _array(variance),
     )  # fmt: skip
     return out, mean, variance
 
@@ -170,7 +170,7 @@ def normalize_back(
     out, of_weight, of_bias = torch.empty_like(x), x.new_empty(channels), x.new_empty(channels)
     moments.normalize_back(
         _shares(x), x.numel() // channels, _scale(weight, x), _array(mean), _array(inverse),
-        _flat(g), _flat(x), _flat(out), _array(of_weight), _array(of_bias),
+        _planes(g), _planes(x), _planes(out), _array(of_weight), _array(of_bias),
     )  # fmt: skip
     return out, of_weight, of_bias
 
@@ -191,11 +191,6 @@ def _rows(x: Tensor) -> npt.NDArray[Any]:
 def _planes(x: Tensor) -> npt.NDArray[Any]:
     """The numbers of (batch, channels, height, width) with the batch innermost, flat."""
     return x.detach().numpy().transpose(1, 2, 3, 0).reshape(-1)
-
-
-def _flat(x: Tensor) -> npt.NDArray[Any]:
-    """The numbers of any tensor with the batch innermost, flat."""
-    return np.moveaxis(x.detach().numpy(), 0, -1).reshape(-1)
 
 
 def _scale(weight: Tensor | None, x: Tensor) -> npt.NDArray[Any]:

@@ -21,7 +21,7 @@ _WORTH_A_CALL = 1024  # numbers of a channel: with fewer, torch is as fast
 
 
 def normalizes(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether :func:`normalized` takes x with the batch innermost, and what belongs to it."""
+    """Whether :func:`normalized` takes x, whose batch is innermost, and what belongs to it."""
     return (
         x.numel() >= _WORTH_A_CALL * x.shape[1] > 0
         and x.device.type == "cpu"
@@ -41,7 +41,7 @@ def normalized(
     algorithm 1.
 
     Args:
-        x: (batch, channels, ...), the batch innermost.
+        x: (batch, channels, height, width), the batch innermost.
     """
     found: tuple[Tensor, Tensor, Tensor] = _Normalized.apply(x, weight, bias, eps)
     return found

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions, schedules
-from ..errors import InputError, check_numbers, is_whole
+from ..errors import InputError, check_within, is_whole
 from ..masks import Mask
 from ..positions import Positions, count_active
 from ..seeds import derived_seed
@@ -78,11 +78,11 @@ class DropGrow(Sparsifier):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sparsity(self.sparsity)
-        check_numbers(0, 1, drop_fraction=self.drop_fraction)
+        check_within(0, 1, drop_fraction=self.drop_fraction)
         if not is_whole(self.update_every, 1):
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
         if self.update_until is not None:
-            check_numbers(0, update_until=self.update_until)
+            check_within(0, update_until=self.update_until)
         check_structure(self.structure)
         if self.initial_mask is not None and not isinstance(self.initial_mask, Mask):
             raise InputError(f"The mask is an ss.Mask, not {self.initial_mask!r:.60}.")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import schedules, scores
 from ..compilation import works
-from ..errors import InputError, check_numbers
+from ..errors import InputError, check_within
 from ..masks import Mask
 from ..points import matching
 from ..selection import top
@@ -102,7 +102,7 @@ class MEST(DropGrow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(0, gradient_weight=self.gradient_weight)
+        check_within(0, gradient_weight=self.gradient_weight)
 
     def drop_score(self, name: str) -> Tensor:
         return self.weight(name).abs() + self.gradient_weight * self.step_gradient(name).abs()
@@ -204,7 +204,7 @@ class GraNet(DropGrow):
         check_sparsity(self.initial_sparsity)
         if self.initial_mask is not None:
             raise InputError("GraNet prunes from its initial sparsity: it takes no initial mask.")
-        check_numbers(0, prune_from=self.prune_from, prune_until=self.prune_until)
+        check_within(0, prune_from=self.prune_from, prune_until=self.prune_until)
         self.schedule = schedules.cubic(
             self.start_sparsity(), self.sparsity, begin=self.prune_from, end=self.prune_until
         )

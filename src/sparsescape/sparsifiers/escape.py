@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions, schedules, scores
-from ..errors import InputError
+from ..errors import InputError, check_steps
 from ..masks import Mask
 from ..points import named_weights
 from ..selection import top
@@ -106,9 +106,7 @@ class Escape(Sparsifier):
         check_open(self.opened)
         least = {"hold_for": 1, "prune_for": 0, "prune_every": 1, "at": 1, "rounds": 1}
         for name, low in least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < low:
-                raise InputError(f"{name} is a whole number, at least {low}, not {value}.")
+            check_steps(low, **{name: getattr(self, name)})
         if self.every < self.hold_for + self.prune_for:
             raise InputError(
                 f"A round takes {self.hold_for + self.prune_for} steps, so the next one cannot "

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import scores
-from ..errors import InputError, check_numbers, is_whole
+from ..errors import InputError, check_within, is_whole
 from ..masks import Mask
 from ..objective import Loss
 from .base import Active, Sparsifier
@@ -167,7 +167,7 @@ class GraSP(_WithData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(temperature=self.temperature)
+        check_within(temperature=self.temperature)
 
     def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
         if not callable(self.loss):

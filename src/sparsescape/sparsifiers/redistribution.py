@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions
-from ..errors import check_numbers
+from ..errors import check_within
 from ..positions import count_active
 from ..seeds import derived_seed, generator
 from .base import Active, NextMask
@@ -53,7 +53,7 @@ class SNFS(DropGrow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(0, 1, smoothing=self.smoothing)
+        check_within(0, 1, smoothing=self.smoothing)
 
     def wants_gradient(self, step: int) -> bool:
         return self.update_until is None or step < self.update_until
@@ -107,7 +107,7 @@ class DSR(DropGrow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(0, threshold=self.threshold, tolerance=self.tolerance)
+        check_within(0, threshold=self.threshold, tolerance=self.tolerance)
 
     def kept(self, active: Active, step: int) -> Active:
         threshold = self.memory.get("threshold", self.threshold)
@@ -162,7 +162,7 @@ class DeepR(DropGrow):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(0, shrinkage=self.shrinkage, temperature=self.temperature)
+        check_within(0, shrinkage=self.shrinkage, temperature=self.temperature)
 
     def start(self) -> None:
         """A position keeps for good the sign that its weight has at the start, or one drawn.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions
-from ..errors import InputError, check_numbers, is_whole
+from ..errors import InputError, check_within, is_whole
 from ..points import PointLike, as_point, named_weights
 from ..positions import Positions, count_active
 from ..selection import top
@@ -56,7 +56,7 @@ class TopKAST(View, Magnitude):
         check_sparsity(self.backward_sparsity)
         if self.backward_sparsity > self.sparsity:
             raise InputError("The backward pass uses all weights of the forward pass, and more.")
-        check_numbers(regularization=self.regularization)
+        check_within(regularization=self.regularization)
         if not is_whole(self.update_every, 1):
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
 
@@ -147,7 +147,7 @@ class PowerPropagation(View, GradualMagnitude):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(1, alpha=self.alpha)
+        check_within(1, alpha=self.alpha)
 
     def behind(self, name: str, weight: Tensor) -> Tensor:
         return weight.sign() * weight.abs() ** (1 / self.alpha)
@@ -186,7 +186,7 @@ class MovementPruning(View, GradualMagnitude):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(0, score_rate=self.score_rate)
+        check_within(0, score_rate=self.score_rate)
 
     def start(self) -> None:
         super().start()
@@ -227,7 +227,7 @@ class STR(View):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(initial=self.initial)
+        check_within(initial=self.initial)
 
     def start(self) -> None:
         super().start()

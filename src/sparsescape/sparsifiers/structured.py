@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from torch import Tensor, nn
 
 from .. import scores
-from ..errors import check_numbers
+from ..errors import check_within
 from ..points import PointLike, named_weights
 from .base import Active
 from .pruning import OneShot
@@ -74,7 +74,7 @@ class SRSTE(View):
     def __post_init__(self) -> None:
         super().__post_init__()
         n_of_m(self.n, self.m)  # says no to what is none
-        check_numbers(0, decay=self.decay)
+        check_within(0, decay=self.decay)
 
     def chosen(self, point: PointLike) -> Active:
         choose = n_of_m(self.n, self.m)
