@@ -35,7 +35,7 @@ def test_a_problem_of_ones_own_is_loaded_from_its_file(own):
     problem = load(f"{own}:make")
     problem.check()
     assert problem.recipe.steps == 40
-    assert load(f"{own}:make", steps=20).recipe == ss.Recipe(steps=20, prune_every=25)
+    assert load(f"{own}:make", steps=20).recipe == ss.Recipe(steps=20)
 
 
 def test_a_problem_of_ones_own_is_described_by_its_source_and_not_its_place(own, tmp_path):

@@ -21,8 +21,9 @@ class Recipe:
     cosine (Loshchilov & Hutter 2017), or multiplied by ``decay_factor`` at each of ``decay_at``,
     or constant. Pruning methods prune from ``prune_begin`` to ``prune_end``.
 
-    >>> Recipe(steps=2000).prune_begin, Recipe(steps=2000).prune_end
-    (500, 1500)
+    >>> recipe = Recipe(steps=2000)
+    >>> recipe.prune_begin, recipe.prune_end, recipe.prune_every
+    (500, 1500, 50)
 
     Raises:
         InputError: a number that makes no sense.
@@ -61,7 +62,8 @@ class Recipe:
     """First step at which weights are pruned; a quarter of all steps unless given."""
     prune_end: int = -1
     """Last step at which weights are pruned; three quarters of all steps unless given."""
-    prune_every: int = 50
+    prune_every: int = -1
+    """Steps between two updates of a mask; a twentieth of all steps unless given, 50 at most."""
 
     def __post_init__(self) -> None:
         if self.prune_begin < 0:
@@ -69,6 +71,8 @@ class Recipe:
         if self.prune_end < 0:
             object.__setattr__(self, "prune_end", self.steps * 3 // 4)
         object.__setattr__(self, "decay_at", tuple(self.decay_at))
+        if self.prune_every < 0:
+            object.__setattr__(self, "prune_every", max(1, min(50, self.steps // 20)))
         for name in ("steps", "batch_size", "prune_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"A recipe's {name} is at least 1, not {getattr(self, name)}.")
