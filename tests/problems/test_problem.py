@@ -173,6 +173,11 @@ def test_a_recipe_prunes_in_the_middle_half_unless_told():
     assert ss.Recipe(steps=400, prune_begin=0).prune_begin == 0
 
 
+@pytest.mark.parametrize(("steps", "every"), [(1, 1), (60, 3), (900, 45), (2000, 50), (50_000, 50)])
+def test_a_mask_moves_in_short_runs_too(steps, every):
+    assert ss.Recipe(steps=steps).prune_every == every
+
+
 def test_a_problem_goes_to_a_device_whole(problem):
     moved = replace(problem, scaled=lambda width: nn.Linear(6, round(8 * width))).to("meta")
     assert (moved.device, problem.device) == ("meta", None)
