@@ -230,6 +230,17 @@ def test_a_refusal_of_the_installed_program(tmp_path):
     assert re.fullmatch(r"sparsescape: The training data cannot [^\n]+\n", ended.stderr)
 
 
+def test_a_reader_that_has_enough_is_no_failure():
+    """``sparsescape list problems | head -1``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer) as pipe:
+        ended = subprocess.run(
+            [tiny.COMMAND, "list", "problems"], stdout=pipe, stderr=subprocess.PIPE, text=True
+        )
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")
+
+
 def _heeding_ctrl_c():
     """Whoever starts the tests in the background of a shell has them ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
