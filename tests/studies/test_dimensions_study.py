@@ -28,7 +28,7 @@ def settings(**changes):
         "seeds": 2,
         "steps": None,
         "choices": ("random", "gradient"),
-        "search_steps": 3,
+        "search_passes": 24,
         "points": 5,
         "precision": 0.5,
     }
@@ -46,7 +46,7 @@ def test_the_study_runs_and_running_it_again_does_nothing(
 ):
     words = ["study", "dimensions", "--problem", tiny_problem, "--store", str(tmp_path)]
     words += ["--sparsity", "0.8", "--seeds", "2", "--choices", "random", "gradient", "distance"]
-    words += ["--search-steps", "2", "--points", "4", "--precision", "0.5"]
+    words += ["--search-passes", "16", "--points", "4", "--precision", "0.5"]
     assert main(words) == 0
     (file,) = tmp_path.glob("dimensions-*/results.json")
     first = file.read_bytes()
@@ -84,7 +84,7 @@ def test_layers_are_opened_alone_where_they_are_named(
 ):
     words = ["study", "dimensions", "--problem", tiny_problem, "--store", str(tmp_path)]
     words += ["--sparsity", "0.8", "--seeds", "1", "--choices", "random"]
-    words += ["--search-steps", "2", "--points", "4", "--precision", "0.5"]
+    words += ["--search-passes", "16", "--points", "4", "--precision", "0.5"]
     for given in (["2"], []):
         assert main([*words, "--layers", *given]) == 0
     found = [json.loads(file.read_bytes()) for file in tmp_path.glob("dimensions-*/results.json")]
@@ -123,7 +123,7 @@ def test_its_runs_are_those_of_the_difficulty_study():
         ({"sparsity": (0.9, 1.0)}, "below 1"),
         ({"sparsity": ()}, "at least"),
         ({"seeds": 0}, "--seeds is at least 1"),
-        ({"search_steps": 0}, "--search-steps is at least 1"),
+        ({"search_passes": 0}, "--search-passes is at least 1"),
         ({"precision": 1.0}, "--precision"),
         ({"choices": ("gradeint",)}, "did you mean 'gradient'"),
     ],
@@ -210,7 +210,7 @@ def synthetic():
             "problem": "p",
             "sparsity": [0.9],
             "seeds": 3,
-            "search_steps": 3,
+            "search_passes": 24,
             "precision": 0.5,
         },
         "problem": {"name": "p"},

@@ -127,7 +127,7 @@ def study_dimensions(
     seeds: int = 3,
     steps: int | None = None,
     choices: tuple[str, ...] = ("random", "gradient", "path-gradient", "distance", "neighbours"),
-    search_steps: int = 60,
+    search_passes: int = 1000,
     points: int = 31,
     precision: float = 0.2,
     layers: tuple[str, ...] = ("*",),
@@ -143,7 +143,7 @@ def study_dimensions(
         seeds: how many seeds, from 0 on.
         steps: training steps instead of the problem's own.
         choices: what is opened first: random, gradient, path-gradient, distance, neighbours.
-        search_steps: steps of each curve trained against the climb; 8 times as many for the mean.
+        search_passes: forward and backward passes of each curve that is tried (docs/search.md).
         points: points in [0, 1] at which paths are evaluated, at least.
         precision: how near bisection comes to the smallest count, as a share of it.
         layers: patterns of the layers that are opened alone, too, by gradient; nothing after it for
@@ -161,7 +161,7 @@ def study_dimensions(
         seeds=seeds,
         steps=steps,
         choices=choices,
-        search_steps=search_steps,
+        search_passes=search_passes,
         points=points,
         precision=precision,
         layers=layers,

@@ -34,7 +34,7 @@ class Settings:
     seeds: int
     steps: int | None
     choices: tuple[str, ...]
-    search_steps: int
+    search_passes: int
     points: int
     precision: float
     layers: tuple[str, ...] = ("*",)
@@ -47,7 +47,7 @@ class Settings:
             check_sparsity(sparsity)
         if not self.sparsity or not self.choices:
             raise InputError("A study of dimensions needs a sparsity and a choice at least.")
-        check_at_least(self, seeds=1, steps=1, search_steps=1, points=3)
+        check_at_least(self, seeds=1, steps=1, search_passes=1, points=3)
         if not 0 <= self.precision < 1:
             raise InputError(f"--precision is a share from 0 to below 1, not {self.precision}.")
         for name in self.choices:
@@ -146,7 +146,7 @@ def _search(settings: Settings, case: Case, choice: str, layer: str | None) -> S
         seed=case.seed,
         label=f"sparsity {case.sparsity:g}, seed {case.seed}: open by {choice}{where}",
         among=[layer or "*"],
-        search_steps=settings.search_steps,
+        search_passes=settings.search_passes,
         points=settings.points,
         precision=settings.precision,
     )

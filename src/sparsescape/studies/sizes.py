@@ -32,13 +32,16 @@ def sizes(recipe: Recipe) -> dict[str, Size]:
     as updates: so those are part of what it takes once.
     """
     moves = -(-recipe.steps // recipe.prune_every)
+    trials = Size(
+        lambda s: sum(trial["steps"] for trial in s["trials"]), _shorter_trials, least=140
+    )
     grid = Size(lambda s: s["grid"] ** 2, lambda s, n: {**s, "grid": math.isqrt(n)}, 25)
     return {
         "train": Size(lambda s: s["steps"] or recipe.steps, _with("steps"), max(20, moves)),
         "fit": Size(lambda s: s["curve_steps"], _with("curve_steps"), 15),
-        "find": Size(lambda s: sum(trial["steps"] for trial in s["trials"]), _shorter_trials, 140),
+        "find": trials,
         "along": Size(lambda s: len(s["t"]), lambda s, n: {**s, "t": fewer(s["t"], n)}, 4),
-        "dimensions": Size(lambda s: s["search_steps"], _with("search_steps"), 15),
+        "dimensions": trials,
         "through": grid,
         "around": grid,
         "course": grid,

@@ -14,11 +14,13 @@ from helpers import (
     draw,
     images,
     moved,
+    normalized,
     on_the_plane,
     same_values,
     seeded,
 )
-from sparsescape.landscape.search.paths import TRIALS
+from sparsescape.landscape.search.goals import find_goal
+from sparsescape.landscape.search.paths import TRIALS, default_trials
 from sparsescape.points import snapshot
 from sparsescape.seeds import derived_seed
 from sparsescape.training.checkpoints import Checkpoint
@@ -79,6 +81,33 @@ def test_a_trial_goes_on_from_the_best_path_so_far(ridge):
 def test_the_default_trials_start_with_the_line_and_get_costlier():
     assert TRIALS[0] == ss.Trial(degree=1, steps=0)
     assert len(TRIALS) > 3
+
+
+@pytest.mark.parametrize("passes", [1, 100, 1000])
+def test_the_default_trials_cost_the_same_each_up_to_a_step(passes):
+    for trial in default_trials(passes)[1:]:
+        per_step = find_goal(trial.goal).points
+        assert passes <= trial.steps * per_step < passes + per_step
+
+
+def test_a_reach_is_in_units_of_the_distance_of_the_ends(ridge):
+    ends = at(-1.0, 0.05), at(3.0, 0.05)  # of two coordinates one differs, by 4
+    given = {"degree": 2, "steps": 5, "optimizer": "adam"}
+    reach, lr = (
+        ss.find_path(*ends, ridge, trials=[ss.Trial(**given, **how)])
+        for how in ({"reach": 0.05}, {"lr": 0.2})
+    )
+    assert bits(reach.curve.point(0.5)) == bits(lr.curve.point(0.5))
+    assert ss.Line(*ends).spread == 4
+    assert ss.Line(ends[0], ends[0]).spread == 1
+
+
+def test_how_far_a_search_reaches_does_not_hang_on_how_long_batch_norm_has_counted():
+    ends = snapshot(normalized()), snapshot(moved(normalized()))
+    near = ss.Line(*ends).spread
+    ends[1]["1.num_batches_tracked"] += 1000
+    ends[1]["1.running_var"] += 10
+    assert ss.Line(*ends).spread == near
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

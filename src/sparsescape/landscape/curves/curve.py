@@ -80,6 +80,14 @@ class Curve(nn.Module):
         """The parameters, which follow the curve."""
         return self._shapes.keys()
 
+    @property
+    def spread(self) -> float:
+        """How far apart the ends are: the root mean square of their difference, over the
+        coordinates that differ; 1 where none does."""
+        apart = (self.ends[1] - self.ends[0]).double()
+        apart = apart[apart != 0]
+        return float(apart.square().mean().sqrt()) if len(apart) else 1.0
+
     def coefficients(self, t: float) -> Sequence[float]:
         """c_0(t) … c_n(t), the weight of every control point, the ends first and last."""
         raise NotImplementedError

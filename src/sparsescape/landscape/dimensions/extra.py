@@ -14,10 +14,10 @@ from ...training.checkpoints import Checkpoint
 from ..curves.curve import Curve
 from ..profiles.measures import tolerance
 from ..profiles.profile import Profile, check_points
-from ..search.paths import Attempt, Method
+from ..search.paths import TRIALS, Attempt, Method
 from .bisection import Ground, smallest
 from .openings import Choice, Journey, Order, check_choice, chosen
-from .trials import default_trials, restarted
+from .trials import restarted
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def extra_dimensions(
     *,
     among: Iterable[str] = ("*",),
     reference: PointLike | None = None,
-    trials: Sequence[Method] | None = None,
+    trials: Sequence[Method] = TRIALS,
     restarts: int = 1,
     points: int = 61,
     tol: float | None = None,
@@ -127,7 +127,7 @@ def extra_dimensions(
             :func:`sparsescape.points.named_weights`; all of the mask's unless given.
         reference: what ``"distance"`` measures to; the end unless given. As both ends lie in the
             mask, their distance is 0 where it is closed: give the dense solution, say.
-        trials: of the search at every count; :func:`default_trials` unless given.
+        trials: of the search at every count; those of :func:`sparsescape.find_path` unless given.
         restarts: how often the trials are made at a count before it has failed; from the second
             time on, curves start off the straight line at random.
         points: of the profiles.
@@ -173,8 +173,6 @@ def extra_dimensions(
     for curve in (known or {}).values():
         if not isinstance(curve, Curve):
             raise InputError(f"What is known of a count is a curve, not {curve!r:.60}.")
-    if trials is None:
-        trials = default_trials(start, end, enough=tol / 4, names=objective.parameters)
     all_trials = restarted(trials, restarts)
     ground = Ground(
         start, end, objective, mask, all_trials, points, tol, seed, checkpoint, dict(known or {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ...errors import InputError
@@ -19,7 +19,7 @@ from ..curves.curve import Curve
 from ..profiles.glance import part_of
 from ..profiles.profile import Profile, check_points
 from .fit import Search, check_search, fit_curve
-from .goals import Goal
+from .goals import GOALS, Goal
 from .looks import Look, Seen
 
 
@@ -44,6 +44,8 @@ class Trial:
     """Of the Bézier curve; 1 is the straight line, which needs no search."""
     steps: int = 1000
     lr: float = 0.05
+    reach: float | None = None
+    """Where given, the learning rate is so many times :attr:`Curve.spread`, instead of ``lr``."""
     batch_size: int = 100
     goal: str | Goal = "mean"
     optimizer: str = "sgd"
@@ -62,7 +64,8 @@ class Trial:
         if self.bends is not None:
             check_bends(self.bends)
         check_degree(self.degree)
-        check_search(self.goal, self.optimizer, self.sampling, self.lr, self.steps, self.batch_size)
+        lr = self.lr if self.reach is None else self.reach
+        check_search(self.goal, self.optimizer, self.sampling, lr, self.steps, self.batch_size)
         if not 0 <= self.perturbed < math.inf:
             raise InputError(f"Control points are moved by 0 or more, not {self.perturbed}.")
 
@@ -80,7 +83,7 @@ class Trial:
             objective,
             goal=self.goal,
             steps=self.steps,
-            lr=self.lr,
+            lr=self.lr if self.reach is None else self.reach * curve.spread,
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             sampling=self.sampling,
@@ -128,21 +131,45 @@ class FoundPath:
         return sum(attempt.passes for attempt in self.attempts)
 
 
-TRIALS: tuple[Trial, ...] = (
-    Trial(degree=1, steps=0),
-    Trial(degree=3, lr=0.01, optimizer="adam"),
-    Trial(degree=5, lr=0.01, optimizer="adam"),
-    Trial(degree=5, steps=125, goal="uphill"),
-    Trial(degree=3, steps=125, goal="uphill", fresh=True),
-    Trial(degree=3, steps=125, lr=0.1, goal="uphill", fresh=True, perturbed=0.1),
-    Trial(degree=7, lr=0.01, optimizer="adam"),
-    Trial(degree=7, steps=125, goal="uphill"),
-)
-"""The straight line; the mean loss along a cubic curve, then along one of degree 5 that starts from
-it; what is left of its climb; restarts for the climb alone, from the line and from a bent one; and
-both goals once more at degree 7, from the best. 1000 passes each, at most 7000.
-Between real networks the mean gets furthest; around a wall that the mean is content to hurry
-through only the climb does (``benchmarks/search_power.py``)."""
+def default_trials(passes: int = 1000) -> tuple[Trial, ...]:
+    """The straight line, and ten Bézier curves of so many passes each, trained by Adam.
+
+    1. for the mean loss at degree 3, 5 and 7, each from the best so far, which between real
+       networks gets there with the fewest passes; then at degree 5, and a third of the stride;
+    2. for the mean anew at degree 7; then with a third of the stride, and against what is left of
+       the climb;
+    3. anew at degree 3, against the climb alone, with a reach three times and thirty times as far:
+       a path that hurries through a wall, as the mean is content to, is hard to lead around it;
+       then at degree 7 from the best.
+
+    Learning rates are relative to the distance of the ends (:attr:`Trial.reach`). Those of the mean
+    are small: with long strides it ends lower, but on a path that climbs.
+    ``benchmarks/opened_search.py`` and ``benchmarks/search_power.py`` measure this list beside
+    others.
+
+    >>> [(trial.degree, trial.goal, trial.reach) for trial in default_trials()[1:5]]
+    [(3, 'mean', 0.015), (5, 'mean', 0.015), (7, 'mean', 0.015), (5, 'mean', 0.005)]
+    >>> [(trial.degree, trial.goal, trial.steps) for trial in default_trials(800)[5:8]]
+    [(7, 'mean', 800), (7, 'mean', 800), (7, 'uphill', 100)]
+    """
+
+    def mean(degree: int, reach: float = 0.015, *, fresh: bool = False) -> Trial:
+        return Trial(degree, passes, reach=reach, optimizer="adam", fresh=fresh)
+
+    def climb(degree: int, reach: float = 0.05, *, fresh: bool = False) -> Trial:
+        steps = -(-passes // GOALS["uphill"].points)
+        return replace(mean(degree, reach, fresh=fresh), goal="uphill", steps=steps)
+
+    return (
+        Trial(degree=1, steps=0),
+        *(mean(3), mean(5), mean(7), mean(5, 0.005)),
+        *(mean(7, fresh=True), mean(7, 0.005), climb(7, 0.005)),
+        *(climb(3, fresh=True), climb(3, 0.5, fresh=True), climb(7)),
+    )
+
+
+TRIALS = default_trials()
+"""What is tried where nothing else is asked for."""
 
 
 def find_path(

@@ -13,7 +13,7 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
     given = results["settings"]
     shown = ", ".join(f"{s * 100:.4g} %" for s in given["sparsity"])
     common = shared.facts({**results, "settings": {**given, "sparsity": None}})
-    own = [("Sparsity", shown), ("Search steps per curve", str(given["search_steps"]))]
+    own = [("Sparsity", shown), ("Passes per curve", str(given["search_passes"]))]
     return (*common, *own, ("Precision of counts", f"{given['precision'] * 100:.3g} %"))
 
 

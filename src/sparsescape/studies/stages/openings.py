@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
 from ...landscape.curves.curve import Curve
 from ...landscape.dimensions.extra import ExtraDimensions, extra_dimensions
-from ...landscape.dimensions.trials import default_trials
 from ...landscape.profiles.measures import tolerance
 from ...landscape.profiles.profile import profile
+from ...landscape.search.paths import default_trials
 from ...masks import Mask
 from ..graph import Stage
 from .curves import load_curve, save_curve
 from .job import Job, Metrics
-
-SEARCH = "from all weights down; mean and climb at degree 3, anew, 5, far, 7"
-"""How is searched, a setting of every such stage: another search may count otherwise."""
+from .paths import trials_of
 
 NONE_AND_ALL = 1.0
 """The precision with which nothing is tried but to open none of them, and all."""
@@ -35,7 +34,7 @@ def counting(
     seed: int,
     label: str,
     among: Sequence[str] = ("*",),
-    search_steps: int = 60,
+    search_passes: int = 1000,
     points: int = 31,
     precision: float = 0.2,
 ) -> Stage:
@@ -48,8 +47,10 @@ def counting(
         common: settings of all stages of the study.
         ends: the runs ``start``, ``end``, the one whose ``mask`` they lie in, and ``reference``
             where the choice looks at it.
+        search_passes: of each curve that is tried.
     """
-    search = {"search": SEARCH, "search_steps": search_steps, "points": points, "seed": seed}
+    trials = [asdict(trial) for trial in default_trials(search_passes)]
+    search = {"trials": trials, "points": points, "seed": seed}
     bounds = Stage(
         "dimensions",
         {**common, **search, "choose": "random", "among": ["*"], "precision": NONE_AND_ALL},
@@ -77,9 +78,7 @@ def dimensions(job: Job) -> Metrics:
         settings["choose"],
         among=settings["among"],
         reference=job.point("reference") if "reference" in job.inputs else None,
-        trials=default_trials(
-            start, end, settings["search_steps"], tolerated / 4, objective.parameters
-        ),
+        trials=trials_of(job),
         points=settings["points"],
         tol=tolerated,
         precision=settings["precision"],

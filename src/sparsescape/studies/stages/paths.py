@@ -51,7 +51,7 @@ def find(job: Job) -> Metrics:
         job.point("end"),
         job.objective(),
         subspace=_subspace(job),
-        trials=[Trial(**{**trial, "batch_size": size}) for trial in settings["trials"]],
+        trials=trials_of(job),
         points=settings["points"],
         seed=settings["seed"],
         checkpoint=job.checkpoint(),
@@ -63,6 +63,12 @@ def find(job: Job) -> Metrics:
     ]
     effort = {"steps": found.passes, "examples": found.passes * size}
     return {"diverged": False, **effort, "attempts": attempts}
+
+
+def trials_of(job: Job) -> list[Trial]:
+    """A stage's trials, with batches of the problem's size."""
+    size = job.problem().recipe.batch_size
+    return [Trial(**{**trial, "batch_size": size}) for trial in job.settings["trials"]]
 
 
 def _bezier(job: Job) -> Bezier:
