@@ -227,7 +227,8 @@ def test_the_report_says_what_was_found_and_what_was_not(tmp_path):
     results = synthetic()
     assert tables.lead(results) == (
         "2 of 3 starts count; opened weights: at 90 %, random no number in 2 of 2; "
-        "at 90 %, gradient 30 [30, 30]."
+        "at 90 %, gradient 30 [30, 30]. "
+        "From 1 a path was found with nothing opened, after 5 passes."
     )
     assert [row[-1] for row in tables.starts(results).rows] == ["yes", "yes", "no: a path inside"]
     assert [row[-1] for row in tables.layers(results).rows] == ["40, 40", "none, none"]

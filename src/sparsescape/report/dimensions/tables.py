@@ -18,20 +18,31 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
 
 
 def lead(results: Results) -> str:
-    """How many starts count, and what it took from them.
+    """How many starts count, from how many a path inside was found, and what the others took.
 
-    >>> lead({"starts": [{"counts": False}], "table": []})
-    '0 of 1 starts count: nothing is said of the rest.'
+    >>> inside = {"counts": False, "bad": True, "diverged": False, "passes_inside": 960}
+    >>> lead({"starts": [inside, {**inside, "passes_inside": 480}], "table": []})
+    '0 of 2 starts count. From 2 a path was found with nothing opened, after 480 to 960 passes.'
     """
     starts = results["starts"]
-    left = sum(start["counts"] for start in starts)
-    said = [
+    took = [
         f"at {row['sparsity'] * 100:.4g} %, {row['choice']} {written(row)}"
         for row in results["table"]
         if row["choice"] in ("random", "gradient") and row["n"]
     ]
-    took = f"; opened weights: {'; '.join(said)}." if said else ": nothing is said of the rest."
-    return f"{left} of {len(starts)} starts count{took}"
+    said = f"{sum(start['counts'] for start in starts)} of {len(starts)} starts count"
+    said += f"; opened weights: {'; '.join(took)}." if took else "."
+    inside = [s["passes_inside"] for s in starts if _is_inside(s)]
+    if not inside:
+        return said
+    least, most = count(min(inside)), count(max(inside))
+    passes = least if least == most else f"{least} to {most}"
+    return f"{said} From {len(inside)} a path was found with nothing opened, after {passes} passes."
+
+
+def _is_inside(start: Row) -> bool:
+    """Whether a path inside the mask leads out of a bad start."""
+    return start["bad"] and not start["counts"] and not start["diverged"]
 
 
 def written(row: Row) -> str:
@@ -163,4 +174,4 @@ def _why(row: Row) -> str:
         return "yes"
     if row["diverged"]:
         return "no: diverged"
-    return "no: a path inside" if row["bad"] else "no: as good as pruned"
+    return "no: a path inside" if _is_inside(row) else "no: as good as pruned"
