@@ -71,9 +71,11 @@ def planted() -> tuple[ss.Objective, dict[str, Tensor], dict[str, Tensor]]:
     return objective, start, end
 
 
-def pairs(seeds: int, store: Path) -> Iterator[tuple[int, dict, dict, ss.Mask]]:
+def pairs(
+    seeds: int, store: Path, sparsity: float = 0.98
+) -> Iterator[tuple[int, dict, dict, ss.Mask]]:
     """Per seed, the scratch and the pruned solution of the difficulty study, and the mask."""
-    settings = difficulty.Settings("digits-conv", 0.98, "erk", seeds, None, 1000, 0.05, 61)
+    settings = difficulty.Settings("digits-conv", sparsity, "erk", seeds, None, 1000, 0.05, 61)
     planned = difficulty.plan(settings)
     kept, wanted = Store(store), ("scratch", "pruned")
     stages = [seed.runs[arm] for seed in planned for arm in wanted]

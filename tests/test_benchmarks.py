@@ -60,14 +60,14 @@ SMALLEST: dict[str, tuple[str, dict[str, object]]] = {
     "foresight_start": ("--seeds 1 --steps 1", {"SCORED": 16}),
     "masked_step": ("perceptron --rounds 1 --optimizer sgd", {}),
     "opened_search": (
-        "--steps 1",
+        "--passes 8",
         {"POINTS": 2, "pairs": one_pair, "lists": lambda *_: {"line": (ss.Trial(1, 0),)}},
     ),
     "paths": ("evaluate perceptron --rounds 1 --points 2", {"EXAMPLES": 10}),
     "pipeline": ("{tiny} --batch 4 --rounds 1 --steps 20 --data-root nowhere", {}),
     "search_power": (
         "--passes 64",
-        {"hill": lambda w: torch.sigmoid(-w[0]), "pairs": lambda seeds, store: []},
+        {"hill": lambda w: torch.sigmoid(-w[0]), "pairs": lambda *_: []},
     ),
     "sparse_large": ("rigl --width 100 --sparsity 0.9 --steps 6", {}),
     "sparse_scaling": ("time --largest 1e4", {}),
