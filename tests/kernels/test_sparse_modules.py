@@ -8,7 +8,9 @@ import pickle
 import pytest
 import torch
 
+import sparsescape as ss
 from sparsescape import InputError, SparseConv2d, SparseLinear
+from sparsescape.kernels.compiled import CompiledConv, CompiledLinear
 
 
 def test_a_layer_of_10_to_the_12_weights_is_made_and_trained():
@@ -141,6 +143,39 @@ def test_compiled_models_run():
     compiled = torch.compile(torch.nn.Sequential(layer, torch.nn.ReLU()), backend="eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), layer(x).relu())
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo's own look at what it is given
+def test_nothing_of_what_numba_compiles_is_traced(monkeypatch):
+    """Or the first step of a compiled model would trace numba's own compiler, and fail there."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 8, 3), torch.nn.BatchNorm2d(8),
+        torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3), torch.nn.Flatten(), torch.nn.Linear(32, 10),
+    )  # fmt: skip
+    mask = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.8)
+    mask.apply_(model)
+    x = torch.randn(2, 3, 8, 8)
+    wanted = model(x)
+    ss.to_sparse(model, min_sparsity=0.5)
+    traced = []
+
+    def seen(kind, name):
+        work = getattr(kind, name)
+
+        def noted(*args):
+            traced.append(torch.compiler.is_dynamo_compiling())
+            return work(*args)
+
+        monkeypatch.setattr(kind, name, noted)
+
+    for kind in (CompiledConv, CompiledLinear):
+        for name in ("sums", "both"):
+            seen(kind, name)
+    out = torch.compile(model, backend="eager")(x)
+    out.sum().backward()
+    torch.testing.assert_close(out, wanted, rtol=1e-4, atol=1e-5)
+    assert len(traced) >= 6
+    assert not any(traced)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import itertools
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, compiler, nn
 from torch.autograd import Function
 
 from .layout import batch_innermost, by_itself, has_batch_innermost, in_usual_order, lies_innermost
@@ -104,7 +104,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(in_usual_order(x))
-        as_it_is = out.ndim != 4 or lies_innermost(out)
+        # A compiled model ends its graph before a sparse layer, which then does that itself.
+        as_it_is = out.ndim != 4 or compiler.is_dynamo_compiling() or lies_innermost(out)
         handed_on: Tensor = out if as_it_is else _HandedOn.apply(out)
         return handed_on
 

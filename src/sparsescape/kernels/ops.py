@@ -86,6 +86,8 @@ def _apply(
     layer: Operations, values: Tensor, bias: Tensor | None, x: Tensor, watch: Watch | None
 ) -> Tensor:
     """All that a small layer computes takes as long as a few calls: none without a need."""
+    if compiler.is_dynamo_compiling():
+        return _untraced(layer, values, bias, x, watch)
     dtype = values.dtype
     if dtype not in _COMPUTED:
         values = values.float()
@@ -101,9 +103,14 @@ def _apply(
         # ten times slower where orders mix: the sum goes on in that of x.
         as_it_is = source is x and not x.is_contiguous()
         x.register_hook(batch_innermost if as_it_is else Tensor.contiguous)
-    sums = _sums_untraced if compiler.is_dynamo_compiling() else _Sums.apply
-    out = sums(values, bias, source, layer, None if watch is None else watch())
+    out = _Sums.apply(values, bias, source, layer, None if watch is None else watch())
     return out if out.dtype == dtype else out.to(dtype)
+
+
+@compiler.disable
+def _untraced(*args: Any) -> Tensor:
+    """In a compiled model: what numba compiles, now or before, is nothing to trace."""
+    return _apply(*args)
 
 
 def _compiles(values: Tensor) -> bool:
@@ -155,12 +162,6 @@ class _Sums(Function):
             return _Products.apply(x, g, ctx.layer), bias, None, None, None
         dx = _SumsBack.apply(values, g, ctx.layer, ctx.told) if of_x else None
         return None, bias, dx, None, None
-
-
-@compiler.disable
-def _sums_untraced(*args: Any) -> Tensor:
-    """In a compiled model: what numba has compiled is nothing to trace."""
-    return _Sums.apply(*args)
 
 
 class _SumsBack(Function):
