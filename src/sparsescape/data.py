@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
+from .files import Imported
 from .seeds import Draw
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -220,6 +221,7 @@ class _Ahead:
 
 class _Made(torch.utils.data.Dataset):
     def __init__(self, make: Callable[[int], Batch]):
+        self._files = Imported()  # first: a class in a user's file is found once that is imported
         self._make = make
 
     def __getitem__(self, number: int) -> Batch:

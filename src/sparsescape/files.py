@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -99,19 +100,8 @@ class FileFunction:
         return make
 
     def _module(self) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(
-            f"sparsescape_user_{self.path.stem}", self.path
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:  # likewise
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.path} cannot be imported: {reason}") from error
-        return module
+        # A name of its own each time, by which pickle finds the classes of this very import.
+        return _imported(f"sparsescape_user_{self.path.stem}_{next(_NUMBERS)}", self.path)
 
     def _check(self, make: Callable[..., Any], kind: type[Any], arguments: tuple[Any, ...]) -> None:
         """Before it is called, so that a TypeError in it is its own."""
@@ -129,3 +119,39 @@ class FileFunction:
             ) from None
         except ValueError:  # what is written in C need not have a signature
             pass
+
+
+_NUMBERS = itertools.count()
+_FILES: dict[str, Path] = {}
+"""Name of a module → the user's file that it was imported from."""
+
+
+def _imported(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name], _FILES[name] = module, path.absolute()
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # likewise, of a file
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} cannot be imported: {reason}") from error
+    return module
+
+
+class Imported:
+    """The user's files that were imported: unpickled in another process, it imports them there.
+
+    What is pickled after it can then be of classes in those files.
+    """
+
+    def __reduce__(self) -> Any:
+        return _imported_too, (dict(_FILES),)
+
+
+def _imported_too(files: Mapping[str, Path]) -> Imported:
+    for name, path in files.items():
+        if name not in sys.modules:
+            _imported(name, path)
+    return Imported()

@@ -38,6 +38,34 @@ def test_a_problem_of_ones_own_is_loaded_from_its_file(own):
     assert load(f"{own}:make", steps=20).recipe == ss.Recipe(steps=20)
 
 
+AHEAD = """
+import torch, sparsescape as ss
+
+class Squares(ss.Examples):
+    workers = 1
+
+    def __len__(self):
+        return 12
+
+    def read(self, chosen, draw):
+        return chosen.float()[:, None], chosen.float()[:, None] ** 2
+
+def make():
+    data, loss = Squares(), torch.nn.functional.mse_loss
+    return ss.Problem(lambda: torch.nn.Linear(1, 1), data, data, loss, recipe=ss.Recipe(steps=4))
+"""
+
+
+def test_another_process_reads_ahead_with_a_class_from_the_file(tmp_path):
+    path = tmp_path / "ahead.py"
+    path.write_text(AHEAD)
+    first, again = (load(f"{path}:make").train for _ in range(2))  # imported anew each time
+    for data in (first, again):
+        inputs, targets = zip(*data, strict=True)
+        assert torch.equal(torch.cat(inputs) ** 2, torch.cat(targets))
+        assert len(torch.cat(targets)) == 12
+
+
 def test_a_problem_of_ones_own_is_described_by_its_source_and_not_its_place(own, tmp_path):
     described = describe(f"{own}:make")
     moved = tmp_path / "elsewhere" / "own.py"
