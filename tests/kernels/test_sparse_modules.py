@@ -137,6 +137,20 @@ def test_copies_and_pickles_are_whole():
         assert twin.pattern.indices is twin.indices
 
 
+def test_positions_outlive_to_empty_and_a_layer_without_any_is_refused():
+    """The loops do not look where they read."""
+    x = torch.ones(2, 20)
+    layer = SparseLinear.random(20, 10, sparsity=0.7)
+    positions = layer.positions()
+    layer.to_empty(device="cpu")
+    assert torch.equal(layer.positions(), positions)
+    twin = SparseLinear.random(20, 10, sparsity=0.7).to("meta").to_empty(device="cpu")
+    with pytest.raises(InputError, match=r"no positions after to_empty\(\): load a state"):
+        twin(x)
+    twin.load_state_dict(layer.state_dict())
+    assert torch.equal(twin(x), layer(x))
+
+
 def test_compiled_models_run():
     layer = SparseLinear.random(20, 10, sparsity=0.7)
     x = torch.randn(3, 20)

@@ -48,6 +48,10 @@ class Sparse(nn.Module):
         known = self.__dict__.get("_pattern")
         if known is None or known.indptr is not self.indptr or known.indices is not self.indices:
             known = Pattern(self.dense_shape, self.indptr, self.indices, self.groups)
+            if not self.indptr.is_meta and int(self.indptr[-1]) != self.weight.numel():
+                raise InputError(
+                    "The values of a sparse layer have no positions after to_empty(): load a state."
+                )
             self.__dict__["_pattern"] = known
         return known
 
@@ -90,7 +94,11 @@ class Sparse(nn.Module):
     def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
         for name in _STRUCTURE:
-            setattr(self, name, fn(getattr(self, name)))
+            own = getattr(self, name)
+            moved = fn(own)
+            if moved is not own and not moved.is_meta:  # to_empty() leaves what was in the memory
+                moved = torch.zeros_like(moved) if own.is_meta else moved.copy_(own)
+            setattr(self, name, moved)
         self.__dict__.pop("_pattern", None)  # its arrays may be of memory that has moved
         return self
 
