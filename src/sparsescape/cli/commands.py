@@ -141,7 +141,7 @@ def diagnose(
     Args:
         run: name of the run (see: sparsescape list runs).
         reference: name of a better run to compare it with, a pruned one for instance.
-        curve_steps: steps of each search for a path to the reference, instead of its own.
+        curve_steps: passes of each curve that is tried to reach the reference, instead of 1000.
         seed: decides the draws.
         execution: how it is run inside the mask (see: sparsescape train --help); as RUN was, unless
             given.

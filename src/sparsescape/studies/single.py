@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import InputError
@@ -159,11 +159,9 @@ def diagnosis(
             raise InputError("The two runs are of different problems.")
     if curve_steps is not None and curve_steps < 1:
         raise InputError(f"--curve-steps is at least 1, not {curve_steps}.")
-    trials = [
-        asdict(replace(t, steps=curve_steps) if curve_steps and t.steps else t)
-        for t in paths.TRIALS
-    ]
-    what = {**_of_all(run, execution), "trials": trials, "seed": seed, "constant": CONSTANT}
+    trials = paths.default_trials(curve_steps) if curve_steps else paths.TRIALS
+    search = {"trials": [asdict(trial) for trial in trials], "seed": seed}
+    what = {**_of_all(run, execution), **search, "constant": CONSTANT}
     return Stage("diagnose", what, inputs, "diagnose")
 
 
