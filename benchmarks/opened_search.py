@@ -25,7 +25,7 @@ from search_power import pairs
 from sparsescape.landscape.curves.bezier import Line
 from sparsescape.landscape.dimensions.openings import Journey, Order, chosen
 from sparsescape.landscape.profiles.measures import tolerance
-from sparsescape.landscape.search.paths import default_trials
+from sparsescape.landscape.search.trials import default_trials
 from sparsescape.points import Point
 from sparsescape.problems.catalogue import load
 

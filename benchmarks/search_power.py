@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import sparsescape as ss
-from sparsescape.landscape.search.paths import Method
+from sparsescape.landscape.search.trials import Method
 from sparsescape.points import load_point
 from sparsescape.problems.catalogue import load
 from sparsescape.studies import difficulty

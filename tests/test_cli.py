@@ -293,7 +293,7 @@ def test_train_then_path_between_two_runs(tmp_path, capsys, refused):
 @pytest.mark.usefixtures("here")
 def test_a_path_can_be_searched_for_by_several_trials(tmp_path, capsys, monkeypatch):
     trials = (ss.Trial(degree=1, steps=0), ss.Trial(degree=2, steps=4, goal="uphill"))
-    monkeypatch.setattr("sparsescape.landscape.search.paths.TRIALS", trials)
+    monkeypatch.setattr("sparsescape.landscape.search.trials.TRIALS", trials)
     where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
     first, second = (trained(capsys, *TRAINING, *where, "--seed", s) for s in "01")
     words = ["path", first, second, "--space", "dense", "--search", "trials", "--points", "6"]

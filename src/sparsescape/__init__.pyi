@@ -26,7 +26,8 @@ from .landscape.profiles.profile import Profile, profile
 from .landscape.search.bands import Band, Cycle, neb
 from .landscape.search.fit import fit_curve
 from .landscape.search.goals import Goal
-from .landscape.search.paths import Attempt, FoundPath, Trial, find_path
+from .landscape.search.paths import Attempt, FoundPath, find_path
+from .landscape.search.trials import Trial
 from .masks import Mask
 from .objective import Objective
 from .problems.problem import Problem, Recipe

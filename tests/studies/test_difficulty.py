@@ -520,7 +520,7 @@ def test_a_harder_search_is_on_record_and_speaks_in_the_claims(tiny_problem, tmp
     words = ["--search", "trials", "--seeds", "1"]
     few = (ss.Trial(degree=1, steps=0), ss.Trial(degree=2, steps=4, goal="uphill"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparsescape.landscape.search.paths.TRIALS", few)
+        patch.setattr("sparsescape.landscape.search.trials.TRIALS", few)
         assert main(tiny.study(tiny_problem, tmp_path, *words)) == 0
     found = tiny.results(tmp_path)
     tried = [curve for curve in found["curves"] if curve["degree"] == 0]

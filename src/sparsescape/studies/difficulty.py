@@ -215,9 +215,10 @@ def _trials(
     space: str,
 ) -> Stage:
     """The same with all of ``find_path``'s trials."""
-    from ..landscape.search import paths  # which needs torch, unlike the study from the store
+    # Imported here, as it needs torch, unlike the study from the store.
+    from ..landscape.search.trials import TRIALS
 
-    trials = [asdict(trial) for trial in paths.TRIALS]
+    trials = [asdict(trial) for trial in TRIALS]
     return Stage(
         "find",
         {**common, "trials": trials, "points": settings.points, "seed": seed, "space": space},

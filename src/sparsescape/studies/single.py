@@ -100,9 +100,10 @@ def best_path(
     Raises:
         InputError: the runs are of different problems, or one is no training run.
     """
-    from ..landscape.search import paths  # which needs torch, unlike what lists or refuses
+    # Imported here, as it needs torch, unlike what lists or refuses.
+    from ..landscape.search.trials import TRIALS
 
-    trials = [asdict(trial) for trial in paths.TRIALS]  # another list of them is another stage
+    trials = [asdict(trial) for trial in TRIALS]  # another list of them is another stage
     search = {"trials": trials, "points": points, "seed": seed, "space": space}
     shared = {} if parallel is None else {"parallel": parallel}
     return _searched("find", start, end, points, _of_all(start, execution), search, shared)
@@ -149,7 +150,7 @@ def diagnosis(
     Raises:
         InputError: one is no training run, or they are of different problems.
     """
-    from ..landscape.search import paths
+    from ..landscape.search.trials import TRIALS, default_trials
 
     inputs = {"run": run} if reference is None else {"run": run, "reference": reference}
     for stage in inputs.values():
@@ -159,7 +160,7 @@ def diagnosis(
             raise InputError("The two runs are of different problems.")
     if curve_steps is not None and curve_steps < 1:
         raise InputError(f"--curve-steps is at least 1, not {curve_steps}.")
-    trials = paths.default_trials(curve_steps) if curve_steps else paths.TRIALS
+    trials = default_trials(curve_steps) if curve_steps else TRIALS
     search = {"trials": [asdict(trial) for trial in trials], "seed": seed}
     what = {**_of_all(run, execution), **search, "constant": CONSTANT}
     return Stage("diagnose", what, inputs, "diagnose")

@@ -15,7 +15,7 @@ from sparsescape.landscape.diagnosis import conditions
 from sparsescape.landscape.diagnosis.conditions import Condition
 from sparsescape.landscape.diagnosis.diagnose import Diagnosis
 from sparsescape.landscape.diagnosis.rules import RULES, VERDICTS
-from sparsescape.landscape.search.paths import Trial
+from sparsescape.landscape.search.trials import Trial
 from sparsescape.points import named_weights, snapshot
 
 QUICK = (Trial(degree=1, steps=0), Trial(degree=2, steps=60, batch_size=50))

@@ -13,7 +13,7 @@ import sparsescape as ss
 from helpers import bits, classes, condition, draw, perceptron
 from sparsescape.landscape.dimensions import bisection
 from sparsescape.landscape.dimensions.openings import CHOICES, Journey, Order
-from sparsescape.landscape.search.paths import default_trials
+from sparsescape.landscape.search.trials import default_trials
 from sparsescape.training.checkpoints import Checkpoint
 from sparsescape.training.trainer import Run
 

@@ -20,7 +20,7 @@ from helpers import (
     seeded,
 )
 from sparsescape.landscape.search.goals import find_goal
-from sparsescape.landscape.search.paths import TRIALS, default_trials
+from sparsescape.landscape.search.trials import TRIALS, default_trials
 from sparsescape.points import snapshot
 from sparsescape.seeds import derived_seed
 from sparsescape.training.checkpoints import Checkpoint

@@ -10,7 +10,8 @@ from ...masks import Mask
 from ...objective import Objective
 from ...points import Point, PointLike, snapshot
 from ..curvature.stationarity import Stationarity
-from ..search.paths import TRIALS, FoundPath, Trial
+from ..search.paths import FoundPath
+from ..search.trials import TRIALS, Trial
 from .conditions import Condition
 from .facts import Facts
 from .rules import RULES, UNDECIDED, VERDICTS, Remedy, Rule

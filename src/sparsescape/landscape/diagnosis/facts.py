@@ -15,7 +15,8 @@ from ...points import PointLike, as_point
 from ...seeds import derived_seed
 from ..curvature.descent import AWAY, Descent, curvature_descent, newton_descent
 from ..curvature.stationarity import Ends, Stationarity, eigenvalues, with_slopes
-from ..search.paths import FoundPath, Trial, find_path
+from ..search.paths import FoundPath, find_path
+from ..search.trials import Trial
 from .constant import constant_answer
 
 TOL = 1e-5

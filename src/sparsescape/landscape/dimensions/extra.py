@@ -14,10 +14,10 @@ from ...training.checkpoints import Checkpoint
 from ..curves.curve import Curve
 from ..profiles.measures import tolerance
 from ..profiles.profile import Profile, check_points
-from ..search.paths import TRIALS, Attempt, Method
-from .bisection import Ground, smallest
+from ..search.paths import Attempt
+from ..search.trials import TRIALS, Method
+from .bisection import Ground, restarted, smallest
 from .openings import Choice, Journey, Order, check_choice, chosen
-from .trials import restarted
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...landscape.diagnosis.conditions import Condition
 from ...landscape.diagnosis.diagnose import Diagnosis, diagnose
-from ...landscape.search.paths import FoundPath, Trial
+from ...landscape.search.paths import FoundPath
+from ...landscape.search.trials import Trial
 from ...points import save_point
 from ..store import read_json
 from .job import Job, Metrics

@@ -12,7 +12,7 @@ from ...landscape.curves.curve import Curve
 from ...landscape.dimensions.extra import ExtraDimensions, extra_dimensions
 from ...landscape.profiles.measures import tolerance
 from ...landscape.profiles.profile import profile
-from ...landscape.search.paths import default_trials
+from ...landscape.search.trials import default_trials
 from ...masks import Mask
 from ..graph import Stage
 from .curves import load_curve, save_curve

@@ -8,7 +8,8 @@ from ...landscape.curves.bezier import Bezier, Line
 from ...landscape.curves.curve import Curve
 from ...landscape.profiles.profile import profile
 from ...landscape.search.fit import fit_curve
-from ...landscape.search.paths import Trial, find_path
+from ...landscape.search.paths import find_path
+from ...landscape.search.trials import Trial
 from ...masks import Mask
 from .curves import load_curve, save_curve
 from .job import Job, Metrics
