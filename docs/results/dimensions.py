@@ -33,8 +33,13 @@ about 1300 random ones."""
 
 def main(root: str, problem: str) -> None:
     print(INTRODUCTION.format(problem=problem))
-    for folder in markdown.finished(root, "dimensions", problem):
-        results = read_json(folder / "results.json")
+    found = [
+        (f, read_json(f / "results.json")) for f in markdown.finished(root, "dimensions", problem)
+    ]
+    found.sort(key=lambda study: study[1]["settings"]["search_passes"])
+    print("## Against the search\n")
+    print(markdown.table(EFFORT, [row for _, results in found for row in _effort(results)]))
+    for folder, results in found:
         print(f"## {_title(results)}\n\n    {results['command']}\n")
         print(markdown.machine(folder) + "\n")
         print(tables.lead(results) + "\n")
@@ -52,10 +57,38 @@ def main(root: str, problem: str) -> None:
         print(markdown.figures(folder))
 
 
+EFFORT = (
+    "passes a curve",
+    "sparsity",
+    "bad starts",
+    "a path inside from",
+    "others",
+    "opened by gradient",
+    "opened at random",
+)
+
+
+def _effort(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Per sparsity: how many bad starts there are, from how many nothing need be opened, and what
+    it takes from the others, seed by seed."""
+    given = results["settings"]
+    for sparsity in given["sparsity"]:
+        bad = [s for s in results["starts"] if s["sparsity"] == sparsity and s["bad"]]
+        left = [s for s in bad if s["counts"]]
+        rows = {r["choice"]: r for r in results["table"] if r["sparsity"] == sparsity}
+        each = [
+            ", ".join("none" if k is None else str(k) for k in rows[choice]["counts"]) or "–"
+            for choice in ("gradient", "random")
+        ]
+        counts = map(str, (given["search_passes"], len(bad), len(bad) - len(left), len(left)))
+        passes, *numbers = counts
+        yield passes, f"{sparsity * 100:.4g} %", *numbers, *each
+
+
 def _title(results: Mapping[str, Any]) -> str:
     given = results["settings"]
     shown = ", ".join(f"{sparsity * 100:.4g} %" for sparsity in given["sparsity"])
-    return f"{shown} sparsity, {given['seeds']} seeds"
+    return f"{shown} sparsity, {given['seeds']} seeds, {given['search_passes']} passes a curve"
 
 
 def _claim(results: Mapping[str, Any]) -> Iterator[str]:

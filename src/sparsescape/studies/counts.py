@@ -133,9 +133,13 @@ def _fewer_than_random(sparsity: float, choice: str, records: Sequence[Record]) 
 
 def _less_gradient_than_random(sparsity: float, records: Sequence[Record]) -> dict[str, Any]:
     """Whether the few are fewer because each of them holds more of the gradient."""
-    shares = {(r["choice"], r["seed"]): r["gradient_share"] or 1.0 for r in records}
+    shares = {
+        (r["choice"], r["seed"]): 1.0 if r["count"] is None else r["gradient_share"]
+        for r in records
+    }
     seeds = [seed for name, seed in shares if name == LAYER_CHOICE and ("random", seed) in shares]
     pairs = {seed: (shares["random", seed], shares[LAYER_CHOICE, seed]) for seed in seeds}
+    pairs = {seed: pair for seed, pair in pairs.items() if all(pair)}  # of 0 there is no ratio
     of = interval([math.log(random / chosen) for random, chosen in pairs.values()])
     return {
         "title": f"At {sparsity:.4g}, {LAYER_CHOICE} needs less of the gradient than random",

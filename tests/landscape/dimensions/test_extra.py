@@ -13,6 +13,7 @@ import sparsescape as ss
 from helpers import bits, classes, condition, draw, perceptron
 from sparsescape.landscape.dimensions import bisection
 from sparsescape.landscape.dimensions.openings import CHOICES, Journey, Order
+from sparsescape.landscape.search.fit import Search
 from sparsescape.landscape.search.trials import default_trials
 from sparsescape.training.checkpoints import Checkpoint
 from sparsescape.training.trainer import Run
@@ -168,6 +169,24 @@ def test_a_count_begins_at_the_path_that_is_known_with_more():
             above = min(k for k in found.attempts if k > count and found.climbs[k] <= found.tol)
             assert tried[0].trial.count == above
             assert tried[0].passes == 0
+
+
+def test_where_one_is_enough_none_is_tried_again_from_its_path():
+    """A path that is seen only with room around it, and does not use the room."""
+    planted = Planted(1, closed=10)
+    inside = planted.mask | ss.Mask({**planted.mask, "rest": planted.score["rest"] > 0})
+    path = ss.find_path(*planted.ends, planted.objective, subspace=inside).curve
+
+    class WithRoom:
+        def search(self, best, objective, *, seed, checkpoint=None):
+            seen = best if best.subspace.count == inside.count else path
+            return seen.inside(best.subspace), Search(1, 1, 1, diverged=False)
+
+    found = ss.extra_dimensions(*planted.ends, inside, planted.objective, trials=[WithRoom()])
+    assert found.count == 0
+    assert [attempt.passes for attempt in found.attempts[0]] == [1, 0]
+    assert found.opened.count == 0
+    inside.check_contains(found.curve.point(0.5))
 
 
 def test_no_count_is_searched_at_twice(monkeypatch):

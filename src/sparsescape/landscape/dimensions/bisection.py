@@ -48,18 +48,30 @@ class Ground:
             return True
         if count in self.found:
             return False
+        return self._try(count, self._trials(count), derived_seed(self.seed, "opened", count))
+
+    def is_open_from_above(self, count: int) -> bool:
+        """Search once more where no path was found: now from what is known with more open."""
+        trials = (*self._from_above(count), *self._search(count))
+        return self._try(count, trials, derived_seed(self.seed, "opened again", count))
+
+    def _try(self, count: int, trials: Sequence[Method], seed: int) -> bool:
         found = find_path(
             self.start,
             self.end,
             self.objective,
             subspace=self.mask if self.order is None else self.mask | self.order.first(count),
-            trials=self._trials(count),
+            trials=trials,
             points=self.points,
             tol=self.tol,
-            seed=derived_seed(self.seed, "opened", count),
+            seed=seed,
             # Its own, or one that is taken up again would begin with the state of a later search.
             checkpoint=self.checkpoint and self.checkpoint.part(len(self.found)),
         )
+        before = self.found.get(count)
+        if before is not None:
+            best = min(before, found, key=lambda path: path.profile.climb)
+            found = replace(best, attempts=(*before.attempts, *found.attempts))
         self.found[count] = found
         if found.profile.monotone(self.tol):
             self.open.add(count)
@@ -100,7 +112,8 @@ def smallest(ground: Ground, most: int, precision: float) -> int | None:
     """The smallest count that is open, by bisection between none and all.
 
     From the top, as a path found there leads on: with half of its weights closed again it is the
-    beginning of the next search. So what fails has been tried from the path nearest above.
+    beginning of the next search. So what fails has been tried from the path nearest above; none at
+    all, which was tried first, is tried again where a single one is left.
     """
     if ground.is_open(0):
         return 0
@@ -113,7 +126,7 @@ def smallest(ground: Ground, most: int, precision: float) -> int | None:
             count = middle
         else:
             failed = middle
-    return count
+    return 0 if count == 1 and ground.is_open_from_above(0) else count
 
 
 # ---------------------------------------------------------------------------- what is tried

@@ -108,7 +108,8 @@ def extra_dimensions(
     score; so the subspaces are nested, and a path with k of them is one with more. First none are
     opened, then all of them; between a count that failed and one that did not goes bisection. So
     every search but those two begins at a path that is known with more weights open, its closed
-    ones set to 0, before it makes its trials (:func:`sparsescape.find_path`).
+    ones set to 0, before it makes its trials (:func:`sparsescape.find_path`). Where one weight is
+    enough, none is tried again, from the path with one.
 
     "Smallest" is what this search finds: it is an upper bound, and what it failed with is on
     record. See ``docs/dimensions.md``.
