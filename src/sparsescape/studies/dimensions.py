@@ -202,7 +202,10 @@ def _start(case: Case, records: Sequence[Mapping[str, Any]], store: Store) -> di
     """One start: how bad it is, how it climbs inside the mask, and whether it counts."""
     losses = {arm: store.metrics(run.key)["train_loss"] for arm, run in case.runs.items()}
     mine = [r for r in records if (r["sparsity"], r["seed"]) == (case.sparsity, case.seed)]
-    inside = mine[0]["tried"][0] if mine and mine[0]["tried"] else None
+    made = [r for r in mine if r["tried"]]
+    # Where none is found to be enough by way of more, all of that search was needed for it.
+    best = min(made, key=lambda r: r["tried"][0]["climb"], default=None)
+    inside = best and (best if best["count"] == 0 else best["tried"][0])
     bad = is_bad(case, store)
     lost = any(store.metrics(run.key)["diverged"] for run in case.runs.values())
     return {
@@ -210,7 +213,7 @@ def _start(case: Case, records: Sequence[Mapping[str, Any]], store: Store) -> di
         "seed": case.seed,
         **losses,
         "bad": bad,
-        "climb_inside": inside["climb"] if inside else None,
+        "climb_inside": best["tried"][0]["climb"] if best else None,
         "passes_inside": inside["passes"] if inside else None,
         "counts": bad and bool(mine) and all(r["count"] != 0 for r in mine),
         "diverged": lost,

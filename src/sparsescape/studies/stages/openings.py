@@ -113,7 +113,7 @@ def _bounds(job: Job) -> dict[int, Curve]:
 def _with_passes(told: Metrics, bounds: Metrics) -> Metrics:
     """What a count cost to find, with the searches that other choices begin with, too."""
     spent = {tried["count"]: tried["passes"] for tried in bounds["tried"]}
-    tried = [{**at, "passes": spent.get(at["count"], at["passes"])} for at in told["tried"]]
+    tried = [{**at, "passes": at["passes"] + spent.get(at["count"], 0)} for at in told["tried"]]
     return told | {"tried": tried, "passes": sum(at["passes"] for at in tried)}
 
 
