@@ -54,7 +54,9 @@ def main(root: str, problem: str) -> None:
             made = table(results)
             print(f"### {made.title}\n\n{made.note}\n")
             print(markdown.table(made.header, made.rows))
-        print(markdown.figures(folder))
+        shown = {"transition": any(s["counts"] for s in results["starts"])}
+        shown["layers"] = bool(results["layers"])
+        print(markdown.figures(folder, [name for name, full in shown.items() if full]))
 
 
 EFFORT = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,13 @@ def machine(folder: Path) -> str:
     )
 
 
-def figures(folder: Path) -> str:
-    """The figures of a study, copied beside the pages."""
+def figures(folder: Path, names: Collection[str] | None = None) -> str:
+    """The figures of a study, or those of these names, copied beside the pages."""
     kept = Path(__file__).parent / "figures"
     lines = []
     for figure in sorted(folder.glob("figures/*.png")):
+        if names is not None and figure.stem not in names:
+            continue
         kept.mkdir(exist_ok=True)
         name = f"{folder.name}-{figure.name}"
         shutil.copyfile(figure, kept / name)

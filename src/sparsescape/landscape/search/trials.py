@@ -106,7 +106,7 @@ def default_trials(passes: int = 1000) -> tuple[Trial, ...]:
        then at degree 7 from the best.
 
     Learning rates are relative to the distance of the ends (:attr:`Trial.reach`). Those of the mean
-    are small: with long strides it ends lower, but on a path that climbs.
+    are small: with longer strides its path climbs more.
     ``benchmarks/opened_search.py`` and ``benchmarks/search_power.py`` measure this list beside
     others.
 
