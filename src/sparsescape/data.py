@@ -221,7 +221,7 @@ class _Ahead:
 
 class _Made(torch.utils.data.Dataset):
     def __init__(self, make: Callable[[int], Batch]):
-        self._files = Imported()  # first: a class in a user's file is found once that is imported
+        self._files = Imported()  # first, or a class in one of them would not be found
         self._make = make
 
     def __getitem__(self, number: int) -> Batch:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import inspect
 import itertools
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from .errors import InputError
 
@@ -101,7 +103,13 @@ class FileFunction:
 
     def _module(self) -> ModuleType:
         # A name of its own each time, by which pickle finds the classes of this very import.
-        return _imported(f"sparsescape_user_{self.path.stem}_{next(_NUMBERS)}", self.path)
+        name = f"sparsescape_user_{self.path.stem}_{next(_NUMBERS)}"
+        _UserFiles.known[name] = self.path.absolute()
+        try:
+            return importlib.import_module(name)
+        except Exception as error:  # likewise, of a file
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.path} cannot be imported: {reason}") from error
 
     def _check(self, make: Callable[..., Any], kind: type[Any], arguments: tuple[Any, ...]) -> None:
         """Before it is called, so that a TypeError in it is its own."""
@@ -122,36 +130,32 @@ class FileFunction:
 
 
 _NUMBERS = itertools.count()
-_FILES: dict[str, Path] = {}
-"""Name of a module → the user's file that it was imported from."""
 
 
-def _imported(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name], _FILES[name] = module, path.absolute()
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # likewise, of a file
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path} cannot be imported: {reason}") from error
-    return module
+class _UserFiles:
+    """Finds the modules that users' files are imported as."""
+
+    known: ClassVar[dict[str, Path]] = {}
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        file = cls.known.get(name)
+        return None if file is None else importlib.util.spec_from_file_location(name, file)
+
+
+sys.meta_path.append(_UserFiles)
 
 
 class Imported:
-    """The user's files that were imported: unpickled in another process, it imports them there.
+    """Where the user's files are: another process that unpickles it finds them, too.
 
     What is pickled after it can then be of classes in those files.
     """
 
     def __reduce__(self) -> Any:
-        return _imported_too, (dict(_FILES),)
+        return _known_too, (dict(_UserFiles.known),)
 
 
-def _imported_too(files: Mapping[str, Path]) -> Imported:
-    for name, path in files.items():
-        if name not in sys.modules:
-            _imported(name, path)
+def _known_too(files: Mapping[str, Path]) -> Imported:
+    _UserFiles.known.update(files)
     return Imported()

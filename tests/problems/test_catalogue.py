@@ -59,6 +59,10 @@ def make():
 def test_another_process_reads_ahead_with_a_class_from_the_file(tmp_path):
     path = tmp_path / "ahead.py"
     path.write_text(AHEAD)
+    other = tmp_path / "other.py"
+    other.write_text(AHEAD)
+    load(f"{other}:make")
+    other.unlink()  # which is of no matter to what does not come from it
     first, again = (load(f"{path}:make").train for _ in range(2))  # imported anew each time
     for data in (first, again):
         inputs, targets = zip(*data, strict=True)
