@@ -102,8 +102,9 @@ class FileFunction:
         return make
 
     def _module(self) -> ModuleType:
-        # A name of its own each time, by which pickle finds the classes of this very import.
-        name = f"sparsescape_user_{self.path.stem}_{next(_NUMBERS)}"
+        # A name of its own each time, by which pickle finds the classes of this very import; with
+        # a dot in it, it would be that of a module in a package.
+        name = f"sparsescape_user_{self.path.stem.replace('.', '_')}_{next(_NUMBERS)}"
         _UserFiles.known[name] = self.path.absolute()
         try:
             return importlib.import_module(name)

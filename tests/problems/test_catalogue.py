@@ -57,7 +57,7 @@ def make():
 
 
 def test_another_process_reads_ahead_with_a_class_from_the_file(tmp_path):
-    path = tmp_path / "ahead.py"
+    path = tmp_path / "ahead.v2.py"
     path.write_text(AHEAD)
     other = tmp_path / "other.py"
     other.write_text(AHEAD)

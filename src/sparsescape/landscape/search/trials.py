@@ -38,8 +38,6 @@ class Trial:
     """Of the Bézier curve; 1 is the straight line, which needs no search."""
     steps: int = 1000
     lr: float = 0.05
-    reach: float | None = None
-    """Where given, the learning rate is so many times :attr:`Curve.spread`, instead of ``lr``."""
     batch_size: int = 100
     goal: str | Goal = "mean"
     optimizer: str = "sgd"
@@ -52,6 +50,8 @@ class Trial:
     """How far each control point is moved at random before, over the distance of the ends."""
     enough: float | None = None
     """A goal that is low enough to end before the last step."""
+    reach: float | None = None
+    """Where given, the learning rate is so many times :attr:`Curve.spread`, instead of ``lr``."""
 
     def __post_init__(self) -> None:
         # Here, and not where it is its turn: by then the trials before it have been searched.
