@@ -196,7 +196,7 @@ class Sparsifier:
         self._norms = {w: named[n].shape for w, n in norms(named).items()}
         self._owners = Owners(self._weights, optimizers)
         self._withheld = [Withheld(optimizer) for optimizer in self._owners.optimizers]
-        self._counts = [0] * len(optimizers)
+        self._counts, self._all = [0] * len(optimizers), range(len(optimizers))
         self.densities.clear()
         self._held = {n: self._holder(n, layers.get(n, [])) for n in self._weights}
         self._nonzeros = {n: h for n, h in self._held.items() if isinstance(h, Nonzeros)}
@@ -399,7 +399,7 @@ class Sparsifier:
 
     def _update(self) -> None:
         # Before the mask moves: where it was closed an optimizer may have moved what is now grown.
-        self._hold(*range(len(self._counts)))
+        self._hold(*self._all)
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
@@ -459,7 +459,7 @@ class Sparsifier:
         for name, held in self._held.items():
             held.put(mask[name])
         self._holding.forget()
-        self._hold(*range(len(self._counts)))
+        self._hold(*self._all)
 
     def _closing(self, name: str) -> Callable[[Tensor], object]:
         """What sets a weight's gradient to 0 where the loop is not to see it."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..positions import Positions, are_in, indices_of, marked, taken
-from .bits import all_or_none, close
+from .bits import all_or_none, closer
 from .places import Marked, Places
 from .shards import local, put_together, share
 from .stillness import Part
@@ -37,7 +37,9 @@ class Masked:
         """Take up another mask."""
         self._places = None
         bits = share(self.own(active), self.parameter)
-        self.bits = all_or_none(bits, like=local(self.parameter))
+        parameter = local(self.parameter)
+        self.bits = all_or_none(bits, like=parameter)
+        self._close = closer(self.bits, parameter.dtype)
 
     def check_count(self, count: int) -> None:
         """Any number of them can be active."""
@@ -102,7 +104,7 @@ class Masked:
 
     def close(self, grad: Tensor) -> None:
         """Set a gradient to 0 where it is not active."""
-        close(grad, self.bits)
+        self._close(grad)
 
     def parts(self, state: Mapping[str, Tensor], fresh: Mapping[str, float]) -> list[Part]:
         """What is to be closed after a step."""
