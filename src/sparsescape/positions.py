@@ -11,6 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .compilation import works
+
+SMALL = 4096
+"""Among fewer bools than these it is not worth calling what is compiled."""
+FEW = 1 / 40
+"""Of this share and less the rest is passed over several at a time."""
+
 
 @dataclass(frozen=True, eq=False)
 class Positions:
@@ -149,22 +156,16 @@ def indices_of(active: Tensor) -> Tensor:
     >>> indices_of(torch.tensor([[True, False], [True, True]])).tolist()
     [0, 2, 3]
     """
-    if active.device.type == "cpu":  # where numpy finds them many times faster
-        return torch.from_numpy(_places_of(active.numpy().reshape(-1)))
-    return active.reshape(-1).nonzero().reshape(-1)
+    if active.device.type != "cpu":
+        return active.reshape(-1).nonzero().reshape(-1)
+    if active.numel() < SMALL or not works():  # numpy finds them many times faster than torch
+        return torch.from_numpy(np.flatnonzero(active.numpy()))
+    from .marks import list_few_marked, list_marked
 
-
-def _places_of(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Where they are True.
-
-    Of a tenth or less numpy looks for the next one, which between a twentieth and a tenth takes
-    three times as long as to look at all: there it is given more of them, at the end.
-    """
-    count = int(np.count_nonzero(bits))
-    if not len(bits) < 20 * count <= 2 * len(bits):
-        return np.flatnonzero(bits)
-    more = np.ones(len(bits) // 9 + 1, dtype=np.bool_)
-    return np.flatnonzero(np.concatenate([bits, more]))[:count]
+    count = count_active(active)
+    listed = np.empty(count + 1, dtype=np.int64)
+    (list_few_marked if count < active.numel() * FEW else list_marked)(_marks(active), listed)
+    return torch.from_numpy(listed[:-1])
 
 
 def marked(flat: Tensor, shape: torch.Size) -> Tensor:
@@ -181,6 +182,21 @@ def marked(flat: Tensor, shape: torch.Size) -> Tensor:
     return active
 
 
+def marked_of(some: Tensor, flat: Tensor, shape: torch.Size) -> Tensor:
+    """A bool tensor that is ``True`` at those of the flat indices that ``some`` marks.
+
+    >>> marked_of(torch.tensor([False, True]), torch.tensor([0, 3]), torch.Size((2, 2))).tolist()
+    [[False, False], [False, True]]
+    """
+    if flat.device.type != "cpu" or not works():
+        return marked(flat[some], shape)
+    from .marks import mark_at
+
+    active = torch.zeros(shape, dtype=torch.bool)
+    mark_at(flat.numpy(), _marks(some), _marks(active))
+    return active
+
+
 def taken(values: Tensor, flat: Tensor) -> Tensor:
     """The values at those flat indices, in one dimension; in float32 if they are of half width.
 
@@ -192,6 +208,11 @@ def taken(values: Tensor, flat: Tensor) -> Tensor:
         return row[flat]
     row = row.float() if row.dtype in (torch.bfloat16, torch.float16) else row
     return torch.from_numpy(row.numpy().take(flat.numpy()))
+
+
+def _marks(active: Tensor) -> npt.NDArray[np.uint8]:
+    """The bools as bytes in one dimension."""
+    return active.contiguous().view(-1).numpy().view(np.uint8)
 
 
 def _narrow(indices: Tensor, size: int) -> Tensor:

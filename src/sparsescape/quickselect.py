@@ -133,8 +133,8 @@ def mark_highest(values, allowed, count, room, marks):
 
 @compiled
 def edge(values, share):
-    """The middle between the lowest share of the values above 0 and the rest; 1 where there are
-    none."""
+    """The middle between the lowest share of the values (float32) above 0 and the rest; 1 where
+    there are none."""
     positive, marks = np.empty(len(values), np.uint8), np.empty(len(values), np.uint8)
     room = np.uint32(0)
     for i in range(len(values)):
@@ -144,10 +144,14 @@ def edge(values, share):
         return 1.0
     place = min(int(share * room), np.int64(room) - 1)
     outside = threshold(values, positive, room - place, room, marks)
-    inside, nearer = values.dtype.type(0), 0
-    for value in values:
-        inside = max(inside, value if value < outside else values.dtype.type(0))
-        nearer += (value > 0) & (value < outside)
+    # Of numbers above 0 the bits are in their order, and the highest is found several at a time.
+    codes, limit = values.view(np.int32), np.array([outside]).view(np.int32)[0]
+    highest, nearer = np.int32(0), np.uint32(0)
+    for i in range(len(codes)):
+        code = codes[i] if codes[i] < limit else np.int32(0)
+        highest = max(highest, code)
+        nearer += np.uint32(code > 0)
+    inside = np.array([highest]).view(np.float32)[0]
     # Fewer than a share are nearer where several are equal.
     return (inside + outside) / 2 if nearer == place else np.float64(outside)
 
@@ -162,14 +166,3 @@ def beside(values, share, scores):
         score = value / unit
         score = score if score > 0 else score * slope
         scores[i] = score if score == score else kind(0)
-
-
-@compiled
-def mark_first(some, allowed, count, marks):
-    """Mark the first so many of some places that are allowed, without repeats."""
-    for place in some:
-        if count == 0:
-            return
-        fresh = allowed[place] & (marks[place] ^ np.uint8(1))
-        marks[place] |= fresh
-        count -= np.int64(fresh)

@@ -37,7 +37,7 @@ def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
     """
     flat = scores.detach().reshape(-1).contiguous()
     allowed = torch.ones_like(flat, dtype=torch.bool) if among is None else among.reshape(-1)
-    room = count_active(allowed)
+    room = len(flat) if among is None else count_active(allowed)
     count = min(count, room)
     if count <= 0:
         return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)

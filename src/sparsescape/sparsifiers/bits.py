@@ -96,7 +96,7 @@ def close(tensor: Tensor, bits: Tensor) -> None:
 
 
 def closer(bits: Tensor, dtype: torch.dtype) -> Callable[[Tensor], None]:
-    """:func:`close` with this mask, for who calls it at every step on tensors that are alike.
+    """:func:`close` with one mask, for who calls it at every step on tensors that are alike.
 
     On the caches that a backward pass has emptied every call counts: what is to be known of the
     mask is looked up here, once.
@@ -109,13 +109,14 @@ def closer(bits: Tensor, dtype: torch.dtype) -> Callable[[Tensor], None]:
     and_into = compiled_passes().get(dtype) if bits.dtype is torch.int8 and bits.is_cpu else None
     if and_into is None:
         return lambda tensor: close(tensor, bits)
-    shape, strides, address, count = bits.shape, bits.stride(), bits.data_ptr(), bits.numel()
+    shape, strides, mask, count = bits.shape, bits.stride(), bits.data_ptr(), bits.numel()
 
     def close_alike(tensor: Tensor) -> None:
         alike = type(tensor) is Tensor and tensor.dtype is dtype and tensor.is_cpu
-        if alike and tensor.shape == shape and tensor.stride() == strides:
-            and_into(tensor.data_ptr(), address, count)
-            increment_version(tensor)
+        alike = alike and tensor.shape == shape and tensor.stride() == strides
+        if alike and (address := tensor.data_ptr()):
+            and_into(address, mask, count)
+            increment_version(tensor)  # as torch does: autograd may hold the tensor
         else:
             close(tensor, bits)
 

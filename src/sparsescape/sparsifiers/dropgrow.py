@@ -121,24 +121,24 @@ class DropGrow(Sparsifier):
         """The mask after the drop."""
         counts = {n: count_active(a) for n, a in active.items()}
         keep = {n: k - int(self.drop_share(step) * k) for n, k in counts.items()}
-        return {n: self._strongest(n, a, keep[n]) for n, a in active.items()}
+        return {n: self._strongest(n, a, counts[n], keep[n]) for n, a in active.items()}
 
-    def _strongest(self, name: str, active: Tensor, count: int) -> Tensor:
-        """Those of highest drop score."""
+    def _strongest(self, name: str, active: Tensor, room: int, count: int) -> Tensor:
+        """Of so many active ones those of highest drop score."""
         score = self.drop_score(name)
         if isinstance(score, Tensor) and score.shape == active.shape:
             return self._checked(name, self.best(score, active, count), count)
-        held = self.active_in(name)
-        if not isinstance(score, Tensor) or score.shape != (count_active(held),):
+        held = self._held[name]
+        if not isinstance(score, Tensor) or score.shape != (held.count,):
             raise InputError(
                 f"The drop score of {name!r} is a tensor of shape {tuple(active.shape)}, or of the "
                 f"active weights alone, not {_kind(score)}."
             )
-        if self.structure is unstructured and len(score) == count_active(active):
-            kept = self._held[name].chosen(top(score.float(), count))
+        if self.structure is unstructured and len(score) == room:
+            kept = held.chosen(top(score.float(), count))
             return self._checked(name, kept, count)
         spread = torch.zeros(active.shape, device=active.device)
-        spread.masked_scatter_(held, score.float())
+        spread.masked_scatter_(held.active(), score.float())
         return self.best(spread, active, count)
 
     def _checked(self, name: str, kept: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..positions import Positions, are_in, indices_of, marked, taken
+from ..positions import Positions, are_in, count_active, indices_of, marked_of, taken
 from .bits import all_or_none, closer
 from .places import Marked, Places
 from .shards import local, put_together, share
@@ -25,20 +25,26 @@ class Masked:
     """
 
     bits: Tensor
+    count: int
+    """How many are active."""
 
     def __init__(self, parameter: Any):
         self.parameter = parameter
         self.shape = torch.Size(parameter.shape)  # of the dense weight
         self._places: Tensor | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What closes knows where the mask is in memory: it goes with the next that is put.
+        return {key: value for key, value in vars(self).items() if key != "_close"}
+
     # ------------------------------------------------------------------ the mask
 
     def put(self, active: Tensor | Positions) -> None:
         """Take up another mask."""
         self._places = None
-        bits = share(self.own(active), self.parameter)
-        parameter = local(self.parameter)
-        self.bits = all_or_none(bits, like=parameter)
+        own, parameter = self.own(active), local(self.parameter)
+        self.count = count_active(own)
+        self.bits = all_or_none(share(own, self.parameter), like=parameter)
         self._close = closer(self.bits, parameter.dtype)
 
     def check_count(self, count: int) -> None:
@@ -70,7 +76,7 @@ class Masked:
 
     def chosen(self, some: Tensor) -> Tensor:
         """Those of the active ones that a bool tensor in one dimension marks, as :meth:`own`."""
-        return marked(taken(self.places, indices_of(some)), torch.Size(self.parameter.shape))
+        return marked_of(some, self.places, torch.Size(self.parameter.shape))
 
     @property
     def places(self) -> Tensor:

@@ -75,6 +75,10 @@ class Nonzeros:
         if not torch.equal(old, new := new.to(old.device)):
             self._move(old, new)
 
+    @property
+    def count(self) -> int:
+        return len(self.parameter)
+
     def active(self) -> Tensor:
         return torch.ones(len(self.parameter), dtype=torch.bool, device=self.parameter.device)
 

@@ -71,7 +71,7 @@ class Marked:
         if not works():
             flat = first_allowed(some, bits[some], count)
             return self.numbered_at(flat)
-        from ..quickselect import mark_first
+        from ..marks import mark_first
 
         chosen = np.zeros(self.size, dtype=np.bool_)
         mark_first(some, bits.view(np.uint8), count, chosen.view(np.uint8))
