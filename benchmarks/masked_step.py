@@ -9,8 +9,12 @@ What limits that on the perceptron, whose step is short (one thread): beside a p
 gradients, Python that runs for each weight and step on cold caches, where a call costs a
 microsecond and more: hooks, what is compared before a step, and after it, when weights and state
 are seen to have stood still. An update selects among all weights and gradients in compiled passes;
-SET's finds the active weights, and selects among those of each sign. A third of the time goes into
+SET's lists the active weights, and selects among those of each sign. A third of the time goes into
 the calls that a layer takes however small it is.
+
+Unfused Adam takes the square root of its second moment, which is 0 outside the mask: on a CPU torch
+leaves that to a vector library that is several times as slow at exact zeros, which is printed too.
+Masks by whatever means pay for it; ``fused=True`` does not.
 
     python benchmarks/masked_step.py [perceptron | resnet18] [--rounds 150]
 
@@ -158,8 +162,7 @@ def contenders() -> dict[str, Callable[[nn.Module, torch.optim.Optimizer], objec
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
-    # Unfused, on a CPU, Adam's square root of the second moment is the slower for every exact 0
-    # in it (a slow path of the vector library): masks by whatever means pay for that.
+    # Masks by whatever means pay for its square roots of exact zeros: see print_square_roots.
     "adam": lambda p: torch.optim.Adam(p, lr=1e-3),
     "adam fused": lambda p: torch.optim.Adam(p, lr=1e-3, fused=True),
 }
@@ -196,6 +199,20 @@ def print_memory(problem) -> None:
     print(f"  the mask takes {held / sparse:.1f} bytes per sparse weight")
 
 
+def print_square_roots(rounds: int = 200) -> None:
+    """Of a second moment, as Adam takes them where it is not fused: dense, and masked."""
+    dense = torch.rand(784, 300)
+    masked = dense * (torch.rand(784, 300) >= SPARSITY)
+    times: dict[str, list[float]] = {"dense": [], "masked": []}
+    for _ in range(rounds):
+        for name, numbers in (("dense", dense), ("masked", masked)):
+            start = time.perf_counter()
+            numbers.sqrt()
+            times[name].append(time.perf_counter() - start)
+    ratio = statistics.median(times["masked"]) / statistics.median(times["dense"])
+    print(f"  torch's square root of as many numbers, most of them 0: {ratio:.1f} times")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -207,6 +224,7 @@ def main() -> None:
     rounds = options.rounds or {"perceptron": 150, "resnet18": 3}[options.problem]
     problem = {"perceptron": perceptron, "resnet18": resnet18}[options.problem]
     print_memory(problem)
+    print_square_roots()
     for name in options.optimizer or OPTIMIZERS:
         print(f"{options.problem}, {name}, {torch.get_num_threads()} threads, {rounds} rounds")
         compare(problem, OPTIMIZERS[name], rounds)

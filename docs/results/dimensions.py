@@ -36,7 +36,7 @@ def main(root: str, problem: str) -> None:
     found = [
         (f, read_json(f / "results.json")) for f in markdown.finished(root, "dimensions", problem)
     ]
-    found.sort(key=lambda study: study[1]["settings"]["search_passes"])
+    found.sort(key=lambda study: _order(study[1]["settings"]))
     print("## Against the search\n")
     print(markdown.table(EFFORT, [row for _, results in found for row in _effort(results)]))
     for folder, results in found:
@@ -59,7 +59,13 @@ def main(root: str, problem: str) -> None:
         print(markdown.figures(folder, [name for name, full in shown.items() if full]))
 
 
+def _order(given: Mapping[str, Any]) -> tuple[float, int]:
+    """By how long was trained, and how hard was searched."""
+    return given["steps"] or math.inf, given["search_passes"]
+
+
 EFFORT = (
+    "training steps",
     "passes a curve",
     "sparsity",
     "bad starts",
@@ -84,13 +90,19 @@ def _effort(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         ]
         counts = map(str, (given["search_passes"], len(bad), len(bad) - len(left), len(left)))
         passes, *numbers = counts
-        yield passes, f"{sparsity * 100:.4g} %", *numbers, *each
+        yield _training(given), passes, f"{sparsity * 100:.4g} %", *numbers, *each
+
+
+def _training(given: Mapping[str, Any]) -> str:
+    return "the recipe's" if given["steps"] is None else str(given["steps"])
 
 
 def _title(results: Mapping[str, Any]) -> str:
     given = results["settings"]
     shown = ", ".join(f"{sparsity * 100:.4g} %" for sparsity in given["sparsity"])
-    return f"{shown} sparsity, {given['seeds']} seeds, {given['search_passes']} passes a curve"
+    steps = "" if given["steps"] is None else f", {given['steps']} training steps"
+    passes = f"{given['search_passes']} passes a curve"
+    return f"{shown} sparsity, {given['seeds']} seeds{steps}, {passes}"
 
 
 def _claim(results: Mapping[str, Any]) -> Iterator[str]:

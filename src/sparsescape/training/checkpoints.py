@@ -8,15 +8,12 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from .ranks import Ranks
 
 _STATE = "state"
 
@@ -81,6 +78,21 @@ class Checkpoint:
             path.unlink(missing_ok=True)
 
 
+class Several(Protocol):
+    """Processes that write together."""
+
+    @property
+    def rank(self) -> int: ...
+
+    def agree(self, verdict: bool) -> bool:
+        """What the first one says."""
+        ...
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        ...
+
+
 @dataclass
 class ShardedCheckpoint:
     """The latest state of a run of several ranks, to which each writes its shards.
@@ -96,7 +108,7 @@ class ShardedCheckpoint:
     """
 
     path: Path
-    ranks: Ranks
+    ranks: Several
     every: float = 30.0
     _last: float = field(default_factory=time.monotonic)
 
