@@ -84,6 +84,10 @@ class Several(Protocol):
     @property
     def rank(self) -> int: ...
 
+    @property
+    def mesh(self) -> Any:
+        """All of them, for shards."""
+
     def agree(self, verdict: bool) -> bool:
         """What the first one says."""
         ...
