@@ -66,6 +66,14 @@ def phased() -> nn.Module:
     return model
 
 
+def state_of_two_optimizers() -> object:
+    """For a sparsifier that is attached to one."""
+    model = perceptron()
+    both = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (model[0], model[2])]
+    state = rigl().attach(model, *both).state_dict()
+    return attached(rigl).load_state_dict(state)
+
+
 def halves() -> nn.Module:
     """A network of which a part is in double precision."""
 
@@ -100,6 +108,7 @@ MISTAKES = {
         lambda: attached(rigl).load_state_dict({"bad": 1}),
         "no sparsifier's state",
     ),
+    "the state of more optimizers": (state_of_two_optimizers, "a run with 2 optimizers"),
     "two sparsifiers": (twice, "a RigL is attached to it already"),
     "pruning what holds nonzeros only": (
         lambda: attached(

@@ -1,8 +1,10 @@
 """Listing and marking places: what is compiled says what torch says, whatever it is handed."""
 
+import numpy as np
 import pytest
 import torch
 
+from sparsescape import marks
 from sparsescape.positions import SMALL, indices_of, marked_of
 
 LAYOUTS = {
@@ -27,6 +29,28 @@ def test_bools_of_other_bytes_are_not_listed_twice():
     """A view of other numbers as bools is whatever is not 0."""
     active = torch.full((SMALL,), 255, dtype=torch.uint8).view(torch.bool)
     assert torch.equal(indices_of(active), torch.arange(SMALL))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_numbers_are_where_they_are_not_zero(dtype):
+    numbers = (torch.arange(2 * SMALL) % 3 != 0).to(dtype)
+    assert torch.equal(indices_of(numbers), numbers.nonzero().reshape(-1))
+
+
+@pytest.mark.parametrize("loop", [marks.list_marked, marks.list_few_marked])
+@pytest.mark.parametrize("room", [0, 5, 64, 100])
+def test_no_more_places_are_written_than_there_is_room_for(loop, room):
+    """Another thread may mark more while they are listed."""
+    places = np.full(room + 200, -1)
+    assert loop(np.ones(150, np.uint8), places[:room]) == room
+    assert (places[:room] == np.arange(room)).all()
+    assert (places[room:] == -1).all()
+
+
+@pytest.mark.parametrize("density", [0.03, 0.08, 0.3])
+def test_places_are_listed_without_numba(density, without_numba):
+    active = torch.rand(90, 91, generator=torch.Generator().manual_seed(3)) < density
+    assert torch.equal(indices_of(active), active.reshape(-1).nonzero().reshape(-1))
 
 
 @pytest.mark.parametrize("works", [True, False])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -158,14 +158,27 @@ def indices_of(active: Tensor) -> Tensor:
     """
     if active.device.type != "cpu":
         return active.reshape(-1).nonzero().reshape(-1)
-    if active.numel() < SMALL or not works():  # numpy finds them many times faster than torch
-        return torch.from_numpy(np.flatnonzero(active.numpy()))
-    from .marks import list_few_marked, list_marked
+    if active.dtype is not torch.bool or active.numel() < SMALL or not works():
+        return torch.from_numpy(_found_by_numpy(active.numpy().reshape(-1)))
+    from .marks import BLOCK, list_few_marked, list_marked
 
     count = count_active(active)
-    listed = np.empty(count + 1, dtype=np.int64)
-    (list_few_marked if count < active.numel() * FEW else list_marked)(_marks(active), listed)
-    return torch.from_numpy(listed[:-1])
+    listed = np.empty(count + BLOCK, dtype=np.int64)
+    list_them = list_few_marked if count < active.numel() * FEW else list_marked
+    return torch.from_numpy(listed[: list_them(_marks(active), listed)])
+
+
+def _found_by_numpy(bits: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Where they are not 0: many times faster than torch.
+
+    Of a tenth or less numpy looks for the next one, which between a twentieth and a tenth takes
+    three times as long as to look at all: there it is given more of them, at the end.
+    """
+    count = int(np.count_nonzero(bits))
+    if not len(bits) < 20 * count <= 2 * len(bits):
+        return np.flatnonzero(bits)
+    more = np.ones(len(bits) // 9 + 1, dtype=bits.dtype)
+    return np.flatnonzero(np.concatenate([bits, more]))[:count]
 
 
 def marked(flat: Tensor, shape: torch.Size) -> Tensor:
@@ -190,6 +203,7 @@ def marked_of(some: Tensor, flat: Tensor, shape: torch.Size) -> Tensor:
     """
     if flat.device.type != "cpu" or not works():
         return marked(flat[some], shape)
+    assert len(some) == len(flat)
     from .marks import mark_at
 
     active = torch.zeros(shape, dtype=torch.bool)

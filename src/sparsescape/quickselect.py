@@ -135,6 +135,8 @@ def mark_highest(values, allowed, count, room, marks):
 def edge(values, share):
     """The middle between the lowest share of the values (float32) above 0 and the rest; 1 where
     there are none."""
+    if values.itemsize != 4:
+        raise ValueError("Only of numbers in single precision are the bits looked at.")
     positive, marks = np.empty(len(values), np.uint8), np.empty(len(values), np.uint8)
     room = np.uint32(0)
     for i in range(len(values)):

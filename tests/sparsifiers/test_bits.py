@@ -121,8 +121,11 @@ def test_what_is_not_attached_can_be_copied():
     model = nn.Linear(6, 5)
     made.attach(model, torch.optim.SGD(model.parameters(), lr=0.1))
     assert made.mask.count == 15
+    model(torch.randn(3, 6)).square().sum().backward()
     made.detach()
-    assert pickle.loads(pickle.dumps(made)).sparsity == 0.5
+    for copied in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        assert copied.sparsity == 0.5
+        assert copied.gradient("weight").shape == (5, 6)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

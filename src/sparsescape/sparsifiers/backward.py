@@ -33,6 +33,9 @@ class _Closed:
         self.grad: Callable[[], Any] = _nothing
         self.writes = 0
 
+    def __reduce__(self) -> Any:
+        return _Closed, (self.weight, self.close)  # a copy has another gradient
+
 
 class Backward:
     """Closes gradients as they arrive, and keeps what they are over all positions for who asks.

@@ -109,7 +109,8 @@ class Sparsifier:
             raise InputError(f"on_collapse is 'warn' or 'raise', not {self.on_collapse!r}.")
         self.step = 0
         self.memory: dict[str, Any] = {}
-        self._counts: list[int] = []
+        self._counts: list[int] = []  # steps, of each optimizer
+        self._all = range(0)  # of the optimizers
         self._handles: list[Any] = []
         self._weights: dict[str, nn.Parameter] = {}
         self._held: dict[str, Held] = {}
@@ -342,8 +343,8 @@ class Sparsifier:
         :meth:`attach` closed can be opened again.
 
         Raises:
-            InputError: it is not attached, the state is another method's, or the mask in it does
-                not fit.
+            InputError: it is not attached, the state is another method's or another number of
+                optimizers', or the mask in it does not fit.
         """
         if not self._handles:
             raise InputError("Attach the sparsifier to a model before loading its state.")
@@ -352,6 +353,11 @@ class Sparsifier:
         mine = type(self).__name__
         if (other := state.get("method", mine)) != mine:
             raise InputError(f"This is the state of {other}, and {mine} cannot go on from it.")
+        if (others := len(state["counts"])) != len(self._counts):
+            raise InputError(
+                f"This is the state of a run with {others} optimizers, and {mine} is attached to "
+                f"{len(self._counts)}."
+            )
         shapes = {name: held.shape for name, held in self._held.items()}
         mask = Mask({n: read(t, shapes.get(n, t.shape)) for n, t in state["mask"].items()})
         if mask.shapes != shapes:

@@ -95,14 +95,14 @@ def close(tensor: Tensor, bits: Tensor) -> None:
         tensor.masked_fill_(bits == 0, 0)
 
 
-def closer(bits: Tensor, dtype: torch.dtype) -> Callable[[Tensor], None]:
+def closing(bits: Tensor, dtype: torch.dtype) -> Callable[[Tensor], None]:
     """:func:`close` with one mask, for who calls it at every step on tensors that are alike.
 
     On the caches that a backward pass has emptied every call counts: what is to be known of the
     mask is looked up here, once.
 
     >>> tensor = torch.tensor([1.5, float("nan")])
-    >>> closer(torch.tensor([-1, 0], dtype=torch.int8), tensor.dtype)(tensor)
+    >>> closing(torch.tensor([-1, 0], dtype=torch.int8), tensor.dtype)(tensor)
     >>> tensor.tolist()
     [1.5, 0.0]
     """
@@ -114,7 +114,7 @@ def closer(bits: Tensor, dtype: torch.dtype) -> Callable[[Tensor], None]:
     def close_alike(tensor: Tensor) -> None:
         alike = type(tensor) is Tensor and tensor.dtype is dtype and tensor.is_cpu
         alike = alike and tensor.shape == shape and tensor.stride() == strides
-        if alike and (address := tensor.data_ptr()):
+        if alike and (address := tensor.data_ptr()) and not tensor.is_inference():
             and_into(address, mask, count)
             increment_version(tensor)  # as torch does: autograd may hold the tensor
         else:

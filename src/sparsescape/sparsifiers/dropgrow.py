@@ -121,9 +121,9 @@ class DropGrow(Sparsifier):
         """The mask after the drop."""
         counts = {n: count_active(a) for n, a in active.items()}
         keep = {n: k - int(self.drop_share(step) * k) for n, k in counts.items()}
-        return {n: self._strongest(n, a, counts[n], keep[n]) for n, a in active.items()}
+        return {n: self._strongest(n, a, room=counts[n], count=keep[n]) for n, a in active.items()}
 
-    def _strongest(self, name: str, active: Tensor, room: int, count: int) -> Tensor:
+    def _strongest(self, name: str, active: Tensor, *, room: int, count: int) -> Tensor:
         """Of so many active ones those of highest drop score."""
         score = self.drop_score(name)
         if isinstance(score, Tensor) and score.shape == active.shape:

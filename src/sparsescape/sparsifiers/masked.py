@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..positions import Positions, are_in, count_active, indices_of, marked_of, taken
-from .bits import all_or_none, closer
+from .bits import all_or_none, closing
 from .places import Marked, Places
 from .shards import local, put_together, share
 from .stillness import Part
@@ -34,8 +34,13 @@ class Masked:
         self._places: Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # What closes knows where the mask is in memory: it goes with the next that is put.
+        # What closes knows where the mask is in memory: of a copy that is elsewhere.
         return {key: value for key, value in vars(self).items() if key != "_close"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "bits" in state:
+            self._close = closing(self.bits, local(self.parameter).dtype)
 
     # ------------------------------------------------------------------ the mask
 
@@ -45,7 +50,7 @@ class Masked:
         own, parameter = self.own(active), local(self.parameter)
         self.count = count_active(own)
         self.bits = all_or_none(share(own, self.parameter), like=parameter)
-        self._close = closer(self.bits, parameter.dtype)
+        self._close = closing(self.bits, parameter.dtype)
 
     def check_count(self, count: int) -> None:
         """Any number of them can be active."""

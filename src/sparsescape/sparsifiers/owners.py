@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -14,8 +13,6 @@ from ..errors import InputError
 from .fresh import fresh_values, of_other_shapes
 
 Seen = TypeVar("Seen")
-
-_VALUES = operator.methodcaller("values")
 
 
 class Owners:
@@ -103,7 +100,7 @@ class Owners:
         states = [state for keeper in self._keepers[index] for state in keeper.state.values()]
         if self._in_tables[index]:
             return [id(value) for state in states for _, value in leaves(state)]
-        return list(map(id, chain.from_iterable(map(_VALUES, states))))
+        return [id(value) for state in states for value in state.values()]
 
     def _states(self, index: int) -> list[Mapping[Any, Any]]:
         """The state of an optimizer, and those that its wrappers keep beside it."""
