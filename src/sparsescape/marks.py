@@ -6,50 +6,33 @@ import numpy as np
 
 from .compilation import compiled
 
-BLOCK = 64
-"""So many marks are looked at without asking whether there is room for their places."""
-
 
 @compiled
 def list_marked(marks, places):
-    """Write where the marks are into ``places``, as far as they have room; returns how many.
+    """Write where the marks are into ``places``, whose length is a power of 2 above their number.
 
-    Without a branch for each, which would be guessed wrongly every other time.
+    Without a branch, which would be guessed wrongly every other time. Where there turn out to be
+    more marks, since another thread makes some, the first places are written over.
     """
-    found = 0
-    for start in range(0, len(marks), BLOCK):
-        stop = min(start + BLOCK, len(marks))
-        if found + BLOCK > len(places):
-            return _list_while_there_is_room(marks, start, places, found)
-        for i in range(start, stop):
-            places[found] = i
-            found += np.int64(marks[i] != 0)
-    return found
+    found, last = 0, len(places) - 1
+    for i in range(len(marks)):
+        places[found & last] = i
+        found += np.int64(marks[i] != 0)
 
 
 @compiled
 def list_few_marked(marks, places):
     """The same where nearly all of eight marks in a row are none."""
-    found, whole = 0, len(marks) // 8 * 8
+    found, last, whole = 0, len(places) - 1, len(marks) // 8 * 8
     words = marks[:whole].view(np.uint64)
     for word in range(len(words)):
-        if not words[word]:
-            continue
-        if found + 8 > len(places):
-            return _list_while_there_is_room(marks, 8 * word, places, found)
-        for i in range(8 * word, 8 * word + 8):
-            places[found] = i
-            found += np.int64(marks[i] != 0)
-    return _list_while_there_is_room(marks, whole, places, found)
-
-
-@compiled
-def _list_while_there_is_room(marks, start, places, found):
-    for i in range(start, len(marks)):
-        if marks[i] and found < len(places):
-            places[found] = i
-            found += 1
-    return found
+        if words[word]:
+            for i in range(8 * word, 8 * word + 8):
+                places[found & last] = i
+                found += np.int64(marks[i] != 0)
+    for i in range(whole, len(marks)):
+        places[found & last] = i
+        found += np.int64(marks[i] != 0)
 
 
 @compiled

@@ -140,7 +140,7 @@ def distinct(size: int, count: int, source: torch.Generator) -> Tensor:
 
 
 def count_active(active: Tensor) -> int:
-    """How many elements of a bool tensor are ``True``.
+    """How many elements of a tensor are ``True``, or not 0.
 
     >>> count_active(torch.tensor([[True, False], [True, True]]))
     3
@@ -151,21 +151,21 @@ def count_active(active: Tensor) -> int:
 
 
 def indices_of(active: Tensor) -> Tensor:
-    """The flat indices at which a bool tensor is ``True``, in order.
+    """The flat indices at which a tensor is not 0, or ``True``, in order.
 
     >>> indices_of(torch.tensor([[True, False], [True, True]])).tolist()
     [0, 2, 3]
     """
     if active.device.type != "cpu":
         return active.reshape(-1).nonzero().reshape(-1)
-    if active.dtype is not torch.bool or active.numel() < SMALL or not works():
+    if active.element_size() > 1 or active.numel() < SMALL or not works():
         return torch.from_numpy(_found_by_numpy(active.numpy().reshape(-1)))
-    from .marks import BLOCK, list_few_marked, list_marked
+    from .marks import list_few_marked, list_marked
 
     count = count_active(active)
-    listed = np.empty(count + BLOCK, dtype=np.int64)
-    list_them = list_few_marked if count < active.numel() * FEW else list_marked
-    return torch.from_numpy(listed[: list_them(_marks(active), listed)])
+    listed = np.empty(1 << count.bit_length(), dtype=np.int64)
+    (list_few_marked if count < active.numel() * FEW else list_marked)(_marks(active), listed)
+    return torch.from_numpy(listed[:count])
 
 
 def _found_by_numpy(bits: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -457,13 +457,15 @@ class Sparsifier:
         if mask.keys() != self._held.keys():
             raise InputError(f"A mask names the weights {list(self._held)}, not {list(mask)}.")
         self._owners.forget_mixed_state()
+        counts = {}
         for name, held in self._held.items():
             norm = self._norms.get(name)
-            count = check_collapse(name, held, mask[name], norm, self.on_collapse)
-            held.check_count(count)
-            self.densities[name] = count / max(held.shape.numel(), 1)
+            counts[name] = check_collapse(name, held, mask[name], norm, self.on_collapse)
+            held.check_count(counts[name])
         for name, held in self._held.items():
             held.put(mask[name])
+            held.count = counts[name]
+            self.densities[name] = held.count / max(held.shape.numel(), 1)
         self._holding.forget()
         self._hold(*self._all)
 

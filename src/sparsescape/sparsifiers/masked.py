@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..positions import Positions, are_in, count_active, indices_of, marked_of, taken
+from ..positions import Positions, are_in, indices_of, marked_of, taken
 from .bits import all_or_none, closing
 from .places import Marked, Places
 from .shards import local, put_together, share
@@ -26,7 +26,7 @@ class Masked:
 
     bits: Tensor
     count: int
-    """How many are active."""
+    """How many are active, as who puts the mask says."""
 
     def __init__(self, parameter: Any):
         self.parameter = parameter
@@ -47,9 +47,9 @@ class Masked:
     def put(self, active: Tensor | Positions) -> None:
         """Take up another mask."""
         self._places = None
-        own, parameter = self.own(active), local(self.parameter)
-        self.count = count_active(own)
-        self.bits = all_or_none(share(own, self.parameter), like=parameter)
+        bits = share(self.own(active), self.parameter)
+        parameter = local(self.parameter)
+        self.bits = all_or_none(bits, like=parameter)
         self._close = closing(self.bits, parameter.dtype)
 
     def check_count(self, count: int) -> None:
@@ -87,7 +87,7 @@ class Masked:
     def places(self) -> Tensor:
         """Flat indices of the active ones: slow to find, and so kept until the mask moves."""
         if self._places is None:
-            self._places = indices_of(self.active())
+            self._places = indices_of(put_together(self.bits, self.parameter))
         return self._places
 
     def noise(self, seed: int) -> Tensor:

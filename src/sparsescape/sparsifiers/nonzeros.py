@@ -53,6 +53,9 @@ class Nonzeros:
         carried: what moves with the values.
     """
 
+    count: int
+    """How many there are, as who puts the mask says."""
+
     def __init__(
         self, parameter: Any, layers: list[SparseLayer], carried: Callable[[], Carried]
     ) -> None:
@@ -74,10 +77,6 @@ class Nonzeros:
         old, new = self.flat, self.positions(active).as_indices()
         if not torch.equal(old, new := new.to(old.device)):
             self._move(old, new)
-
-    @property
-    def count(self) -> int:
-        return len(self.parameter)
 
     def active(self) -> Tensor:
         return torch.ones(len(self.parameter), dtype=torch.bool, device=self.parameter.device)
