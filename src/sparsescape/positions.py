@@ -37,9 +37,10 @@ class Positions:
     @staticmethod
     def of(active: Tensor) -> Positions:
         """From a bool tensor."""
-        indices = _narrow(indices_of(active), active.numel())
-        held = indices if indices.nbytes < active.numel() else active.detach().clone()
-        return Positions(active.shape, held)
+        size = active.numel()
+        if count_active(active) * _width(size).itemsize >= size:
+            return Positions(active.shape, active.detach().clone())
+        return Positions(active.shape, indices_of(active).to(_width(size)))
 
     @staticmethod
     def at(flat: Tensor, shape: Sequence[int]) -> Positions:
@@ -52,7 +53,7 @@ class Positions:
     def listed(flat: Tensor, shape: Sequence[int]) -> Positions:
         """From sorted flat indices, and kept as such, though a bool tensor might be smaller."""
         shape = torch.Size(shape)
-        return Positions(shape, _narrow(flat, shape.numel()))
+        return Positions(shape, flat.to(_width(shape.numel())))
 
     @property
     def is_dense(self) -> bool:
@@ -229,5 +230,6 @@ def _marks(active: Tensor) -> npt.NDArray[np.uint8]:
     return active.contiguous().view(-1).numpy().view(np.uint8)
 
 
-def _narrow(indices: Tensor, size: int) -> Tensor:
-    return indices.to(torch.int32 if size <= 2**31 - 1 else torch.int64)
+def _width(size: int) -> torch.dtype:
+    """The narrowest integers that can be indices of so many."""
+    return torch.int32 if size <= 2**31 - 1 else torch.int64
