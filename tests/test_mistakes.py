@@ -50,6 +50,18 @@ def objective(**changes):
     return ss.Objective(**{"model": perceptron(), "data": data, **changes})
 
 
+def opened(choose="random", known=None):
+    """A search for extra dimensions with half of the weights closed, from a point to itself."""
+    model = perceptron()
+    mask = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.5)
+    mask.apply_(model)
+    return ss.extra_dimensions(model, at_rest(model), mask, objective(), choose, known=known)
+
+
+def at_rest(model):
+    return {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+
+
 def curve():
     return ss.Bezier(perceptron(), perceptron(), degree=2)
 
@@ -149,6 +161,42 @@ MISTAKES = {
     "two types of numbers": (
         lambda: ss.stationarity(objective(model=halves()), halves()),
         "'0.weight' is of float32 and '2.weight' of float64",
+    ),
+    "a dictionary for a mask": (
+        lambda: ss.diagnose(objective(), perceptron(), {"0.weight": None}),
+        "The mask is an ss.Mask",
+    ),
+    "a dictionary for a subspace": (
+        lambda: ss.Line(perceptron(), perceptron(), subspace={}),
+        "The mask is an ss.Mask",
+    ),
+    "numbers for scores": (
+        lambda: opened({"0.weight": [1.0]}),
+        "The scores of '0.weight' are a tensor",
+    ),
+    "a path between other ends": (
+        lambda: opened(known={0: ss.Line(perceptron(), perceptron())}),
+        "known of 0 has other ends",
+    ),
+    "more open than are closed": (lambda: opened(known={99: curve()}), "99 cannot be open"),
+    "a trial that is not made": (
+        lambda: ss.find_path(perceptron(), perceptron(), objective(), trials=[ss.Trial]),
+        "A trial is an ss.Trial",
+    ),
+    "an optimizer for its name": (
+        lambda: ss.Trial(optimizer=torch.optim.SGD),
+        "no optimizer",
+    ),
+    "half a pivot": (lambda: ss.Band(insert=0.5), "1 pivot or more"),
+    "momentum above 1": (lambda: ss.Band(momentum=2), "not 2"),
+    "a goal that is none": (lambda: ss.Goal(None), "A goal is a function"),
+    "another model's mask to keep": (
+        lambda: ss.align(perceptron(), perceptron(), subspace=ss.Mask({"w": torch.ones(2) > 0})),
+        "'w'",
+    ),
+    "a point of another model on a plane": (
+        lambda: ss.random_plane(perceptron()).locate({}),
+        "The point has no '0.weight'",
     ),
     "no mask to open": (
         lambda: ss.extra_dimensions(perceptron(), perceptron(), None, objective()),

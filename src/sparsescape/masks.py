@@ -299,3 +299,9 @@ def _positions(name: str, active: Mapping[str, Any]) -> Positions:
         kind = getattr(given, "dtype", type(given).__name__)
         raise InputError(f"A mask holds bool tensors; {name!r} is {kind}.")
     return Positions.of(given)
+
+
+def check_mask(mask: object) -> None:
+    """Raise :class:`InputError` for anything but a mask, or None for all of weight space."""
+    if mask is not None and not isinstance(mask, Mask):
+        raise InputError(f"The mask is an ss.Mask, not {mask!r:.60}.")

@@ -121,6 +121,7 @@ def test_its_runs_are_those_of_the_difficulty_study():
     ("change", "message"),
     [
         ({"sparsity": (0.9, 1.0)}, "below 1"),
+        ({"sparsity": (0.0,)}, "above 0"),
         ({"sparsity": ()}, "at least"),
         ({"seeds": 0}, "--seeds is at least 1"),
         ({"search_passes": 0}, "--search-passes is at least 1"),
@@ -210,6 +211,7 @@ def synthetic():
             "problem": "p",
             "sparsity": [0.9],
             "seeds": 3,
+            "steps": None,
             "search_passes": 24,
             "precision": 0.5,
         },

@@ -46,6 +46,18 @@ def test_a_stage_under_way_is_not_there(store):
     assert not store.has(STAGE.key)
 
 
+def test_a_folder_that_cannot_be_made_is_named(store, monkeypatch):
+    """Also for who may do everything: in /proc nobody makes folders."""
+
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", forbidden)
+    for make in (lambda: store.partial(STAGE.key), lambda: store.lock(STAGE.key).__enter__()):
+        with pytest.raises(InputError, match="cannot be written: Permission denied"):
+            make()
+
+
 def test_finishing_moves_all_of_it_at_once(store, monkeypatch):
     seen = []
     rename = os.rename

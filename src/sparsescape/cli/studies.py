@@ -138,7 +138,7 @@ def study_dimensions(
 
     Args:
         problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
-        sparsity: shares of the weights that are closed, each from 0 to below 1.
+        sparsity: shares of the weights that are closed, each above 0 and below 1.
         distribution: of what pruning keeps over the layers: uniform, erk or global.
         seeds: how many seeds, from 0 on.
         steps: training steps instead of the problem's own.
@@ -233,6 +233,8 @@ def study_escape(
     )
 
     def study(do: Do) -> Conduct:
+        tries = escape.tries(settings)
+        do(tries)
         kept = do([stage for start in escape.starts(settings) for stage in (start.bad, start.good)])
         pilots = escape.pilots(settings, kept)
         do([cell.stage for cell in pilots])
@@ -242,7 +244,7 @@ def study_escape(
             cells += escape.again(settings, cells, kept)
             do([cell.stage for cell in cells])
         cells = escape.nearest(settings, cells, kept)
-        stages = [cell.line for cell in cells]
+        stages = [*tries, *(cell.line for cell in cells)]
         do(stages)
         return stages, lambda: escape.results(settings, cells, kept)
 

@@ -51,6 +51,8 @@ class Plane:
             InputError: the plane's directions are parallel, or one is 0.
         """
         names = list(self.along)
+        if missing := [name for name in names if name not in as_point(point)]:
+            raise InputError(f"The point has no {missing[0]!r}.")
         away = _flat(as_point(point), names) - _flat(self.origin, names)
         basis = torch.stack([_flat(self.along, names), _flat(self.across, names)])
         products = basis @ basis.T

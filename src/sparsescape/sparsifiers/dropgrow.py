@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules
 from ..errors import InputError, check_within, is_whole
-from ..masks import Mask
+from ..masks import Mask, check_mask
 from ..positions import Positions, count_active
 from ..seeds import derived_seed
 from ..selection import top
@@ -84,8 +84,7 @@ class DropGrow(Sparsifier):
         if self.update_until is not None:
             check_within(0, update_until=self.update_until)
         check_structure(self.structure)
-        if self.initial_mask is not None and not isinstance(self.initial_mask, Mask):
-            raise InputError(f"The mask is an ss.Mask, not {self.initial_mask!r:.60}.")
+        check_mask(self.initial_mask)
         self.distribution = distributions.named(self.distribution)
 
     # ------------------------------------------------------------------ what a row may say

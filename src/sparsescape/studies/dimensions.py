@@ -18,7 +18,7 @@ from ..points import matching
 from . import claims, difficulty
 from .command import heading
 from .counts import LAYER_CHOICE, findings, layer_row, nested, row
-from .flags import check_at_least, check_sparsity
+from .flags import check_at_least, check_sparse
 from .graph import Stage, common_settings
 from .stages.openings import counting
 from .store import Store
@@ -44,7 +44,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for sparsity in self.sparsity:
-            check_sparsity(sparsity)
+            check_sparse(sparsity)
         if not self.sparsity or not self.choices:
             raise InputError("A study of dimensions needs a sparsity and a choice at least.")
         check_at_least(self, seeds=1, steps=1, search_passes=1, points=3)

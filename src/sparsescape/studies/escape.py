@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
-from ..sparsifiers.escape import check_open, check_room, how_many
+from ..sparsifiers.escape import check_open, how_many
 from . import difficulty, spending
 from .claims import is_bad
 from .command import heading
@@ -108,6 +108,13 @@ class Start:
 # ---------------------------------------------------------------------------- the graph
 
 
+def tries(settings: Settings) -> list[Stage]:
+    """What tries whether as many weights are closed as are to be opened: before any other stage."""
+    counts = [count for count in settings.open if isinstance(count, int)]
+    asked = {"opened": counts, "sparsity": settings.sparsity}
+    return [Stage("check", {**_common(settings), **asked}, label="check of what is opened")]
+
+
 def starts(settings: Settings) -> list[Start]:
     """The bad and the good solution of every seed: stages of the difficulty study, done first."""
     common = _common(settings)
@@ -124,18 +131,12 @@ def pilots(settings: Settings, store: Store) -> list[Cell]:
     where no seed's solution is bad.
 
     The stages of :func:`starts` are finished.
-
-    Raises:
-        InputError: a way is to open more weights than are closed.
     """
     first, *_ = found = starts(settings)
     runs = [(store.metrics(s.bad.key), store.metrics(s.good.key)) for s in found]
     bad = [one for one, good in runs if is_bad(one, good)]
     if not bad:
         return []
-    for count in settings.open:
-        if not isinstance(count, str):
-            check_room(count, bad[0]["weights"] - bad[0]["active"])
     steps = store.metrics(first.bad.key)["steps"]
     brief = replace(settings, trajectory=1)  # nobody reads the losses on their way
     return [

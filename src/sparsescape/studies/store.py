@@ -74,13 +74,19 @@ class Store:
 
     def partial(self, key: str) -> Path:
         """Where a stage that is under way keeps what it has."""
-        path = self.root / "partial" / key
-        path.mkdir(parents=True, exist_ok=True)
-        return path
+        return self._made(self.root / "partial" / key)
+
+    def _made(self, folder: Path) -> Path:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            problem = f"cannot be written: {error.strerror}"
+            raise InputError(f"The store {str(self.root)!r} {problem}.") from None
+        return folder
 
     def finish(self, key: str) -> None:
         """Let the partial results of a stage become its results, all at once."""
-        self.path(key).parent.mkdir(parents=True, exist_ok=True)
+        self._made(self.path(key).parent)
         os.rename(self.root / "partial" / key, self.path(key))
 
     def keep(self, folder: Path) -> None:
@@ -95,9 +101,7 @@ class Store:
         """Hold a stage against other processes; the lock of a process that dies is free."""
         from filelock import FileLock
 
-        path = self.root / "locks" / f"{key}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path):
+        with FileLock(self._made(self.root / "locks") / f"{key}.lock"):
             yield
 
     def is_held(self, key: str) -> bool:

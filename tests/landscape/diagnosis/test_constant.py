@@ -52,6 +52,17 @@ def test_where_there_is_no_best_one_there_is_none():
     assert constant_answer(critic, model) is None
 
 
+def test_nor_where_the_loss_falls_on_but_not_twice_as_far():
+    """On a = 1 it falls for ever; twice as far from 0 is off that line."""
+
+    def valley(outputs, _):
+        x, a = outputs.unbind(1)
+        return ((x**2 - 1) ** 2 * (1 - a) ** 2 - 0.3 * x + 1 + 0.4 * (1 - a) ** 2).mean()
+
+    model = nn.Linear(4, 2)
+    assert constant_answer(Objective(model, (draw(60, 4), CLASSES), valley), model) is None
+
+
 def test_a_loss_of_probabilities_is_not_asked_beyond_them():
     model = network(nn.Sigmoid())
     targets = CLASSES[:, None].expand(60, 2).float()

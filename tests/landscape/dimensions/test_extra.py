@@ -44,6 +44,21 @@ def test_as_many_are_found_as_were_planted(planted):
     assert found.failed == planted.helpful - 1
 
 
+def test_a_function_that_gives_no_scores_is_refused():
+    planted = Planted(3, closed=10)
+    with pytest.raises(ss.InputError, match="Scores are tensors by the names"):
+        found_in(planted, lambda journey: [1.0], passes=5)
+
+
+def test_where_only_the_straight_line_is_tried_none_is_found():
+    planted = Planted(3, closed=10)
+    found = ss.extra_dimensions(
+        *planted.ends, planted.mask, planted.objective, trials=[ss.Trial(degree=1, steps=0)]
+    )
+    assert found.count is None
+    assert sorted(found.profiles) == [0, 10]
+
+
 def test_a_score_of_ones_own_finds_what_has_no_even_gradient():
     planted = Planted(20, height=3, reach=0.5, shortfall=shortfall_of_the_lowest)
     found = found_in(planted, planted.score)

@@ -19,6 +19,7 @@ from helpers import (
     same_values,
     seeded,
 )
+from sparsescape.landscape.curves.pacing import has_flown_off, paced
 from sparsescape.landscape.search.goals import find_goal
 from sparsescape.landscape.search.trials import TRIALS, default_trials
 from sparsescape.points import snapshot
@@ -63,6 +64,28 @@ def test_the_search_ends_with_the_first_path_without_a_climb():
     found = ss.find_path(*ENDS, hill, trials=trials)
     assert len(found.attempts) == 2
     assert found.profile.monotone()
+
+
+@pytest.mark.parametrize("with_the_line", [True, False])
+def test_a_curve_that_flew_off_is_no_path(ridge, with_the_line):
+    """However few points it would be seen at near the wall, which it crosses at great speed."""
+    wild = ss.Trial(degree=3, steps=20, lr=1e6)
+    trials = [ss.Trial(degree=1, steps=0), wild] if with_the_line else [wild]
+    found = ss.find_path(*ENDS, ridge, trials=trials)
+    assert found.attempts[-1].diverged
+    assert found.attempts[-1].climb == math.inf
+    assert found.profile.climb > 0.9
+    assert max(float(w.abs().max()) for w in found.curve.point(0.5).values()) < 2
+
+
+def test_a_curve_is_looked_at_as_closely_where_it_is_fast():
+    curve = ss.Bezier(*ENDS, degree=7)
+    curve.set_control_points([at(0.0, (-1) ** i * 80.0) for i in range(6)])
+    points = [curve.point(t) for t in paced(curve, 61)]
+    flat = torch.stack([torch.cat([w.reshape(-1) for w in point.values()]) for point in points])
+    steps = flat.diff(dim=0).norm(dim=1)
+    assert float(steps.max()) <= 1.3 * float((flat[-1] - flat[0]).norm()) / 60
+    assert not has_flown_off(curve)
 
 
 def test_a_tolerance_can_be_given(ridge):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ...errors import InputError
-from ...masks import Mask
+from ...errors import InputError, is_whole
+from ...masks import Mask, check_mask
 from ...points import Point, PointLike, as_point, is_statistic, snapshot
 from ...seeds import generator
 from .units import Axis, Units, find_units
@@ -94,6 +94,9 @@ def align(
     >>> align(model, swapped).permutations
     (tensor([1, 2, 0]),)
     """
+    check_mask(subspace)
+    if not is_whole(rounds, 0):
+        raise InputError(f"Rounds are 0 or more, and whole, not {rounds}.")
     network = next((m for m in (model, point, reference) if isinstance(m, nn.Module)), None)
     if network is None:
         raise InputError("To find the units of two points, align needs the model as well.")
@@ -101,6 +104,8 @@ def align(
     ours, theirs = as_point(point), as_point(reference)
     for what, given in (("point", ours), ("reference", theirs)):
         _check(given, network, what)
+    if subspace is not None:
+        subspace.check(ours)
     classes = [_interchangeable(each, subspace) for each in units]
     if inputs is None:
         found = _by_weights(theirs, ours, units, classes, rounds, seed)

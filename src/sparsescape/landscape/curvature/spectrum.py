@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ...errors import InputError, is_whole
-from ...masks import Mask
+from ...masks import Mask, check_mask
 from ...objective import Objective
 from ...points import PointLike
 from ...seeds import generator
@@ -91,6 +91,7 @@ def spectrum(
             "A spectrum takes whole numbers of steps, probes and points, at least 1, 1 and 2, and "
             "a width above 0."
         )
+    check_mask(mask)
     if mask is not None:
         mask.check(point)
     with objective.hessian(point) as hessian:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...errors import InputError, is_whole
-from ...masks import Mask
+from ...masks import Mask, check_mask
 from ...objective import Objective
 from ...points import PointLike
 from ...seeds import generator
@@ -134,6 +134,7 @@ def eigenvalues(
     seed: int,
 ) -> Ends:
     """Both ends of the spectrum, inside and dense, from one graph over the data."""
+    check_mask(mask)
     if mask is not None:
         mask.check(point)
     loss = objective(point)

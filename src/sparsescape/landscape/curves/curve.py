@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ...masks import Mask
+from ...masks import Mask, check_mask
 from ...points import (
     Point,
     PointLike,
@@ -56,6 +56,7 @@ class Curve(nn.Module):
         names: Collection[str] | None = None,
     ):
         super().__init__()
+        check_mask(subspace)
         shared = set(coordinates(start, names)) & set(coordinates(end, names))
         self._lay(snapshot(start), snapshot(end), shared, bends, subspace)
 

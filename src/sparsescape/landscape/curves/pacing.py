@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from .curve import Curve
 
-_FINE = 4096  # pieces of t that lengths are added up over; a search moves no weights here
-_LONGEST = 100  # times the straight line: a curve that is longer is seen in bigger strides
+LONGEST = 100
+"""So many times the straight line: a longer curve is seen in bigger strides."""
+_FINE, _FINEST = 1 << 12, 1 << 18  # pieces of t that lengths are added up over
 
 
 @torch.no_grad()
@@ -28,20 +30,37 @@ def paced(curve: Curve, points: int) -> list[float]:
     True
     """
     even = [i / (points - 1) for i in range(points)]
+    straight, lengths = _lengths(curve, _FINE)
+    walked = float(lengths.sum())
+    if not 0 < walked < float("inf") or straight == 0:
+        return even
+    stride = max(straight, walked / LONGEST) / (points - 1)
+    while float(lengths.max()) > stride / 4 and len(lengths) < _FINEST:  # fast somewhere
+        _, lengths = _lengths(curve, 4 * len(lengths))
+    cut = torch.floor(torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]) / stride * (1 + 1e-9))
+    fresh = (cut.diff() > 0).nonzero().reshape(-1) + 1
+    strided = [i / len(lengths) for i in fresh.tolist()]
+    return sorted({*even, *strided})
+
+
+@torch.no_grad()
+def has_flown_off(curve: Curve) -> bool:
+    """Whether it is so long that no look at it is a close one.
+
+    A search whose learning rate is too large ends in such curves, of which nothing can be said.
+    """
+    straight, lengths = _lengths(curve, _FINE)
+    return not float(lengths.sum()) <= LONGEST * straight
+
+
+def _lengths(curve: Curve, pieces: int) -> tuple[float, Tensor]:
+    """Of the straight line between the ends, and of even pieces of t along the curve."""
     free = curve.control * curve.openings
     corners = torch.cat([curve.ends[:1], free, curve.ends[1:]]).double()
     corners = corners - corners[:1]  # small numbers, so that their products lose little
     products = corners @ corners.T
-    t = [i / _FINE for i in range(_FINE + 1)]
+    t = [i / pieces for i in range(pieces + 1)]
     mixes = torch.tensor([curve.coefficients(s) for s in t], dtype=torch.float64)
     steps = mixes.diff(dim=0)
     lengths = torch.einsum("ij,jk,ik->i", steps, products.cpu(), steps).clamp(min=0).sqrt()
-    straight = float((corners[-1] - corners[0]).norm())
-    walked = float(lengths.sum())
-    if not 0 < walked < float("inf") or straight == 0:
-        return even
-    stride = max(straight / (points - 1), walked / (_LONGEST * (points - 1)))
-    cut = torch.floor(torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]) / stride * (1 + 1e-9))
-    fresh = (cut.diff() > 0).nonzero().reshape(-1) + 1
-    strided = [t[i] for i in fresh.tolist()]
-    return sorted({*even, *strided})
+    return float((corners[-1] - corners[0]).norm()), lengths

@@ -14,7 +14,9 @@ from ...objective import Objective
 from ...points import PointLike
 from ..curvature.lanczos import Array
 
-_STILL = 0.01  # of what was won on the way to an answer, if one twice as far wins it: no minimum
+_STILL = 0.01
+"""Of what was won on the way to an answer, if one twice as far wins it, or would by the slope: no
+minimum."""
 
 
 def constant_answer(objective: Objective, point: PointLike) -> float | None:
@@ -61,7 +63,8 @@ def constant_answer(objective: Objective, point: PointLike) -> float | None:
         further, _ = loss_and_slope(2 * found.x)
     except (RuntimeError, ValueError):
         further = math.inf
-    falls_on = least - further > _STILL * (first - least)
+    further = min(further, least - abs(float(found.jac @ found.x)))
+    falls_on = least - further > _STILL * max(first - least, 1e-3 * abs(first))
     return None if falls_on or not math.isfinite(least) else least
 
 

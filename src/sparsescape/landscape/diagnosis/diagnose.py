@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ...masks import Mask
+from ...masks import Mask, check_mask
 from ...objective import Objective
 from ...points import Point, PointLike, snapshot
 from ..curvature.stationarity import Stationarity
@@ -101,6 +101,7 @@ def diagnose(
     >>> print(diagnose(objective, far).verdict)
     under-trained
     """
+    check_mask(mask)
     if mask is not None:
         mask.check_contains(point)
     facts = Facts(objective, point, mask, reference, trials, seed)

@@ -88,7 +88,7 @@ class Ground:
         twice: should they fail there, no other count is tried."""
         if not count:
             return self.trials
-        trials = tuple(t for t in self.trials if not is_line(t))
+        trials = tuple(t for t in self.trials if not is_line(t)) or self.trials
         return restarted(trials, 2) if self.order and count == len(self.order) else trials
 
     def _from_above(self, count: int) -> list[Method]:

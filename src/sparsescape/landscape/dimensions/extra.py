@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from ...errors import InputError, is_whole
 from ...masks import Mask
 from ...objective import Objective
@@ -144,7 +146,8 @@ def extra_dimensions(
 
     Raises:
         InputError: an end lies outside the mask, or its loss is not finite; an unknown choice or
-            pattern; scores that do not fit; "distance" to a point that lies in the mask.
+            pattern; scores that do not fit; "distance" to a point that lies in the mask; a known
+            curve between other ends.
 
     A wall of height 1 between −1 and 1, and one closed weight that leads around it:
 
@@ -171,13 +174,10 @@ def extra_dimensions(
     losses = [objective(start), objective(end)]
     tol = tolerance(losses) if tol is None else tol
     _check_numbers(losses, tol, restarts, precision, points)
-    for curve in (known or {}).values():
-        if not isinstance(curve, Curve):
-            raise InputError(f"What is known of a count is a curve, not {curve!r:.60}.")
+    known = dict(known or {})
+    _check_known(known, start, end, mask)
     all_trials = restarted(trials, restarts)
-    ground = Ground(
-        start, end, objective, mask, all_trials, points, tol, seed, checkpoint, dict(known or {})
-    )
+    ground = Ground(start, end, objective, mask, all_trials, points, tol, seed, checkpoint, known)
     order = ground.order = _order(ground, choose, names, aim)
     count = smallest(ground, len(order), precision)
     best = ground.best()
@@ -217,6 +217,22 @@ def _check_numbers(
     if not 0 <= precision <= 1:
         raise InputError(f"Precision is a share from 0 to 1, not {precision}.")
     check_points(points)
+
+
+def _check_known(known: Mapping[int, Curve], start: Point, end: Point, mask: Mask) -> None:
+    closed = mask.total - mask.count
+    for count, curve in known.items():
+        if not isinstance(curve, Curve):
+            raise InputError(f"What is known of a count is a curve, not {curve!r:.60}.")
+        if not is_whole(count, 0) or count > closed:
+            raise InputError(f"Of {closed} closed weights {count} cannot be open.")
+        pairs = [
+            (point[n], own[n])
+            for point, own in ((start, curve.start), (end, curve.end))
+            for n in curve.names
+        ]
+        if not all(torch.equal(mine.to(theirs), theirs) for mine, theirs in pairs):
+            raise InputError(f"The curve that is known of {count} has other ends than the search.")
 
 
 def _order(ground: Ground, choose: Choice, names: tuple[str, ...], aim: Point) -> Order:

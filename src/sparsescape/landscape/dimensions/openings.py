@@ -184,7 +184,13 @@ class Order:
 
 def check_scores(mask: Mask, scores: Scores) -> None:
     """Raise :class:`InputError` for a score of no weight, of another shape, or that is NaN."""
+    if not isinstance(scores, Mapping):
+        raise InputError(f"Scores are tensors by the names of weights, not {scores!r:.60}.")
     for name, score in scores.items():
+        if not isinstance(score, Tensor) or score.is_complex():
+            raise InputError(
+                f"The scores of {name!r} are a tensor of real numbers, not {score!r:.60}."
+            )
         if name not in mask:
             raise InputError(f"There are scores for {name!r}, which the mask does not name.")
         if score.shape != mask.shapes[name]:

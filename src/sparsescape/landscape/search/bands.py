@@ -64,14 +64,16 @@ class Band:
     """Whether it starts from the straight line, instead of the best path so far."""
 
     def __post_init__(self) -> None:
-        if self.pivots < 1 or self.insert < 0:
+        if not is_whole(self.pivots, 1) or not is_whole(self.insert, 0):
             raise InputError("A band has 1 pivot or more, and 0 or more are inserted at a time.")
         if not isinstance(self.cycles, Sequence) or not self.cycles:
             raise InputError("A band has one cycle or more, in a list.")
         if not all(isinstance(cycle, Cycle) for cycle in self.cycles):
             raise InputError("A band's cycles are ss.Cycle(steps, lr).")
-        if self.batch_size < 1 or not self.threshold >= 0:
+        if not is_whole(self.batch_size, 1) or not self.threshold >= 0:
             raise InputError("A band's batch is 1 or more, and its threshold 0 or more.")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"The momentum is from 0 to below 1, not {self.momentum}.")
 
     def search(
         self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None

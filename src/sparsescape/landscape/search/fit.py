@@ -56,10 +56,12 @@ def check_search(
         InputError: no goal, optimizer or sampling of that name, or a number that makes no sense.
     """
     find_goal(goal)
-    if optimizer not in OPTIMIZERS:
-        raise unknown("optimizer", optimizer, OPTIMIZERS)
-    if sampling not in SAMPLINGS:
-        raise unknown("sampling", sampling, SAMPLINGS)
+    for kind, name, known in (
+        ("optimizer", optimizer, OPTIMIZERS),
+        ("sampling", sampling, SAMPLINGS),
+    ):
+        if not isinstance(name, str) or name not in known:
+            raise unknown(kind, str(name), known)
     if not 0 < lr < math.inf:
         raise InputError(f"The learning rate is above 0 and finite, not {lr}.")
     if not is_whole(steps, 0) or not is_whole(batch_size, 1):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...errors import InputError, unknown
+from ...errors import InputError, is_whole, unknown
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class Goal:
     what is high can then not be hidden by passing it faster, between two points looked at."""
 
     def __post_init__(self) -> None:
-        if self.points < self.least:
+        if not callable(self.of):
+            raise InputError(f"A goal is a function of losses and weights, not {self.of!r:.60}.")
+        if not is_whole(self.points, self.least):
             raise InputError(f"A step looks at {self.least} points or more, not {self.points}.")
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import InputError
 from ...masks import Mask
@@ -14,6 +14,7 @@ from ...seeds import derived_seed
 from ...training.checkpoints import Checkpoint
 from ..curves.bezier import Line
 from ..curves.curve import Curve
+from ..curves.pacing import has_flown_off
 from ..profiles.glance import part_of
 from ..profiles.profile import Profile, check_points
 from .fit import Search
@@ -35,6 +36,8 @@ class Attempt:
     seed: int = 0
     """Of this trial's draws."""
     diverged: bool = False
+    """Whether it was given up at a loss that is not finite, or ended in a curve over 100 times as
+    long as the straight line, of which nothing can be said: it is left out, its climb infinite."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,15 @@ def find_path(
     if not isinstance(trials, Sequence) or not trials:
         raise InputError("A search for a path needs at least one trial, in a list.")
     for trial in trials:
-        if not hasattr(trial, "search"):
+        if isinstance(trial, type) or not hasattr(trial, "search"):
             raise InputError(f"A trial is an ss.Trial, ss.Band or alike, not {trial!r:.60}.")
     check_points(points)
     if tol is not None and math.isnan(tol):
         raise InputError("The climb that counts as none is a number, not NaN.")
     objective.check(start)
     objective.check(end)
-    best = Seen(Line(start, end, subspace=subspace, names=objective.parameters), math.inf)
+    line = Seen(Line(start, end, subspace=subspace, names=objective.parameters), math.inf)
+    best = line
     look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
     for name, point in (("start", start), ("end", end)):
         loss = (look.part or objective)(point)
@@ -119,14 +123,18 @@ def find_path(
         own = derived_seed(seed, "trial", number)
         kept = checkpoint and checkpoint.part(number)
         curve, search = trial.search(best.curve, objective, seed=own, checkpoint=kept)
+        if has_flown_off(curve):
+            search = replace(search, diverged=True)
+            seen.append(Seen(curve, math.inf))
+        else:
+            seen.append(look.at(curve, best.climb))
         made.append((trial, search, own))
-        seen.append(look.at(curve, best.climb))
-        best = min(seen, key=lambda path: path.climb)
+        best = min((line, *seen), key=lambda path: path.climb)
         if best.profile is not None and best.profile.monotone(tol):
             break
     if checkpoint is not None:
         checkpoint.discard_parts(len(made))
-    curve, shown = look.best(seen)
+    curve, shown = look.best((line, *seen))
     attempts = [
         Attempt(trial, search.passes, path.climb, own, search.diverged)
         for (trial, search, own), path in zip(made, seen, strict=True)

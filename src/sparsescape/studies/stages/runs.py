@@ -20,6 +20,7 @@ from ...seeds import global_seed
 from ...selection import keep_count
 from ...sparsifiers.base import Sparsifier
 from ...sparsifiers.catalogue import Plan, make_method
+from ...sparsifiers.escape import check_room
 from ...sparsifiers.static import Static
 from ...sparsifiers.views import View
 from ...training.batches import Batches
@@ -44,6 +45,9 @@ def check(job: Job) -> Metrics:
     matching(weights, job.settings.get("weights", ()))
     if job.settings.get("scaled") and problem.scaled is None:
         raise InputError("small-dense needs a problem that says how its model is `scaled`.")
+    for count in job.settings.get("opened", ()):
+        size = sum(weight.numel() for weight in weights.values())
+        check_room(count, size - keep_count(size, job.settings["sparsity"]))
     if job.own_method:
         _check_method(job, problem)
     return {split: problem.count(split) for split in ("train", "test")}
