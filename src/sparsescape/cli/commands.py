@@ -89,9 +89,10 @@ def path(
         run_b: name of the run where it ends.
         space: sparse holds the path in the mask of RUN_B; dense leaves all weights free.
         search: curve fits one curve, for the flags below; trials makes all the trials of
-            find_path, one after the other, until one has no climb (at most 7000 passes).
+            find_path, one after the other, until one has no climb: the straight line and ten curves
+            of --curve-steps passes each.
         degree: of the Bézier curve; 1 is the straight line.
-        curve_steps: steps of the search.
+        curve_steps: steps of the search, or passes of each trial's.
         curve_lr: learning rate of the search.
         points: points at which the path is evaluated.
         seed: decides the draws of the search.
@@ -109,7 +110,7 @@ def path(
     together = how_parallel(None)
     common: Any = {"space": space, "points": points, "execution": execution, "parallel": together}
     if search == "trials":
-        stage = single.best_path(*ends, seed=seed, **common)
+        stage = single.best_path(*ends, curve_steps=curve_steps, seed=seed, **common)
     else:
         one = {"curve_steps": curve_steps, "curve_lr": curve_lr, "degree": degree, "seed": seed}
         stage = single.path(*ends, search=one, **common)

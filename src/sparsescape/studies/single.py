@@ -87,6 +87,7 @@ def best_path(
     *,
     space: str,
     points: int,
+    curve_steps: int,
     seed: int,
     execution: str | None = None,
     parallel: str | None = None,
@@ -94,6 +95,7 @@ def best_path(
     """The best path between two training runs that all of ``find_path``'s trials find.
 
     Args:
+        curve_steps: passes of each curve that is tried.
         execution: as in :func:`training`; that of ``start`` unless given.
         parallel: that several ranks evaluate it together, if they do; one of them searches.
 
@@ -101,9 +103,11 @@ def best_path(
         InputError: the runs are of different problems, or one is no training run.
     """
     # Imported here, as it needs torch, unlike what lists or refuses.
-    from ..landscape.search.trials import TRIALS
+    from ..landscape.search.trials import default_trials
 
-    trials = [asdict(trial) for trial in TRIALS]  # another list of them is another stage
+    if curve_steps < 1:
+        raise InputError(f"--curve-steps is at least 1, not {curve_steps}.")
+    trials = [asdict(trial) for trial in default_trials(curve_steps)]
     search = {"trials": trials, "points": points, "seed": seed, "space": space}
     shared = {} if parallel is None else {"parallel": parallel}
     return _searched("find", start, end, points, _of_all(start, execution), search, shared)
