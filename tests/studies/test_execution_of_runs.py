@@ -250,9 +250,11 @@ def test_what_is_asked_of_a_run_is_run_as_it_was_unless_told_otherwise(problem, 
         for how in ("masked", "auto")
     )
     search = {"curve_steps": 1, "curve_lr": 0.1, "degree": 2, "seed": 0}
+    common = {"space": "sparse", "points": 3}
+    several = {"curve_steps": 1, "seed": 0}
     for asked in (
-        lambda run, **how: single.path(run, run, space="sparse", points=3, search=search, **how),
-        lambda run, **how: single.best_path(run, run, space="sparse", points=3, seed=0, **how),
+        lambda run, **how: single.path(run, run, search=search, **common, **how),
+        lambda run, **how: single.best_path(run, run, **several, **common, **how),
         lambda run, **how: single.diagnosis(run, None, curve_steps=1, seed=0, **how),
     ):
         assert asked(masked).settings["execution"] == "masked"
