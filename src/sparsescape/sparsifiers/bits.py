@@ -77,50 +77,43 @@ def close(tensor: Tensor, bits: Tensor) -> None:
     >>> tensor.tolist()
     [1.5, 0.0]
     """
+    closing(bits, tensor.dtype)(tensor)
+
+
+def closing(bits: Tensor, dtype: torch.dtype) -> Callable[[Tensor], None]:
+    """:func:`close` with one mask, mostly of tensors of one type of numbers.
+
+    Run for each weight and step, on the caches that a backward pass has emptied, where every call
+    counts: what is to be known of the mask is looked up here, once.
+    """
+    and_into = compiled_passes().get(dtype) if bits.dtype is torch.int8 and bits.is_cpu else None
+    if and_into is None:
+        return lambda tensor: _close_by_torch(tensor, bits)
+    shape, strides, mask, count = bits.shape, bits.stride(), bits.data_ptr(), bits.numel()
+
+    def close_alike(tensor: Tensor) -> None:
+        alike = _is_plain(tensor) and tensor.dtype is dtype and tensor.is_cpu
+        alike = alike and tensor.shape == shape and tensor.stride() == strides
+        if alike and (address := tensor.data_ptr()):
+            and_into(address, mask, count)
+            if not tensor.is_inference():
+                increment_version(tensor)  # as torch does: autograd may hold the tensor
+        else:
+            _close_by_torch(tensor, bits)
+
+    return close_alike
+
+
+def _close_by_torch(tensor: Tensor, bits: Tensor) -> None:
     if tensor.shape != bits.shape:
         raise InputError(
             f"A mask of shape {tuple(bits.shape)} cannot close a tensor of shape "
             f"{tuple(tensor.shape)}: a parameter has got other data since it was masked."
         )
-    # Run for each weight and step, on cold caches: what mostly holds comes first, and at once.
-    at_addresses = _are_at_addresses(tensor, bits) if bits.dtype is torch.int8 else False
-    and_into = compiled_passes().get(tensor.dtype) if at_addresses else None
-    if and_into is not None and (address := tensor.data_ptr()):
-        and_into(address, bits.data_ptr(), bits.numel())
-        if not tensor.is_inference():
-            increment_version(tensor)  # as torch does: autograd may hold the tensor
-    elif tensor.element_size() == bits.element_size() and not tensor.is_complex():
+    if tensor.element_size() == bits.element_size() and not tensor.is_complex():
         tensor.view(bits.dtype).bitwise_and_(bits)
     else:
         tensor.masked_fill_(bits == 0, 0)
-
-
-def closing(bits: Tensor, dtype: torch.dtype) -> Callable[[Tensor], None]:
-    """:func:`close` with one mask, for who calls it at every step on tensors that are alike.
-
-    On the caches that a backward pass has emptied every call counts: what is to be known of the
-    mask is looked up here, once.
-
-    >>> tensor = torch.tensor([1.5, float("nan")])
-    >>> closing(torch.tensor([-1, 0], dtype=torch.int8), tensor.dtype)(tensor)
-    >>> tensor.tolist()
-    [1.5, 0.0]
-    """
-    and_into = compiled_passes().get(dtype) if bits.dtype is torch.int8 and bits.is_cpu else None
-    if and_into is None:
-        return lambda tensor: close(tensor, bits)
-    shape, strides, mask, count = bits.shape, bits.stride(), bits.data_ptr(), bits.numel()
-
-    def close_alike(tensor: Tensor) -> None:
-        alike = type(tensor) is Tensor and tensor.dtype is dtype and tensor.is_cpu
-        alike = alike and tensor.shape == shape and tensor.stride() == strides
-        if alike and (address := tensor.data_ptr()) and not tensor.is_inference():
-            and_into(address, mask, count)
-            increment_version(tensor)  # as torch does: autograd may hold the tensor
-        else:
-            close(tensor, bits)
-
-    return close_alike
 
 
 def is_closed(tensor: Tensor, bits: Tensor) -> bool:
@@ -140,8 +133,13 @@ def is_closed(tensor: Tensor, bits: Tensor) -> bool:
 
 def _are_at_addresses(tensor: Tensor, bits: Tensor) -> bool:
     """Whether the addresses of both say where their numbers are, in one order."""
-    plain = type(tensor) is Tensor or type(tensor) is Parameter
-    return plain and tensor.is_cpu and bits.is_cpu and tensor.stride() == bits.stride()
+    alike = tensor.is_cpu and bits.is_cpu and tensor.stride() == bits.stride()
+    return _is_plain(tensor) and alike
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it is no subclass of tensors, which may keep its numbers anywhere."""
+    return type(tensor) is Tensor or type(tensor) is Parameter
 
 
 def hold(tensor: Tensor, bits: Tensor, fresh: float) -> None:

@@ -110,7 +110,7 @@ class Start:
 
 def tries(settings: Settings) -> list[Stage]:
     """What tries whether as many weights are closed as are to be opened: before any other stage."""
-    counts = [count for count in settings.open if isinstance(count, int)]
+    counts = [count for count in settings.open if count != MEASURED]
     asked = {"opened": counts, "sparsity": settings.sparsity}
     return [Stage("check", {**_common(settings), **asked}, label="check of what is opened")]
 

@@ -6,12 +6,13 @@ is seen at two points; only one that may not, and the one that is kept, are look
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...objective import Objective
 from ..curves.curve import Curve
-from ..curves.pacing import paced
+from ..curves.pacing import has_flown_off, paced
 from ..profiles.glance import glance
 from ..profiles.profile import Profile, profile
 
@@ -45,7 +46,10 @@ class Look:
     tol: float | None
 
     def at(self, curve: Curve, lowest: float) -> Seen:
-        """Look at it for as long as it may climb less than the best so far, or not at all."""
+        """Look at it for as long as it may climb less than the best so far, or not at all. What has
+        flown off cannot be looked at, and so counts as climbing without end."""
+        if has_flown_off(curve):
+            return Seen(curve, math.inf)
         if self.part is not None:
             few = glance(curve, self.objective, self.part, self.points)
             if few.monotone(self.tol):

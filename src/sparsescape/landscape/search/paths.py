@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...errors import InputError
 from ...masks import Mask
@@ -14,7 +14,6 @@ from ...seeds import derived_seed
 from ...training.checkpoints import Checkpoint
 from ..curves.bezier import Line
 from ..curves.curve import Curve
-from ..curves.pacing import has_flown_off
 from ..profiles.glance import part_of
 from ..profiles.profile import Profile, check_points
 from .fit import Search
@@ -123,12 +122,8 @@ def find_path(
         own = derived_seed(seed, "trial", number)
         kept = checkpoint and checkpoint.part(number)
         curve, search = trial.search(best.curve, objective, seed=own, checkpoint=kept)
-        if has_flown_off(curve):
-            search = replace(search, diverged=True)
-            seen.append(Seen(curve, math.inf))
-        else:
-            seen.append(look.at(curve, best.climb))
         made.append((trial, search, own))
+        seen.append(look.at(curve, best.climb))
         best = min((line, *seen), key=lambda path: path.climb)
         if best.profile is not None and best.profile.monotone(tol):
             break
@@ -136,7 +131,7 @@ def find_path(
         checkpoint.discard_parts(len(made))
     curve, shown = look.best((line, *seen))
     attempts = [
-        Attempt(trial, search.passes, path.climb, own, search.diverged)
+        Attempt(trial, search.passes, path.climb, own, search.diverged or path.climb == math.inf)
         for (trial, search, own), path in zip(made, seen, strict=True)
     ]
     return FoundPath(curve, shown, tuple(attempts))
