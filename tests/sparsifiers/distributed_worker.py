@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 import sparsescape as ss
+from sparsescape.training.ranks import process_group
 
 METHODS = {
     "rigl": lambda: ss.RigL(0.6, update_every=2, distribution="uniform"),
@@ -109,12 +109,10 @@ def whole(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def main() -> None:
     kind, out, store, rank, world = sys.argv[1:]
-    dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=int(rank), world_size=int(world)
-    )
-    found = {m: train(kind, m, int(rank), int(world)) for m in methods(kind)}
+    place = {"init_method": f"file://{store}", "rank": int(rank), "world_size": int(world)}
+    with process_group("gloo", **place):
+        found = {m: train(kind, m, int(rank), int(world)) for m in methods(kind)}
     torch.save(found, f"{out}.{rank}")
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import sparsescape as ss
 sys.path.insert(0, str(Path(__file__).parent))
 import distributed_worker as worker
 
+from sparsescape.training.ranks import process_group
+
 HERE = Path(__file__).parent
 
 
@@ -91,11 +93,8 @@ def test_ranks_agree_on_truly_sparse_layers(found_on_nonzeros, method):
 @pytest.fixture
 def group():
     """A process group of one."""
-    torch.distributed.init_process_group(
-        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
-    )
-    yield
-    torch.distributed.destroy_process_group()
+    with process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1):
+        yield
 
 
 def wrapped(model):

@@ -9,14 +9,12 @@ import json
 import sys
 from pathlib import Path
 
-import torch.distributed as dist
-
 from sparsescape.studies import single
 from sparsescape.studies.executors.together import RanksExecutor
 from sparsescape.studies.graph import Stage
 from sparsescape.studies.stages.context import Context
 from sparsescape.studies.store import Store
-from sparsescape.training.ranks import Ranks
+from sparsescape.training.ranks import Ranks, process_group
 
 
 def runs(problem: str, parallel: str) -> tuple[Stage, Stage]:
@@ -39,11 +37,8 @@ def stop_at(step: int) -> None:
     Ranks.draw = stopped
 
 
-def main() -> None:
-    problem, parallel, store, meeting, rank, world, stop = sys.argv[1:]
-    dist.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=int(rank), world_size=int(world)
-    )
+def train(problem: str, parallel: str, store: str, stop: str) -> list[dict]:
+    """What the executor told of both runs."""
     events: list[dict] = []
 
     def run(stage: Stage) -> None:
@@ -58,8 +53,15 @@ def main() -> None:
         run(interrupted)
     except KeyboardInterrupt:
         events.append({"event": "stopped"})
+    return events
+
+
+def main() -> None:
+    problem, parallel, store, meeting, rank, world, stop = sys.argv[1:]
+    place = {"init_method": f"file://{meeting}", "rank": int(rank), "world_size": int(world)}
+    with process_group("gloo", **place):
+        events = train(problem, parallel, store, stop)
     Path(f"{meeting}.{rank}.json").write_text(json.dumps(events))
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

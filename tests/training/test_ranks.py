@@ -126,6 +126,28 @@ def test_torchrun_trains_and_searches_and_one_rank_tells(tmp_path):
     assert said.count("climb") == 1
 
 
+ALONE_IN_A_GROUP = """
+import weakref
+
+import torch
+
+from sparsescape.training.ranks import process_group
+
+with process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1):
+    group = weakref.ref(torch.distributed.group.WORLD)
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.sum().backward()
+    torch.distributed.all_reduce(weight.grad)
+    torch.optim.SGD([weight], lr=0.1).step()
+    assert group() is not None
+assert group() is None, "what holds the group keeps its threads"
+"""
+
+
+def test_no_thread_of_a_process_group_is_left_for_the_end_of_the_interpreter():
+    subprocess.run([sys.executable, "-c", ALONE_IN_A_GROUP], check=True, timeout=tiny.DEADLINE)
+
+
 @pytest.mark.parametrize("size", [2, 3])
 def test_the_parts_of_a_batch_are_all_of_it_and_their_shares_make_its_mean(size):
     batch = torch.arange(14.0).reshape(7, 2), torch.arange(7.0)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -32,6 +33,9 @@ from .checkpoints import Checkpoint, ShardedCheckpoint
 
 Parallel: TypeAlias = Literal["ddp", "fsdp"]
 Thing = TypeVar("Thing")
+
+LETTING_GO = 0.1
+"""Seconds that the threads of a group get to drop what they hold."""
 
 
 class Alone:
@@ -249,19 +253,37 @@ class _Mean(torch.autograd.Function):
 
 
 @contextmanager
+def process_group(backend: str, **meeting: Any) -> Iterator[None]:
+    """The group of all processes, and no thread of it left when the block is done.
+
+    A thread of gloo that drops its last tensor while the interpreter ends aborts the process. So
+    the group has to end with the block: functions whose defaults it is are made before there is
+    one (imported by an optimizer's first step, they would keep it). What is sharded is kept by
+    torch's caches, and the group with it, whose threads then get the time to drop what they hold.
+
+    Args:
+        backend, meeting: as ``torch.distributed.init_process_group`` takes them.
+    """
+    import torch.distributed.nn.functional
+
+    torch.distributed.init_process_group(backend, **meeting)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+        time.sleep(LETTING_GO)
+
+
+@contextmanager
 def joined(parallel: Parallel) -> Iterator[Ranks]:
     """The ranks that were launched together, for as long as the block takes."""
-    here = not torch.distributed.is_initialized()
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-    if here:
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
+    there = torch.distributed.is_initialized()
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    with nullcontext() if there else process_group(backend):
         rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
         mesh = torch.distributed.init_device_mesh(device.type, (size,))
         yield Ranks(parallel, mesh, device, rank, size)
-    finally:
-        if here:
-            torch.distributed.destroy_process_group()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 import sparsescape as ss
-from sparsescape.training.ranks import Alone, Ranks
+from sparsescape.training.ranks import Alone, Ranks, process_group
 
 SEARCHES = {
     "mean": {"goal": "mean", "sampling": "high"},
@@ -38,13 +37,11 @@ def search(name: str, ranks: Alone) -> tuple[torch.Tensor, ss.Profile]:
 
 def main() -> None:
     out, meeting, rank, world = sys.argv[1:]
-    dist.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=int(rank), world_size=int(world)
-    )
     ranks = Ranks("ddp", None, torch.device("cpu"), int(rank), int(world))
-    found = {name: search(name, ranks) for name in SEARCHES}
+    place = {"init_method": f"file://{meeting}", "rank": ranks.rank, "world_size": ranks.size}
+    with process_group("gloo", **place):
+        found = {name: search(name, ranks) for name in SEARCHES}
     torch.save({n: (c, p.loss, p.accuracy) for n, (c, p) in found.items()}, f"{out}.{rank}")
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
