@@ -12,6 +12,7 @@ from sparsescape.studies.forecast import Expected, Forecast
 from sparsescape.studies.stages.kinds import KINDS
 
 TRAIN, DONE = Expected("train", 90.0, 60.0, 1e12), Expected("check", 0.0, 0.0, 0.0, done=True)
+COUNT = Expected("dimensions", 90.0, 60.0, 0.0)
 PLAN = Forecast(
     stages=(DONE, TRAIN, TRAIN), parameters=146, weights=128, step_flops=816.0, memory=2**31,
     slots=2, gpus=0.0, wall=95.0, calibration=12.3, short_runs=7, rate=None, diverged=0,
@@ -57,6 +58,7 @@ def test_each_line_says_what_it_is():
         ({"stages": (DONE,)}, "Every stage of the study is in the store already"),
         ({"slots": 1}, "1 min 35 s, with 1 stage at a time"),
         ({"gpus": 2.0}, "0.1 GPU-hours, 2 GPUs for each stage"),
+        ({"stages": (COUNT,)}, "at the least counting dimensions ends where a path is found"),
         ({"diverged": 3}, "take with care 3 of the short runs diverged"),
     ],
 )  # fmt: skip

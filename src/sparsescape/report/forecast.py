@@ -100,6 +100,11 @@ def _lines(found: Forecast) -> dict[str, str]:
     lines["one example"] = (
         f"{found.step_flops:.2e} FLOPs (floating-point operations), forward and backward"
     )
+    if any(stage.kind == "dimensions" and not stage.done for stage in found.stages):
+        lines["at the least"] = (
+            "counting dimensions ends where a path is found, between short runs often at once; "
+            "between the whole ones it may take ten times what is said here, and more"
+        )
     if found.diverged:
         lines["take with care"] = f"{found.diverged} of the short runs diverged: no finite loss"
     return lines
