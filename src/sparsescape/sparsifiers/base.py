@@ -10,11 +10,10 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import matching, named_parameters, named_weights, norms
+from ..points import named_parameters, named_weights, norms
 from ..positions import Positions
 from .backward import Backward
 from .beginning import Beginning
@@ -29,7 +28,7 @@ from .hooks import (
     hook_wrappers,
     skipped,
 )
-from .masked import Masked, read
+from .masked import Masked
 from .nonzeros import (
     Carried,
     Nonzeros,
@@ -39,7 +38,9 @@ from .nonzeros import (
     sparse_layers,
 )
 from .owners import Owners
+from .saved import check_state, saved_mask
 from .shards import copied, replicas_in, whole
+from .taken import let_go, take, takers
 from .withheld import Withheld
 
 Self = TypeVar("Self", bound="Sparsifier")
@@ -47,10 +48,6 @@ Active = Mapping[str, Tensor]
 """Weight name → bool tensor of the weight's shape; one element a value for a truly sparse layer."""
 NextMask = Mapping[str, Tensor] | Mapping[str, Tensor | Positions]
 """The same, or where the active ones are among all positions."""
-
-
-_HOLDERS: Any = WeakTensorKeyDictionary()
-"""Weight → the name of the sparsifier that is attached to it."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -168,17 +165,7 @@ class Sparsifier:
     def _first(self, model: nn.Module, layers: Mapping[str, list[SparseLayer]]) -> Mask:
         """The mask to begin with, if it can be put on the model."""
         first = Mask(self.first_mask(model))
-        named = named_parameters(model)
-        shapes = {n: layers[n][0].dense_shape if n in layers else p.shape for n, p in named.items()}
-        first.check({n: torch.empty(shape, device="meta") for n, shape in shapes.items()})
-        weights = {name: named[name] for name in first}
-        for name in sorted(matching(named, self.dense) & first.keys()):
-            if first.counts[name] < shapes[name].numel():
-                raise InputError(f"The mask closes some of {name!r}, which was to stay dense.")
-        for name, weight in weights.items():
-            if weight in _HOLDERS:
-                other = f"a {_HOLDERS[weight]} is attached to it already"
-                raise InputError(f"The weight {name!r} can have one sparsifier: {other}.")
+        weights = takers(first, model, layers, self.dense)
         if layers and replicas_in(model) is not None:
             check_replicated(self, weights)
         check_gradients(model, weights)
@@ -216,8 +203,8 @@ class Sparsifier:
 
     def _hook(self) -> None:
         """Be called around every backward pass and every step from now on."""
+        take(self._weights.values(), by=type(self).__name__)
         for name, weight in self._weights.items():
-            _HOLDERS[weight] = type(self).__name__
             self._handles.append(hook_gradient(weight, self._backward.hook(name)))
         self._handles += [
             hook_layers(held.layers, partial(self._watch, name))
@@ -231,8 +218,7 @@ class Sparsifier:
         for handle in self._handles:
             handle.remove()
         if self._handles:
-            for weight in self._weights.values():
-                _HOLDERS.pop(weight, None)
+            let_go(self._weights.values())
         self._handles.clear()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -348,20 +334,8 @@ class Sparsifier:
         """
         if not self._handles:
             raise InputError("Attach the sparsifier to a model before loading its state.")
-        if missing := {"step", "counts", "mask", "memory", "fresh"} - state.keys():
-            raise InputError(f"This is no sparsifier's state: it has no {sorted(missing)[0]!r}.")
-        mine = type(self).__name__
-        if (other := state.get("method", mine)) != mine:
-            raise InputError(f"This is the state of {other}, and {mine} cannot go on from it.")
-        if (others := len(state["counts"])) != len(self._counts):
-            raise InputError(
-                f"This is the state of a run with {others} optimizers, and {mine} is attached to "
-                f"{len(self._counts)}."
-            )
-        shapes = {name: held.shape for name, held in self._held.items()}
-        mask = Mask({n: read(t, shapes.get(n, t.shape)) for n, t in state["mask"].items()})
-        if mask.shapes != shapes:
-            raise InputError("The mask in the state is for other weights than the attached ones.")
+        check_state(state, type(self).__name__, len(self._counts))
+        mask = saved_mask(state, {name: held.shape for name, held in self._held.items()})
         self.step = int(state["step"])
         self._counts = [int(count) for count in state["counts"]]
         self._backward.clear()
