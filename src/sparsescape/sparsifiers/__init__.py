@@ -1,1 +1,3 @@
 """How the mask moves while an optimizer moves the weights."""
+
+from . import structures as structures
