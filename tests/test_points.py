@@ -65,6 +65,20 @@ def test_a_pattern_is_a_name_a_module_or_a_wildcard(patterns, left):
     assert list(named_weights(layers, dense=patterns)) == left
 
 
+def test_norms_over_several_dimensions_and_biases_of_attention_are_no_weights():
+    attention = nn.MultiheadAttention(8, 2, add_bias_kv=True)
+    assert list(named_weights(attention)) == ["in_proj_weight", "out_proj.weight"]
+    model = nn.Sequential(nn.Linear(6, 6), nn.LayerNorm([4, 6]), nn.RMSNorm([4, 6]))
+    assert list(named_weights(torch.compile(model, backend="eager"))) == ["0.weight"]
+    assert list(named_weights(nn.ModuleDict({"fc": model}))) == ["fc.0.weight"]
+
+
+def test_a_child_with_the_name_of_a_wrappers_is_refused_where_that_makes_one_of_two_names():
+    model = nn.ModuleDict({"module": nn.ModuleDict({"fc": nn.Linear(2, 2)}), "fc": nn.Linear(2, 2)})
+    with pytest.raises(InputError, match=r"Two parameters are 'fc\.weight'.*'fc\.weight'.*another"):
+        named_weights(model)
+
+
 def test_a_pattern_that_matches_nothing_is_refused():
     with pytest.raises(InputError, match=r"'f' matches none of fc\.weight"):
         matching(["fc.weight"], ["f"])

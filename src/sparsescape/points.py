@@ -7,6 +7,7 @@ they travel with it but are not coordinates of weight space.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,6 +23,7 @@ PointLike: TypeAlias = Mapping[str, Tensor] | nn.Module
 
 # torch.compile and DistributedDataParallel put these before the names of the model they wrap.
 _WRAPPERS = ("_orig_mod.", "module.")
+_NORM = re.compile(r"Norm(\dd)?$")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -42,8 +44,31 @@ def is_statistic(name: str) -> bool:
 
 
 def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The model's parameters under their plain names; a tied parameter once."""
-    return {plain_name(name): p for name, p in model.named_parameters()}
+    """The model's parameters under their plain names; a tied parameter once.
+
+    Raises:
+        InputError: two have one plain name, as a child of the model is called like a wrapper's.
+    """
+    named: dict[str, nn.Parameter] = {}
+    for name, parameter in model.named_parameters():
+        plain = plain_name(name)
+        if plain in named:
+            raise InputError(
+                f"Two parameters are {plain!r}, as what is before it in {name!r} is taken for a "
+                "wrapper of the model: give that child of it another name."
+            )
+        named[plain] = parameter
+    return named
+
+
+def _layer_norms(model: nn.Module) -> set[str]:
+    """Names of the parameters of normalization layers, torch's and others, by their class."""
+    layers = {n: m for n, m in model.named_modules() if _NORM.search(type(m).__name__)}
+    return {
+        plain_name(f"{layer}.{name}".lstrip("."))
+        for layer, module in layers.items()
+        for name, _ in module.named_parameters(recurse=False)
+    }
 
 
 def norms(parameters: Mapping[str, Tensor]) -> dict[str, str]:
@@ -65,7 +90,11 @@ def norms(parameters: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tensor]:
-    """What can be sparse: every parameter of two dimensions or more, but no :func:`norms`.
+    """What can be sparse: every parameter of two dimensions or more, but no :func:`norms`, none of
+    a normalization layer (LayerNorm over several dimensions) and no bias (those of attention).
+
+    Of a point, which has no layers, what a normalization layer has of two dimensions is one of
+    them. A mask of one's own may name any parameter.
 
     Args:
         model: a model or a point.
@@ -78,9 +107,14 @@ def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tens
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> list(named_weights(model, dense=["2"]))
     ['0.weight']
+    >>> list(named_weights(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LayerNorm([8, 6, 6]))))
+    ['0.weight']
     """
     parameters = model if isinstance(model, Mapping) else named_parameters(model)
     left_out = set(norms(parameters).values())
+    left_out |= {name for name in parameters if name.rsplit(".", 1)[-1].startswith("bias")}
+    if isinstance(model, nn.Module):
+        left_out |= _layer_norms(model)
     weights = {n: p for n, p in parameters.items() if p.ndim >= 2 and n not in left_out}
     kept_dense = matching(weights, dense)
     weights = {name: p for name, p in weights.items() if name not in kept_dense}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,38 @@ def test_a_method_of_ones_own_that_closes_weights_is_refused_when_it_does(group)
     model(worker.part(0, 0)).square().mean().backward()
     with pytest.raises(ss.InputError, match=r"DistributedDataParallel cannot follow"):
         optimizer.step()
+
+
+SCORED = {
+    "snip": lambda: ss.SNIP(0.6, data=(torch.ones(2, 6), torch.tensor([0, 1]))),
+    "synflow": lambda: ss.SynFlow(0.6, inputs=torch.ones(1, 6)),
+    "magnitude": lambda: ss.AtInitialization(0.6, score_of=ss.scores.magnitude),
+}
+
+
+def scored_mask(method, model):
+    return SCORED[method]().attach(model, torch.optim.SGD(model.parameters(), lr=0.1)).mask
+
+
+def flat_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+
+
+@pytest.mark.parametrize("method", SCORED)
+def test_what_is_around_a_model_does_not_change_its_scores(group, method):
+    alone = scored_mask(method, flat_model())
+    for around in (wrapped, partial(torch.compile, backend="eager")):
+        assert scored_mask(method, around(flat_model())) == alone
+
+
+@pytest.mark.parametrize("method", SCORED)
+def test_scores_of_a_sharded_model_are_those_of_the_whole_or_refused(group, method):
+    from torch.distributed.fsdp import fully_shard
+
+    sharded = fully_shard(flat_model(), mesh=torch.distributed.init_device_mesh("cpu", (1,)))
+    if method == "magnitude":
+        assert scored_mask(method, sharded) == scored_mask(method, flat_model())
+        return
+    with pytest.raises(ss.InputError, match=r"scores a whole model: attach it before sharding"):
+        scored_mask(method, sharded)

@@ -173,6 +173,14 @@ def test_any_score_of_the_weights_alone():
     assert attach(ss.AtInitialization(0.75, score_of=ss.scores.magnitude), model) == expected
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_scored(dtype):
+    model, data = make_model().to(dtype), (X.to(dtype), Y)
+    assert attach(ss.SNIP(0.5, data=data, rounds=2), model).count == 82
+    scored = ss.AtInitialization(0.5, score_of=ss.scores.magnitude)
+    assert attach(scored, make_model().to(dtype)).count == 82
+
+
 def test_what_is_dense_is_not_scored():
     mask = attach(ss.SNIP(sparsity=0.9, data=(X, Y), dense=["4"]), make_model())
     assert list(mask) == ["0.weight", "2.weight"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +16,7 @@ from ..masks import Mask
 from ..objective import Loss
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
+from .shards import gathered, unwrapped
 
 
 @dataclass(eq=False)
@@ -34,7 +36,10 @@ class Foresight(Sparsifier):
     _: KW_ONLY
     rounds: int = 1
 
-    regrows = False
+    regrows: ClassVar[bool] = False
+    """Whether what a round has closed may come back."""
+    runs_model: ClassVar[bool] = True
+    """Whether a score needs the model's outputs, and not its weights alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,19 +47,29 @@ class Foresight(Sparsifier):
         if not is_whole(self.rounds, 1):
             raise InputError(f"There is at least 1 round, not {self.rounds}.")
 
-    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+    def score(self, model: Any, mask: Mask) -> scores.Scores:
         """The score of each weight of the model with the mask; higher is kept."""
         raise NotImplementedError
 
     def first_mask(self, model: nn.Module) -> Active:
         mask = Mask(super().first_mask(model))
+        scored = gathered(unwrapped(model))
+        if self.runs_model and not isinstance(scored, nn.Module):
+            raise InputError(
+                f"{type(self).__name__} scores a whole model: attach it before sharding, and to "
+                "the sharded one ss.Static with the mask that it found."
+            )
         for k in range(1, self.rounds + 1):
             density = (1 - self.sparsity) ** (k / self.rounds)
-            found = {n: s for n, s in self.score(model, mask).items() if n in mask}
+            found = {n: s for n, s in self.score(scored, mask).items() if n in mask}
             if not self.regrows:
-                found = {n: s.masked_fill(~mask[n].to(s.device), -1e38) for n, s in found.items()}
+                found = {n: _lowest_outside(s, mask[n]) for n, s in found.items()}
             mask = Mask.from_scores(found, sparsity=1 - density)
         return mask
+
+
+def _lowest_outside(score: Tensor, active: Tensor) -> Tensor:
+    return score.masked_fill(~active.to(score.device), torch.finfo(score.dtype).min)
 
 
 @dataclass(eq=False)
@@ -80,7 +95,7 @@ class SynFlow(Foresight):
     inputs: Any
     rounds: int = 100
 
-    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+    def score(self, model: Any, mask: Mask) -> scores.Scores:
         if not isinstance(self.inputs, Tensor):
             kind = type(self.inputs).__name__
             raise InputError(f"SynFlow's inputs are one batch of them, a tensor, not a {kind}.")
@@ -124,7 +139,7 @@ class SNIP(_WithData):
     2
     """
 
-    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+    def score(self, model: Any, mask: Mask) -> scores.Scores:
         return scores.snip(model, self.data, self.loss, mask=mask)
 
 
@@ -146,7 +161,7 @@ class FORCE(SNIP):
     _: KW_ONLY
     rounds: int = 60
 
-    regrows = True
+    regrows: ClassVar[bool] = True
 
 
 @dataclass(eq=False)
@@ -169,7 +184,7 @@ class GraSP(_WithData):
         super().__post_init__()
         check_within(temperature=self.temperature)
 
-    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+    def score(self, model: Any, mask: Mask) -> scores.Scores:
         if not callable(self.loss):
             raise InputError(f"The loss is a function of outputs and targets, not {self.loss!r}.")
 
@@ -199,6 +214,8 @@ class AtInitialization(Foresight):
     _: KW_ONLY
     score_of: ScoreOf
 
+    runs_model: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.score_of):
@@ -206,5 +223,5 @@ class AtInitialization(Foresight):
                 f"score_of is a function, as ss.scores.magnitude, not {self.score_of!r:.60}."
             )
 
-    def score(self, model: nn.Module, mask: Mask) -> scores.Scores:
+    def score(self, model: Any, mask: Mask) -> scores.Scores:
         return self.score_of(model)

@@ -55,6 +55,14 @@ def put_together(part: Tensor, like: Any) -> Tensor:
     return sharded.full_tensor()
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model without what ``torch.compile`` and DistributedDataParallel put around it."""
+    inner: Any = model
+    while isinstance(inner, DistributedDataParallel) or hasattr(inner, "_orig_mod"):
+        inner = inner.module if isinstance(inner, DistributedDataParallel) else inner._orig_mod
+    return inner
+
+
 @torch.no_grad()
 def gathered(model: nn.Module) -> PointLike:
     """The model; of a sharded one, its parameters put together."""
