@@ -144,6 +144,61 @@ def test_two_optimizers_share_a_model():
         assert torch.equal(p, q)
 
 
+def test_of_two_optimizers_one_may_skip_a_step():
+    """As a GradScaler has it; each of them still gives up one step for an update of the mask."""
+    model = make_model()
+    optimizers = sgd(model[0]), sgd(model[2])
+    sparsifier = rigl(drop_fraction=0.5).attach(model, *optimizers)
+    still, moved = [0, 0], 0
+    for t in range(13):
+        mask = sparsifier.mask
+        model.zero_grad()
+        loss_of(model).backward()
+        for index, optimizer in enumerate(optimizers):
+            if (t, index) == (1, 0):
+                continue
+            before = model[2 * index].bias.clone()
+            optimizer.step()
+            still[index] += torch.equal(before, model[2 * index].bias)
+        moved += sparsifier.mask != mask
+    assert sparsifier.step == 12
+    assert still == [moved, moved]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_layer_of_an_optimizer_that_is_ahead_grows_by_its_gradient(order):
+    model = make_model()
+    optimizers = [sgd(model[0]), sgd(model[2])][::order]
+    sparsifier = rigl(drop_fraction=0.5).attach(model, *optimizers)
+    for t in range(20):
+        before = sparsifier.mask
+        model.zero_grad()
+        loss_of(model).backward()
+        weights = {name: model.get_parameter(name) for name in before}
+        slopes = torch.autograd.grad(loss_of(model), list(weights.values()))
+        dense = dict(zip(weights, slopes, strict=True))
+        for optimizer in optimizers[t == 1 :]:
+            optimizer.step()
+        for name, active in sparsifier.mask.items():
+            grown, closed = active & ~before[name], ~active & ~before[name]
+            if grown.any():
+                assert dense[name][grown].abs().min() >= dense[name][closed].abs().max()
+
+
+def test_a_gradient_that_was_not_asked_for_is_refused():
+    class Greedy(ss.DropGrow):
+        def grow_score(self, name):
+            return self.gradient(name).abs()
+
+    model = make_model()
+    optimizer = sgd(model)
+    Greedy(0.5, update_every=2).attach(model, optimizer)
+    loss_of(model).backward()
+    optimizer.step()
+    with pytest.raises(ss.InputError, match=r"Greedy asks for the gradient .* wants_gradient"):
+        optimizer.step()
+
+
 def test_clipping_sees_the_norm_inside_the_mask_also_in_an_update_step():
     model = make_model()
     optimizer = sgd(model)

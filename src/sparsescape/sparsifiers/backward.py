@@ -57,19 +57,19 @@ class Backward:
         self._closed = closed
         optimizers = range(len(owners.optimizers))
         self._closed_of = [[closed[name] for name in owners.names(i)] for i in optimizers]
-        self.asks: list[bool] = [False for _ in owners.optimizers]
-        """Of each optimizer whether its next step asks for gradients over all positions."""
+        self.asks = False
+        """Whether the next step asks for gradients over all positions."""
 
     def hook(self, name: str) -> Callable[[Tensor], None]:
         """To be called whenever a backward pass has added to the weight's gradient."""
         # Run for each weight and step, on caches that the pass has emptied: all is at hand.
-        owner, closed, close = self._owners.index(name), self._closed[name], self._close[name]
+        closed, close = self._closed[name], self._close[name]
         sharded = is_sharded(self._weights[name])
         kept = self._terms if isinstance(self._held[name], Nonzeros) else self._dense
 
         def hook(weight: Tensor) -> None:
             grad: Any = weight.grad
-            if self.asks[owner]:
+            if self.asks:
                 kept.accumulated(name, weight)
             elif grad is not None:  # none where an optimizer steps during the pass
                 close(local(grad) if sharded else grad)
@@ -82,7 +82,7 @@ class Backward:
         held = self._held[name]
         assert isinstance(held, Nonzeros)
         held.replicas = replicas()
-        return partial(self._terms.told, name) if self.asks[self._owners.index(name)] else None
+        return partial(self._terms.told, name) if self.asks else None
 
     def over_all(self, name: str) -> Tensor:
         """The gradient over all positions of a weight, in a step that asks."""
@@ -93,13 +93,13 @@ class Backward:
 
     def take_given(self, index: int) -> None:
         """Before a step that asks: gradients that the loop has set (``torch.autograd.grad``)."""
-        for name in self._owners.names(index) if self.asks[index] else ():
+        for name in self._owners.names(index) if self.asks else ():
             if not isinstance(self._held[name], Nonzeros):
                 self._dense.given(name, self._weights[name])
 
     def are_closed(self, index: int) -> bool:
         """Close again those that the loop has written into (it clipped, or undid a loss scale)."""
-        if self.asks[index]:
+        if self.asks:
             return False  # what was put aside is compared with what is there now
         for closed in self._closed_of[index]:
             grad = closed.weight.grad

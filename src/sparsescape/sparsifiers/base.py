@@ -106,7 +106,7 @@ class Sparsifier:
             raise InputError(f"on_collapse is 'warn' or 'raise', not {self.on_collapse!r}.")
         self.step = 0
         self.memory: dict[str, Any] = {}
-        self._counts: list[int] = []  # steps, of each optimizer
+        self._counts: list[int] = []  # of each optimizer the last step that it has a part in
         self._all = range(0)  # of the optimizers
         self._handles: list[Any] = []
         self._weights: dict[str, nn.Parameter] = {}
@@ -144,7 +144,8 @@ class Sparsifier:
     def attach(self: Self, model: nn.Module, *optimizers: Optimizer) -> Self:
         """Start: put the mask on the weights and on what the optimizer knows of them.
 
-        Several optimizers may share the model; a step is over when each has stepped.
+        Several optimizers may share the model; a step is over when each has stepped, at least
+        once since the step before.
 
         Raises:
             InputError: it is attached already, or another one is to these weights; a layer is
@@ -283,14 +284,21 @@ class Sparsifier:
         """The gradient over all positions of a weight, in a step that :meth:`wants_gradient`.
 
         Of a truly sparse layer it is made when this is called, in the shape of the dense weight.
+
+        Raises:
+            InputError: the step is none that :meth:`wants_gradient`.
         """
+        if not self._backward.asks:
+            raise InputError(
+                f"{type(self).__name__} asks for the gradient over all positions of {name!r} in a "
+                "step that kept none: its wants_gradient(step) has to be true there."
+            )
         return self._unscaled(name, self._backward.over_all(name))
 
     def _unscaled(self, name: str, gradient: Tensor) -> Tensor:
         """Without a GradScaler's scale. After a step a fused optimizer has divided by it, in place,
         unless the update of the mask took the place of its step."""
-        withheld = self._replaces[self._owners.index(name)]
-        scale = self._owners.grad_scale(name) if withheld else None
+        scale = self._owners.grad_scale(name) if self._replaces else None
         return gradient if scale is None else gradient / scale
 
     def at_active(self, name: str, everywhere: Tensor) -> Tensor:
@@ -337,7 +345,7 @@ class Sparsifier:
         check_state(state, type(self).__name__, len(self._counts))
         mask = saved_mask(state, {name: held.shape for name, held in self._held.items()})
         self.step = int(state["step"])
-        self._counts = [int(count) for count in state["counts"]]
+        self._counts = [min(int(count), self.step + 1) for count in state["counts"]]
         self._backward.clear()
         self._beginning.undo()
         self.memory = {}  # what will be remembered is of the positions that are taken up now
@@ -362,7 +370,7 @@ class Sparsifier:
         # A step that moves nothing is mostly these calls: no more of them than there must be.
         if self._beginning.can_be_undone:
             self._beginning.forget()
-        self._counts[index] += 1
+        self._counts[index] = self.step + 1
         if min(self._counts) > self.step:
             self.step += 1
             self._update()
@@ -372,10 +380,9 @@ class Sparsifier:
             self._look_ahead()
 
     def _look_ahead(self) -> None:
-        """Ask the method what the next steps are: once, not at every weight of each."""
-        following = [count + 1 for count in self._counts]
-        self._backward.asks = list(map(self.wants_gradient, following))
-        self._replaces = list(map(self.replaces_step, following))
+        """Ask the method what the next step is: once, not at every weight of it."""
+        self._backward.asks = self.wants_gradient(self.step + 1)
+        self._replaces = self.replaces_step(self.step + 1)
 
     def _update(self) -> None:
         # Before the mask moves: where it was closed an optimizer may have moved what is now grown.
@@ -383,21 +390,26 @@ class Sparsifier:
         mask = self.next_mask(self.step)
         if mask is not None:
             self._set_mask(mask)
-        if True in self._backward.asks:
+        if self._backward.asks:
             self._backward.clear()
 
     def open(self, index: int) -> None:
         """Just before an optimizer moves its parameters. Without gradients it moves none."""
         self._backward.take_given(index)
-        if self._replaces[index] and not skipped(self._owners.optimizers[index]):
+        if self._takes_the_place(index) and not skipped(self._owners.optimizers[index]):
             self._withheld[index].take()
         elif self._backward.are_closed(index):
             self._holding.still[index].begin()
 
     def close(self, index: int) -> None:
         """Just after it, and before a closure looks at the model: give back what was taken."""
-        if self._replaces[index]:
+        if self._takes_the_place(index):
             self._withheld[index].give_back()
+
+    def _takes_the_place(self, index: int) -> bool:
+        """Whether the update of the mask does, of this optimizer's update of its parameters: of the
+        first, where it makes several before each of the others has made one."""
+        return self._replaces and self._counts[index] == self.step
 
     # ------------------------------------------------------------------ how the mask is held
 
