@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import sparsescape as ss
 from helpers import bits, convnet, moved, normalized, perceptron
 from sparsescape import InputError
 from sparsescape.points import (
@@ -84,9 +85,31 @@ def test_a_pattern_that_matches_nothing_is_refused():
         matching(["fc.weight"], ["f"])
 
 
-def test_patterns_in_one_text_are_refused():
-    with pytest.raises(InputError, match=r"list of names, not the text 'fc'"):
-        matching(["fc.weight"], "fc")
+def test_a_tied_weight_goes_by_its_other_name_too():
+    model = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3), "c": nn.Linear(3, 3)})
+    model["c"].weight = model["a"].weight
+    assert list(named_weights(model, dense=["c"])) == ["b.weight"]
+    assert list(named_weights(model, dense=["b"])) == ["a.weight"]
+    kept = ss.Static(sparsity=0.5, dense=["c.weight"])
+    assert list(kept.attach(model, torch.optim.SGD(model.parameters(), lr=0.1)).mask) == [
+        "b.weight"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "said"),
+    [
+        ("fc", "a list of names, not the text 'fc'"),
+        (None, "a list of names, not None"),
+        (3, "a list of names, not 3"),
+        ([3], "A pattern is a name, not 3"),
+    ],
+)
+def test_what_is_no_list_of_patterns_is_refused(patterns, said):
+    with pytest.raises(InputError, match=said):
+        matching(["fc.weight"], patterns)
+    with pytest.raises(InputError, match=said):
+        ss.Static(sparsity=0.5, dense=patterns)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .errors import InputError, unknown
 from .masks import Mask
-from .points import PointLike, matching, named_weights
+from .points import PointLike, matching, named_weights, other_names
 from .scores import lamp as lamp_scores
 from .scores import magnitude
 from .selection import keep_count
@@ -155,4 +155,4 @@ def _split(
     if not 0 <= sparsity <= 1:
         raise InputError(f"Sparsity is a number from 0 to 1, not {sparsity}.")
     weights = named_weights(model)
-    return weights, matching(weights, dense)
+    return weights, matching(weights, dense, other_names(model))

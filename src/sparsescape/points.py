@@ -116,24 +116,52 @@ def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tens
     if isinstance(model, nn.Module):
         left_out |= _layer_norms(model)
     weights = {n: p for n, p in parameters.items() if p.ndim >= 2 and n not in left_out}
-    kept_dense = matching(weights, dense)
+    kept_dense = matching(weights, dense, other_names(model))
     weights = {name: p for name, p in weights.items() if name not in kept_dense}
     if not weights:
         raise InputError("There is no parameter with two dimensions or more to make sparse.")
     return weights
 
 
-def matching(names: Iterable[str], patterns: Iterable[str]) -> set[str]:
-    """The names that a pattern of :func:`named_weights` matches."""
-    names = list(names)
+def other_names(model: PointLike) -> dict[str, str]:
+    """The further names of tied parameters → the one that they go by."""
+    if isinstance(model, Mapping):
+        return {}
+    first = {id(parameter): name for name, parameter in named_parameters(model).items()}
+    named = model.named_parameters(remove_duplicate=False)
+    found = {plain_name(name): first[id(parameter)] for name, parameter in named}
+    return {other: name for other, name in found.items() if other != name}
+
+
+def check_patterns(patterns: Iterable[str]) -> tuple[str, ...]:
+    """The patterns, if that is what they are."""
     if isinstance(patterns, str):
         raise InputError(f"Patterns are a list of names, not the text {patterns!r}.")
-    found: set[str] = set()
+    if not isinstance(patterns, Iterable):
+        raise InputError(f"Patterns are a list of names, not {patterns!r}.")
+    patterns = tuple(patterns)
     for pattern in patterns:
-        hits = {n for n in names if fnmatchcase(n, pattern) or fnmatchcase(n, f"{pattern}.*")}
+        if not isinstance(pattern, str):
+            raise InputError(f"A pattern is a name, not {pattern!r}.")
+    return patterns
+
+
+def matching(
+    names: Iterable[str], patterns: Iterable[str], others: Mapping[str, str] | None = None
+) -> set[str]:
+    """The names that a pattern of :func:`named_weights` matches.
+
+    Args:
+        others: further names of them, see :func:`other_names`.
+    """
+    names = list(names)
+    known = {**{o: n for o, n in (others or {}).items() if n in names}, **{n: n for n in names}}
+    found: set[str] = set()
+    for pattern in check_patterns(patterns):
+        hits = {n for n in known if fnmatchcase(n, pattern) or fnmatchcase(n, f"{pattern}.*")}
         if not hits:
             raise InputError(f"The pattern {pattern!r} matches none of {', '.join(names)}.")
-        found |= hits
+        found |= {known[hit] for hit in hits}
     return found
 
 

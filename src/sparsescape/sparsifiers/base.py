@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import named_parameters, named_weights, norms
+from ..points import check_patterns, named_parameters, named_weights, norms
 from ..positions import Positions
 from .backward import Backward
 from .beginning import Beginning
@@ -99,9 +99,7 @@ class Sparsifier:
     0 for what is grown."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.dense, str):
-            raise InputError(f"Patterns are a list of names, not the text {self.dense!r}.")
-        self.dense = tuple(self.dense)
+        self.dense = check_patterns(self.dense)
         if self.on_collapse not in ("warn", "raise"):
             raise InputError(f"on_collapse is 'warn' or 'raise', not {self.on_collapse!r}.")
         self.step = 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..points import PointLike, as_point, matching, named_parameters, plain_name
+from ..points import PointLike, as_point, matching, named_parameters, other_names, plain_name
 from ..positions import Positions, are_in, found_in, indices_of
 from ..seeds import noise_at
 from .places import Listed, Outside, Places
@@ -211,7 +211,7 @@ def sparse_layers(model: nn.Module, dense: Iterable[str] = ()) -> dict[str, list
             found.setdefault(names[weight], []).append(module)
     if not found or not dense:
         return found
-    left_out = matching(names.values(), dense)
+    left_out = matching(names.values(), dense, other_names(model))
     return {name: layers for name, layers in found.items() if name not in left_out}
 
 

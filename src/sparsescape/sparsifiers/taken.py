@@ -11,7 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import matching, named_parameters
+from ..points import matching, named_parameters, other_names
 from .nonzeros import SparseLayer
 
 _TAKEN: Any = WeakTensorKeyDictionary()
@@ -49,7 +49,7 @@ def takers(
     named = named_parameters(model)
     shapes = {n: layers[n][0].dense_shape if n in layers else p.shape for n, p in named.items()}
     mask.check({n: torch.empty(shape, device="meta") for n, shape in shapes.items()})
-    for name in sorted(matching(named, dense) & mask.keys()):
+    for name in sorted(matching(named, dense, other_names(model)) & mask.keys()):
         if mask.counts[name] < shapes[name].numel():
             raise InputError(f"The mask closes some of {name!r}, which was to stay dense.")
     weights = {name: named[name] for name in mask}
