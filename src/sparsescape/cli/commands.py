@@ -33,7 +33,7 @@ def train(
         method: a name (see: sparsescape list methods) or my_file.py:make_sparsifier
             (docs/methods.md).
         sparsity: share of the weights that are closed at the end, from 0 to below 1.
-        distribution: of what is kept over the layers: uniform, erk or global.
+        distribution: of what is kept over the layers: uniform, erk, lamp or global.
         seed: decides the initialization, the order of the data and every other draw.
         steps: training steps instead of the problem's own.
         execution: how what is inside the mask is run: masked, sparse, or auto: sparse where that

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..studies.stages.context import Context
     from ..studies.store import Store
 
-Distribution = Literal["uniform", "erk", "global"]
+Distribution = Literal["uniform", "erk", "lamp", "global"]
 Execution = Literal["auto", "masked", "sparse"]
 
 Do: TypeAlias = "Callable[[Sequence[Stage]], Store]"

@@ -28,7 +28,7 @@ def study_difficulty(
     Args:
         problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
         sparsity: share of the weights that are closed, from 0 to below 1.
-        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        distribution: of what pruning keeps over the layers: uniform, erk, lamp or global.
         seeds: how many seeds, from 0 on.
         steps: training steps instead of the problem's own.
         curve_steps: steps of the search for each curve.
@@ -139,7 +139,7 @@ def study_dimensions(
     Args:
         problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
         sparsity: shares of the weights that are closed, each above 0 and below 1.
-        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        distribution: of what pruning keeps over the layers: uniform, erk, lamp or global.
         seeds: how many seeds, from 0 on.
         steps: training steps instead of the problem's own.
         choices: what is opened first: random, gradient, path-gradient, distance, neighbours.
@@ -269,7 +269,7 @@ def study_landscape(
     Args:
         problem: a name (see: sparsescape list problems) or my_file.py:make_problem.
         sparsity: share of the weights that are closed, above 0 and below 1.
-        distribution: of what pruning keeps over the layers: uniform, erk or global.
+        distribution: of what pruning keeps over the layers: uniform, erk, lamp or global.
         seed: which seed of the difficulty study is mapped.
         steps: training steps instead of the problem's own.
         curve_steps: steps of the search for each quadratic path.
