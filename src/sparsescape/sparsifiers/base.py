@@ -80,8 +80,8 @@ class Sparsifier:
 
     Args:
         dense: patterns of weights to leave dense (see :func:`sparsescape.points.named_weights`).
-            Parameters of fewer than two dimensions (biases, norms) are always left out. The mask
-            does not name what is left out, and its sparsity is that of the rest.
+            Parameters of fewer than two dimensions, biases and norms are left out by themselves.
+            The mask does not name what is left out, and its sparsity is that of the rest.
         on_collapse: ``"warn"`` or ``"raise"`` when a layer loses all its weights.
     """
 
