@@ -154,6 +154,7 @@ METHODS = {
     "gradual": lambda: ss.GradualMagnitude(0.75, begin=1, end=11, every=2),
     "snfs": lambda: ss.SNFS(0.75, update_every=2),
     "top-kast": lambda: ss.TopKAST(0.75, update_every=4),
+    "str": lambda: ss.STR(initial=-4.0),
 }
 
 

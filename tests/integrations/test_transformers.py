@@ -79,6 +79,7 @@ METHODS = {
     "rigl": rigl,
     "gradual": lambda: ss.GradualMagnitude(0.8, begin=1, end=5, every=1),
     "top-kast": lambda: ss.TopKAST(0.8, update_every=3),
+    "str": lambda: ss.STR(initial=-4.0),
 }
 
 

@@ -98,16 +98,14 @@ def test_movement_keeps_what_moves_away_from_zero():
 
 
 def test_str_subtracts_a_threshold_that_is_trained():
-    model, sparsifier, optimizer = one_step(ss.STR(initial=0.0))
+    model, sparsifier, _ = one_step(ss.STR(initial=0.0))
     # g(0) = 1/2: what is shown is 3.5, −2.5, 0 and −0.5.
     assert model.seen.tolist() == [[3.5, -2.5, 0, -0.5]]
     # ∂L/∂s = −g′(0)·(1·1 + 2·1 + 4·1) = −7/4; s = 0 + 0.1·7/4
-    threshold = sparsifier.thresholds["weight"]
-    assert threshold.item() == pytest.approx(0.175)
+    assert sparsifier.thresholds["weight"].item() == pytest.approx(0.175)
     assert theta(sparsifier) == pytest.approx([3.9, -2.8, 0.5, -0.6])
     assert sparsifier.mask["weight"].tolist() == [[True, True, False, True]]
     assert sparsifier.mask.sparsity == 0.25
-    assert any(p is threshold for p in optimizer.param_groups[0]["params"])
 
 
 def test_weight_decay_makes_str_sparser():

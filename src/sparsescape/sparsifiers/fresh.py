@@ -85,6 +85,34 @@ def steps_without_gradients(optimizer: torch.optim.Optimizer) -> bool:
     return first is not None
 
 
+def twin_over(
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], parameters: list[Tensor]
+) -> torch.optim.Optimizer | None:
+    """Another optimizer of the same class, with that group's settings, over other parameters.
+
+    None where it cannot move such parameters, or not without a closure: it is tried.
+
+    >>> weight, number = torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(()))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.25)
+    >>> twin_over(optimizer, optimizer.param_groups[0], [number]).param_groups[0]["lr"]
+    0.25
+    >>> optimizer = torch.optim.Muon([weight])
+    >>> twin_over(optimizer, optimizer.param_groups[0], [number])
+    """
+    settings = copy.deepcopy({k: v for k, v in group.items() if k != "params"})
+    for twin in (_built, _copied):
+        probes: list[Tensor] = [torch.nn.Parameter(torch.zeros_like(p)) for p in parameters]
+        for probe in probes:
+            probe.grad = torch.zeros_like(probe)
+        try:
+            with global_seed(0, "a twin"):
+                twin(optimizer, settings, probes).step()
+                return twin(optimizer, settings, parameters)
+        except Exception:
+            continue
+    return None
+
+
 def _first_values(
     optimizer: torch.optim.Optimizer, group: dict[str, Any], weight: Tensor
 ) -> tuple[torch.Size, dict[str, Tensor]]:
@@ -109,29 +137,30 @@ def _twin_state(
         probe = torch.nn.Parameter(torch.zeros(shape, dtype=plain.dtype, device=plain.device))
         try:
             with global_seed(0, "fresh state"):
-                return shape, _observe(twin(optimizer, group, probe), probe, gradient(probe))
+                return shape, _observe(twin(optimizer, group, [probe]), probe, gradient(probe))
         except Exception:
             continue
     return shape, None
 
 
 def _built(
-    optimizer: torch.optim.Optimizer, group: dict[str, Any], probe: Tensor
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], parameters: list[Tensor]
 ) -> torch.optim.Optimizer:
     """An optimizer of the same class and settings, made by its constructor."""
     known = inspect.signature(type(optimizer).__init__).parameters
     settings = {**optimizer.defaults, **group}
     settings = {k: v for k, v in settings.items() if k in known and k != "params"}
     make: Callable[..., torch.optim.Optimizer] = type(optimizer)
-    return make([probe], **settings)
+    return make(parameters, **settings)
 
 
 def _copied(
-    optimizer: torch.optim.Optimizer, group: dict[str, Any], probe: Tensor
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], parameters: list[Tensor]
 ) -> torch.optim.Optimizer:
-    """The optimizer's shallow copy, with its own parameter and no state or hooks."""
+    """The optimizer's shallow copy, with its own parameters and no state or hooks."""
     twin = copy.copy(optimizer)
-    twin.param_groups = [{**group, "params": [probe]}]
+    twin.param_groups = [{**group, "params": parameters}]
+    twin.state = defaultdict(dict)
     twin._optimizer_step_pre_hooks = OrderedDict()
     twin._optimizer_step_post_hooks = OrderedDict()
     return twin

@@ -14,6 +14,7 @@ from ..errors import InputError, check_within, is_whole
 from ..points import PointLike, as_point, named_weights
 from ..positions import Positions, count_active
 from ..selection import top
+from .alongside import Alongside
 from .base import Active, NextMask
 from .nonzeros import shaped, sparse_layers
 from .pruning import GradualMagnitude, Magnitude, check_sparsity
@@ -211,10 +212,13 @@ class MovementPruning(View, GradualMagnitude):
 class STR(View):
     """Soft threshold reparameterization: w = sign(θ)·max(|θ| − g(s), 0), g the sigmoid.
 
-    Each layer's s is trained with the weights, by the same optimizer with the same settings; weight
-    decay draws it to 0, and so the threshold up. The sparsity is what comes out, and is read from
-    ``mask.sparsity`` (Kusupati et al. 2020, *Soft Threshold Weight Reparameterization for Learnable
-    Sparsity*, section 3; the same as ``sparseFunction`` in the authors' ``conv_type.py``).
+    Each layer's s is trained at every step of the layer's optimizer, as that would do it: by a twin
+    of the same class, with the settings that the weight's group has at that step; by gradient
+    descent where the class moves no single numbers (Muon, LBFGS). The optimizer itself does not
+    know of s, which is in :meth:`state_dict`. Weight decay draws s to 0, and so the threshold up.
+    The sparsity is what comes out, and is read from ``mask.sparsity`` (Kusupati et al. 2020, *Soft
+    Threshold Weight Reparameterization for Learnable Sparsity*, section 3; the same as
+    ``sparseFunction`` in the authors' ``conv_type.py``).
 
     Args:
         initial: s at the start. The authors' for ResNet-50 over 100 epochs of ImageNet is −3200;
@@ -229,49 +233,59 @@ class STR(View):
         super().__post_init__()
         check_within(initial=self.initial)
 
+    def first_mask(self, model: nn.Module) -> Active:
+        weights = named_weights(model, self.dense)
+        if any(map(is_sharded, weights.values())):
+            raise InputError("STR's thresholds cannot be trained on sharded weights.")
+        self.thresholds = {
+            n: nn.Parameter(torch.tensor(self.initial).to(w)) for n, w in weights.items()
+        }
+        return self.above(weights)
+
     def start(self) -> None:
         super().start()
-        self.thresholds: dict[str, nn.Parameter] = {}
-        for name, weight in self._weights.items():
-            if is_sharded(weight):
-                raise InputError("STR's thresholds cannot be trained on sharded weights.")
-            threshold = nn.Parameter(torch.tensor(self.initial).to(weight))
-            self.thresholds[name] = threshold
-            self.group(name)["params"].append(threshold)
-        self._set_mask(self.above())
+        self._alongside = Alongside(self._owners, self.thresholds)
 
-    def above(self) -> Active:
+    @torch.no_grad()
+    def above(self, weights: Mapping[str, Tensor]) -> Active:
         """Where |θ| is above the layer's threshold."""
-        return {
-            n: self.weight(n).abs() > torch.sigmoid(s.detach()) for n, s in self.thresholds.items()
-        }
+        return {n: w.abs() > torch.sigmoid(self.thresholds[n]) for n, w in weights.items()}
 
     def next_mask(self, step: int) -> Active | None:
-        return self.above()
+        return self.above(self.weights)
 
     @property
     def trained(self) -> Mapping[str, float]:
         return self.densities
 
     def shown(self, name: str, theta: Tensor) -> Tensor:
-        if not hasattr(self, "thresholds"):
-            return theta
         threshold = torch.sigmoid(self.thresholds[name].detach())
         return theta.sign() * (theta.abs() - threshold).clamp(min=0)
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         inside = grad * self._multipliers[name]
-        s = self.thresholds[name]
-        slope = torch.sigmoid(s) * (1 - torch.sigmoid(s))
-        s.grad = -slope.detach() * (inside * theta.sign()).sum()
+        s, scale = self.thresholds[name], self._owners.grad_scale(name)
+        slope = torch.sigmoid(s.detach()) * (1 - torch.sigmoid(s.detach()))
+        of_s = -slope * (inside * theta.sign()).sum()
+        s.grad = of_s if scale is None else (of_s / scale).to(s)
         return inside
 
-    def state_dict(self) -> dict[str, Any]:
+    def open(self, index: int) -> None:
+        self._alongside.begin(index)
+        super().open(index)
+
+    def stepped(self, index: int) -> None:
+        self._alongside.step(index)
+        super().stepped(index)
+
+    def remembered(self) -> dict[str, Any]:
         values = {n: s.detach().clone() for n, s in self.thresholds.items()}
-        return {**super().state_dict(), "thresholds": values}
+        trained = {"thresholds": values, "alongside": self._alongside.state()}
+        return {**super().remembered(), **trained}
 
     @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, value in state["thresholds"].items():
+    def remember(self, memory: dict[str, Any]) -> None:
+        for name, value in memory.pop("thresholds").items():
             self.thresholds[name].copy_(value)
-        super().load_state_dict(state)
+        self._alongside.load(memory.pop("alongside"))
+        super().remember(memory)
