@@ -40,9 +40,10 @@ from .sparsifiers.escape import Escape
 from .sparsifiers.foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .sparsifiers.pruning import ACDC, GradualMagnitude, OneShot
 from .sparsifiers.redistribution import DSR, SNFS, DeepR
-from .sparsifiers.reparameterized import STR, MovementPruning, PowerPropagation, TopKAST
+from .sparsifiers.reparameterized import MovementPruning, PowerPropagation, TopKAST
 from .sparsifiers.static import Static
 from .sparsifiers.structured import NM, SRSTE
+from .sparsifiers.thresholds import STR
 from .sparsifiers.views import View
 
 __all__ = [

@@ -141,3 +141,15 @@ def test_it_has_no_state_before_it_is_attached():
         ss.STR().state_dict()
     with pytest.raises(ss.InputError, match="Attach the sparsifier to a model"):
         ss.STR().load_state_dict({})
+
+
+def test_the_mask_holds_while_another_optimizer_has_not_stepped():
+    model = make_model()
+    optimizers = [torch.optim.SGD(layer.parameters(), lr=0.5) for layer in (model[0], model[2])]
+    sparsifier = ss.STR(initial=-2.0).attach(model, *optimizers)
+    for step in range(10):
+        model.zero_grad()
+        (loss_of(model, step) - model[2].weight.abs().sum()).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            sparsifier.mask.check_contains(model)

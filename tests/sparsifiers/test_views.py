@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -183,3 +184,11 @@ def test_an_attention_layer_that_reads_anothers_weight_sees_the_sparse_one():
     twin.load_state_dict(model.state_dict())
     assert ss.Mask.of(twin).sparsity == 0.75 == sparsifier.mask.sparsity
     assert torch.equal(twin(x, x, x)[0], model(x, x, x)[0])
+
+
+@pytest.mark.parametrize("kind", ["sr-ste", "top-kast", "str"])
+def test_once_detached_it_is_pickled(kind):
+    _, sparsifier, _ = one_step(VIEWS[kind]())
+    sparsifier.detach()
+    twin = pickle.loads(pickle.dumps(sparsifier))
+    assert twin.mask == sparsifier.mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,10 @@ from ..errors import InputError, check_within, is_whole
 from ..points import PointLike, as_point, named_weights
 from ..positions import Positions, count_active
 from ..selection import top
-from .alongside import Alongside
 from .base import Active, NextMask
 from .nonzeros import shaped, sparse_layers
 from .pruning import GradualMagnitude, Magnitude, check_sparsity
-from .shards import is_sharded, share
+from .shards import share
 from .static import densities_of, select
 from .views import View
 
@@ -43,6 +42,13 @@ class TopKAST(View, Magnitude):
         update_every: steps between two choices of A and B; 100 as in the paper.
         regularization: λ, the strength of the regularization.
         distribution, structure, dense, on_collapse: as in :class:`GradualMagnitude`.
+
+    >>> model = nn.Linear(10, 10)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = TopKAST(0.9, backward_sparsity=0.8).attach(model, optimizer)
+    >>> model(torch.ones(1, 10)).sum().backward()
+    >>> int(model.weight.count_nonzero()), int(model.weight.grad.count_nonzero())
+    (10, 20)
     """
 
     _: KW_ONLY
@@ -107,7 +113,10 @@ class TopKAST(View, Magnitude):
         super()._set_mask(mask)
 
     def _closing(self, name: str) -> Callable[[Tensor], object]:
-        return lambda grad: grad.mul_(self._moves[name])
+        return partial(self._close_unmoved, name)
+
+    def _close_unmoved(self, name: str, grad: Tensor) -> None:
+        grad.mul_(self._moves[name])
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         shown = self._multipliers[name]
@@ -141,6 +150,17 @@ class PowerPropagation(View, GradualMagnitude):
     Args:
         alpha: α, the power; 1 is plain pruning.
         sparsity, begin, end, …: as in :class:`GradualMagnitude`.
+
+    >>> model = nn.Linear(10, 10)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = PowerPropagation(0.9, begin=1, end=1, alpha=3.0).attach(model, optimizer)
+    >>> theta = sparsifier.dense_weights["weight"]
+    >>> torch.allclose(theta**3, model.weight)
+    True
+    >>> model(torch.ones(1, 10)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask.count
+    10
     """
 
     _: KW_ONLY
@@ -179,6 +199,17 @@ class MovementPruning(View, GradualMagnitude):
     Args:
         score_rate: α_S, one number for all weights, so that which are highest does not hang on it.
         sparsity, begin, end, …: as in :class:`GradualMagnitude`.
+
+    >>> model = nn.Linear(10, 10)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = MovementPruning(0.9, begin=1, end=2).attach(model, optimizer)
+    >>> counts = []
+    >>> for _ in range(3):
+    ...     model(torch.ones(1, 10)).sum().backward()
+    ...     optimizer.step()
+    ...     counts.append(sparsifier.mask.count)
+    >>> counts
+    [100, 10, 10]
     """
 
     _: KW_ONLY
@@ -206,86 +237,3 @@ class MovementPruning(View, GradualMagnitude):
         densities = self.distribution(weights, sparsity=self.schedule(step))  # type: ignore[operator]
         found = {n: self.from_parts(n, s) for n, s in self.memory["scores"].items()}
         return select(found, densities, self.structure)
-
-
-@dataclass(eq=False)
-class STR(View):
-    """Soft threshold reparameterization: w = sign(θ)·max(|θ| − g(s), 0), g the sigmoid.
-
-    Each layer's s is trained at every step of the layer's optimizer, as that would do it: by a twin
-    of the same class, with the settings that the weight's group has at that step; by gradient
-    descent where the class moves no single numbers (Muon, LBFGS). The optimizer itself does not
-    know of s, which is in :meth:`state_dict`. Weight decay draws s to 0, and so the threshold up.
-    The sparsity is what comes out, and is read from ``mask.sparsity`` (Kusupati et al. 2020, *Soft
-    Threshold Weight Reparameterization for Learnable Sparsity*, section 3; the same as
-    ``sparseFunction`` in the authors' ``conv_type.py``).
-
-    Args:
-        initial: s at the start. The authors' for ResNet-50 over 100 epochs of ImageNet is −3200;
-            shorter training needs one nearer to 0, for s moves by weight decay.
-        dense, on_collapse: as for every :class:`Sparsifier`.
-    """
-
-    _: KW_ONLY
-    initial: float = -5.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_within(initial=self.initial)
-
-    def first_mask(self, model: nn.Module) -> Active:
-        weights = named_weights(model, self.dense)
-        if any(map(is_sharded, weights.values())):
-            raise InputError("STR's thresholds cannot be trained on sharded weights.")
-        self.thresholds = {
-            n: nn.Parameter(torch.tensor(self.initial).to(w)) for n, w in weights.items()
-        }
-        return self.above(weights)
-
-    def start(self) -> None:
-        super().start()
-        self._alongside = Alongside(self._owners, self.thresholds)
-
-    @torch.no_grad()
-    def above(self, weights: Mapping[str, Tensor]) -> Active:
-        """Where |θ| is above the layer's threshold."""
-        return {n: w.abs() > torch.sigmoid(self.thresholds[n]) for n, w in weights.items()}
-
-    def next_mask(self, step: int) -> Active | None:
-        return self.above(self.weights)
-
-    @property
-    def trained(self) -> Mapping[str, float]:
-        return self.densities
-
-    def shown(self, name: str, theta: Tensor) -> Tensor:
-        threshold = torch.sigmoid(self.thresholds[name].detach())
-        return theta.sign() * (theta.abs() - threshold).clamp(min=0)
-
-    def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
-        inside = grad * self._multipliers[name]
-        s, scale = self.thresholds[name], self._owners.grad_scale(name)
-        slope = torch.sigmoid(s.detach()) * (1 - torch.sigmoid(s.detach()))
-        of_s = -slope * (inside * theta.sign()).sum()
-        s.grad = of_s if scale is None else (of_s / scale).to(s)
-        return inside
-
-    def open(self, index: int) -> None:
-        self._alongside.begin(index)
-        super().open(index)
-
-    def stepped(self, index: int) -> None:
-        self._alongside.step(index)
-        super().stepped(index)
-
-    def remembered(self) -> dict[str, Any]:
-        values = {n: s.detach().clone() for n, s in self.thresholds.items()}
-        trained = {"thresholds": values, "alongside": self._alongside.state()}
-        return {**super().remembered(), **trained}
-
-    @torch.no_grad()
-    def remember(self, memory: dict[str, Any]) -> None:
-        for name, value in memory.pop("thresholds").items():
-            self.thresholds[name].copy_(value)
-        self._alongside.load(memory.pop("alongside"))
-        super().remember(memory)

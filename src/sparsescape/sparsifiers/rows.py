@@ -16,9 +16,10 @@ from .foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .plan import Plan
 from .pruning import ACDC, GradualMagnitude, OneShot
 from .redistribution import DSR, SNFS, DeepR
-from .reparameterized import STR, MovementPruning, PowerPropagation, TopKAST
+from .reparameterized import MovementPruning, PowerPropagation, TopKAST
 from .static import Static
 from .structured import NM, SRSTE
+from .thresholds import STR
 
 
 def static(plan: Plan) -> Sparsifier:

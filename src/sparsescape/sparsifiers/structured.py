@@ -64,6 +64,15 @@ class SRSTE(View):
         n, m: of each m consecutive inputs n are shown.
         decay: λ: how strongly what is not shown is drawn to 0.
         dense, on_collapse: as for every :class:`Sparsifier`.
+
+    >>> import torch
+    >>> model = nn.Linear(8, 8)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = SRSTE(2, 4).attach(model, optimizer)
+    >>> model.weight.view(16, 4).count_nonzero(1).unique().tolist()
+    [2]
+    >>> int(sparsifier.dense_weights["weight"].count_nonzero())
+    64
     """
 
     n: int = 2

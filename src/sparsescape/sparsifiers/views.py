@@ -111,7 +111,7 @@ class View(Sparsifier):
 
     def _closing(self, name: str) -> Callable[[Tensor], object]:
         """The loop sees the gradient of all that the method trains, which is all there is."""
-        return lambda grad: None
+        return _leave
 
     @torch.no_grad()
     def open(self, index: int) -> None:
@@ -142,3 +142,7 @@ class View(Sparsifier):
 
     def _of_optimizer(self, index: int) -> list[str]:
         return [name for name in self._weights if self._owners.index(name) == index]
+
+
+def _leave(grad: Tensor) -> None:
+    """The gradient as it is."""
