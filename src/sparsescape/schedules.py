@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from .errors import InputError
 
@@ -20,7 +21,7 @@ def constant(value: float) -> Schedule:
     >>> constant(0.3)(1000)
     0.3
     """
-    return lambda step: value
+    return partial(_constant, value)
 
 
 def cosine(initial: float, final: float = 0.0, *, end: int, begin: int = 0) -> Schedule:
@@ -31,9 +32,8 @@ def cosine(initial: float, final: float = 0.0, *, end: int, begin: int = 0) -> S
     >>> [round(cosine(1.0, end=4)(step), 3) for step in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
-    return _between(
-        begin, end, lambda p: final + (initial - final) * (1 + math.cos(math.pi * p)) / 2
-    )
+    _check_order(begin, end)
+    return partial(_cosine, initial, final, begin, end)
 
 
 def cubic(initial: float, final: float, *, begin: int, end: int) -> Schedule:
@@ -44,7 +44,8 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> Schedule:
     >>> [round(cubic(0.0, 0.8, begin=0, end=4)(step), 4) for step in range(5)]
     [0.0, 0.4625, 0.7, 0.7875, 0.8]
     """
-    return _between(begin, end, lambda p: final + (initial - final) * (1 - p) ** 3)
+    _check_order(begin, end)
+    return partial(_cubic, initial, final, begin, end)
 
 
 def staircase(value: float, factor: float, *, at: Sequence[int]) -> Schedule:
@@ -53,7 +54,7 @@ def staircase(value: float, factor: float, *, at: Sequence[int]) -> Schedule:
     >>> [staircase(1.0, 0.5, at=(2, 4))(step) for step in range(6)]
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
-    return lambda step: value * factor ** sum(step >= place for place in at)
+    return partial(_staircase, value, factor, tuple(at))
 
 
 def warmup(schedule: Schedule, steps: int) -> Schedule:
@@ -64,18 +65,39 @@ def warmup(schedule: Schedule, steps: int) -> Schedule:
     >>> [warmup(constant(1.0), 4)(step) for step in range(5)]
     [0.25, 0.5, 0.75, 1.0, 1.0]
     """
-    return lambda step: schedule(step) * min(1.0, (step + 1) / max(steps, 1))
+    return partial(_warmup, schedule, steps)
 
 
-def _between(begin: int, end: int, value: Callable[[float], float]) -> Schedule:
+# What these return is made of functions of the module, so that it can be pickled.
+
+
+def _constant(value: float, step: int) -> float:
+    return value
+
+
+def _cosine(initial: float, final: float, begin: int, end: int, step: int) -> float:
+    p = _progress(begin, end, step)
+    return final + (initial - final) * (1 + math.cos(math.pi * p)) / 2
+
+
+def _cubic(initial: float, final: float, begin: int, end: int, step: int) -> float:
+    return final + (initial - final) * (1 - _progress(begin, end, step)) ** 3
+
+
+def _staircase(value: float, factor: float, at: tuple[int, ...], step: int) -> float:
+    return value * factor ** sum(step >= place for place in at)
+
+
+def _warmup(schedule: Schedule, steps: int, step: int) -> float:
+    return schedule(step) * min(1.0, (step + 1) / max(steps, 1))
+
+
+def _progress(begin: int, end: int, step: int) -> float:
+    if step >= end:
+        return 1.0
+    return 0.0 if step <= begin else (step - begin) / (end - begin)
+
+
+def _check_order(begin: int, end: int) -> None:
     if end < begin:
         raise InputError(f"A schedule cannot end (step {end}) before it begins (step {begin}).")
-
-    def at(step: int) -> float:
-        if step >= end:
-            return value(1.0)
-        if step <= begin:
-            return value(0.0)
-        return value((step - begin) / (end - begin))
-
-    return at
