@@ -35,7 +35,7 @@ def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
     >>> top(torch.tensor([1.0, 3.0, 2.0]), 1, among=torch.tensor([True, False, True])).tolist()
     [False, False, True]
     """
-    flat = scores.detach().reshape(-1).contiguous()
+    flat = rankable(scores.detach()).reshape(-1).contiguous()
     allowed = torch.ones_like(flat, dtype=torch.bool) if among is None else among.reshape(-1)
     room = len(flat) if among is None else count_active(allowed)
     count = min(count, room)
@@ -47,11 +47,20 @@ def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
     return active.reshape(scores.shape)
 
 
+def rankable(scores: Tensor) -> Tensor:
+    """The scores in a precision that is compared everywhere, and that tells apart what theirs does.
+
+    >>> rankable(torch.ones(1).half()).dtype, rankable(torch.ones(1).double()).dtype
+    (torch.float32, torch.float64)
+    """
+    if scores.dtype in (torch.float32, torch.float64):
+        return scores
+    return scores.float() if scores.is_floating_point() else scores.double()
+
+
 def _top_compiled(flat: Tensor, count: int, room: int, allowed: Tensor) -> Tensor:
     from .quickselect import mark_highest
 
-    if flat.dtype not in (torch.float32, torch.float64):
-        flat = flat.float() if flat.dtype in (torch.bfloat16, torch.float16) else flat.double()
     active = torch.empty_like(allowed)
     marks, bits = (bools.numpy().view(np.uint8) for bools in (active, allowed))
     mark_highest(flat.numpy(), bits, count, room, marks)

@@ -380,3 +380,26 @@ def test_growth_at_random_depends_on_seed_step_and_name():
     assert not torch.equal(one["a.weight"], one["b.weight"])
     assert not torch.equal(one["a.weight"], other["a.weight"])
     assert not torch.equal(one["a.weight"], grown(0, steps=2)["a.weight"])
+
+
+@pytest.mark.parametrize("structure", [ss.structures.unstructured, ss.structures.fan_in])
+def test_weights_are_ranked_in_their_own_precision(structure):
+    """In single precision all of these are 1, and the first ones would stay."""
+    model = nn.Linear(20, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        model.weight.copy_(1 + 1e-12 * torch.arange(20, dtype=torch.float64))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    start = ss.Mask({"weight": torch.arange(20).reshape(1, 20) >= 4})
+    rigl = ss.RigL(
+        0.2, update_every=1, drop_fraction=0.25, structure=structure, initial_mask=start
+    ).attach(model, optimizer)
+    x = torch.zeros(1, 20, dtype=torch.float64)
+    x[0, :4] = 1 + 1e-12 * torch.arange(4)
+    model(x).sum().backward()
+    optimizer.step()
+    assert rigl.mask.indices("weight").tolist() == [*range(4), *range(8, 20)]
+
+
+def test_set_tells_apart_what_double_precision_does():
+    values = 1 + 1e-12 * torch.arange(10, dtype=torch.float64)
+    assert (dynamic.beside_its_share(values, 0.3) < 1).sum() == 3

@@ -18,7 +18,7 @@ from ..errors import InputError, check_within, is_whole
 from ..masks import Mask, check_mask
 from ..positions import Positions, count_active
 from ..seeds import derived_seed
-from ..selection import top
+from ..selection import rankable, top
 from .base import Active, NextMask, Sparsifier
 from .places import Places
 from .pruning import check_sparsity
@@ -134,10 +134,11 @@ class DropGrow(Sparsifier):
                 f"active weights alone, not {_kind(score)}."
             )
         if self.structure is unstructured and len(score) == room:
-            kept = held.chosen(top(score.float(), count))
+            kept = held.chosen(top(score, count))
             return self._checked(name, kept, count)
-        spread = torch.zeros(active.shape, device=active.device)
-        spread.masked_scatter_(held.active(), score.float())
+        score = rankable(score)
+        spread = torch.zeros(active.shape, dtype=score.dtype, device=active.device)
+        spread.masked_scatter_(held.active(), score)
         return self.best(spread, active, count)
 
     def _checked(self, name: str, kept: Tensor, count: int) -> Tensor:
@@ -213,8 +214,8 @@ class DropGrow(Sparsifier):
         if count <= 0:
             return torch.zeros_like(allowed)
         if self.structure is unstructured:
-            return top(score.float(), count, allowed)
-        return self.structure(among(score, allowed), count) & allowed
+            return top(score, count, allowed)
+        return self.structure(among(rankable(score), allowed), count) & allowed
 
     def noise(self, purpose: str, name: str) -> Tensor:
         """Numbers in [0, 1) for this step and weight, the same on every machine."""
@@ -231,4 +232,4 @@ def _kind(score: object) -> str:
 
 def among(score: Tensor, allowed: Tensor) -> Tensor:
     """The score where it is allowed, and −10³⁰ elsewhere (an addition: the fastest way)."""
-    return allowed.float().sub_(1).mul_(1e30).add_(score)
+    return allowed.to(score.dtype).sub_(1).mul_(1e30).add_(score)

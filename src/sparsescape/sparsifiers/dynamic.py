@@ -13,7 +13,7 @@ from ..compilation import works
 from ..errors import InputError, check_within
 from ..masks import Mask
 from ..points import matching
-from ..selection import top
+from ..selection import rankable, top
 from .base import Active, NextMask
 from .dropgrow import DropGrow
 from .masked import read
@@ -253,7 +253,7 @@ class SRigL(RigL):
     structure: Structure = fan_in
 
     def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
-        return top(score.float(), count, allowed)
+        return top(score, count, allowed)
 
     def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
         gradient, size = self.gradient(name).abs(), self.weight(name).abs()
@@ -292,8 +292,8 @@ def beside_its_share(values: Tensor, share: float) -> Tensor:
     >>> beside_its_share(torch.tensor([3.0, -6.0, 1.0, -2.0]), 0.5).tolist()
     [1.5, 1.5, 0.5, 0.5]
     """
-    values = values.detach().float()
-    if values.device.type == "cpu" and works():
+    values = rankable(values.detach())
+    if values.device.type == "cpu" and values.dtype is torch.float32 and works():
         from ..quickselect import beside
 
         scores = torch.empty_like(values)

@@ -23,6 +23,7 @@ from torch import Tensor
 from ..compilation import works
 from ..errors import InputError
 from ..positions import are_in, count_active, distinct, indices_of, marked
+from ..selection import rankable
 
 Flat: TypeAlias = npt.NDArray[np.int64]
 
@@ -158,9 +159,9 @@ class Outside:
                 f"{tuple(self.shape)}, not {tuple(score.shape)}."
             )
         scores = score.reshape(-1)
-        values, places = scores[:0].float(), self.flat[:0]
+        values, places = rankable(scores[:0]), self.flat[:0]
         for start in range(0, len(scores), AT_ONCE):
-            some = scores[start : start + AT_ONCE].float()
+            some = rankable(scores[start : start + AT_ONCE])
             allowed = torch.ones_like(some, dtype=torch.bool)
             first, last = torch.searchsorted(
                 self.flat, self.flat.new_tensor([start, start + len(some)])
