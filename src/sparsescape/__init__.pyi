@@ -35,14 +35,14 @@ from .sparsifiers import structures
 from .sparsifiers.base import Sparsifier
 from .sparsifiers.collapse import LayerCollapse
 from .sparsifiers.dropgrow import DropGrow
-from .sparsifiers.dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
+from .sparsifiers.dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP
 from .sparsifiers.escape import Escape
 from .sparsifiers.foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .sparsifiers.pruning import ACDC, GradualMagnitude, OneShot
 from .sparsifiers.redistribution import DSR, SNFS, DeepR
 from .sparsifiers.reparameterized import MovementPruning, PowerPropagation, TopKAST
 from .sparsifiers.static import Static
-from .sparsifiers.structured import NM, SRSTE
+from .sparsifiers.structured import NM, SRSTE, SRigL
 from .sparsifiers.thresholds import STR
 from .sparsifiers.views import View
 

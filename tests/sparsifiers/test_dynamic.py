@@ -202,6 +202,25 @@ def test_granet_prunes_and_regenerates():
     assert positions(granet.mask) == [(0, 2), (2, 1), (2, 2), (3, 0)]
 
 
+@pytest.mark.parametrize(("prune_until", "update_until"), [(10, 10), (7, None), (7, 20)])
+def test_granet_reaches_its_sparsity_where_pruning_ends(prune_until, update_until):
+    model = nn.Linear(20, 20)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    granet = ss.GraNet(
+        0.9, prune_until=prune_until, update_every=5, update_until=update_until
+    ).attach(model, optimizer)
+    for _ in range(prune_until):
+        assert granet.mask.count > 40
+        model(torch.ones(1, 20)).sum().backward()
+        optimizer.step()
+    assert granet.mask.count == 40
+
+
+def test_granet_refuses_to_prune_when_its_updates_are_over():
+    with pytest.raises(ss.InputError, match="update_until is 100 or later"):
+        ss.GraNet(0.9, prune_until=100, update_until=50)
+
+
 def test_srigl_ablates_the_neuron_with_few_salient_weights():
     # 2 of 7 dropped: 1 and −2, all that row 1 has. Salient besides the kept: 9 and −8. Rows have
     # 3, 0, 2, 2 salient weights; with γ = 0.9 and k = 7/4, row 1 is ablated. The others share
@@ -218,12 +237,54 @@ def test_srigl_spares_the_last_layer_unless_told():
 
 
 def test_srigl_keeps_as_many_neurons_as_hold_the_weights():
-    # γ·k = 1.8·7/4: fewer than 3 salient weights ablate rows 1, 2 and 3, but 7 weights need 2 rows:
-    # of rows with 2 the first stays. Row 0 takes 4, and row 2 its 8, and −8 and 3 by gradient.
-    srigl = ss.SRigL(0.5, update_every=1, drop_fraction=0.3, ablation=1.8, spared=())
-    _, srigl, _ = after_one_update(srigl)
-    row_0 = [(0, column) for column in range(4)]
-    assert positions(srigl.mask) == [*row_0, (2, 1), (2, 2), (2, 3)]
+    # Rows of 3 drop the 1 of rows 1, 2 and 3; row 0 has the largest gradients. γ·k = 12/4: fewer
+    # than 3 salient weights ablate rows 1, 2 and 3, but 12 weights need 3 rows, and two stay.
+    model = nn.Linear(4, 4, bias=False)
+    rows = [[2.0, 2, 2, 0], *[[1.0, 2, 2, 0]] * 3]
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor(rows))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    start = ss.Mask({"weight": torch.tensor(rows) != 0})
+    srigl = ss.SRigL(
+        0.25, update_every=1, drop_fraction=0.25, ablation=1.0, spared=(), initial_mask=start
+    ).attach(model, optimizer)
+    model(torch.tensor([[3.0, 2, 1, 0]]))[0, 0].backward()
+    optimizer.step()
+    assert srigl.mask["weight"].sum(1).tolist() == [4, 4, 4, 0]
+
+
+@pytest.mark.parametrize("more", [{"sparsity": 0.99}, {"sparsity": 0.9, "distribution": "global"}])
+def test_srigl_goes_on_where_a_layer_holds_no_weight(more):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(30, 30), nn.Linear(30, 4), nn.Linear(4, 3))
+    with torch.no_grad():
+        model[1].weight.mul_(1e-6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    srigl = ss.SRigL(**{"distribution": "uniform"} | more, update_every=1)
+    with pytest.warns(ss.LayerCollapse):
+        srigl.attach(model, optimizer)
+    counts = srigl.mask.counts
+    assert 0 in counts.values()
+    for _ in range(2):
+        model(torch.ones(2, 30)).sum().backward()
+        with pytest.warns(ss.LayerCollapse):
+            optimizer.step()
+    assert srigl.mask.counts == counts
+
+
+@pytest.mark.parametrize(
+    "bad", [{"ablation": 3}, {"ablation": "x"}, {"spared": "2"}, {"spared": 3}]
+)
+def test_srigl_refuses_what_ablates_nothing_that_there_is(bad):
+    with pytest.raises(ss.InputError, match=r"ablation is a number from 0 to 1|spared is a list"):
+        ss.SRigL(0.5, **bad)
+
+
+def test_srigl_refuses_at_attach_to_spare_what_is_not_there():
+    model = nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ss.InputError, match="'typo' matches none of weight"):
+        ss.SRigL(0.5, spared=["typo"]).attach(model, optimizer)
 
 
 def test_a_neuron_that_srigl_ablated_returns_by_its_gradients():

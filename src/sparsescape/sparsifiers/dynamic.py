@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -10,15 +9,13 @@ from torch import Tensor
 
 from .. import schedules, scores
 from ..compilation import works
-from ..errors import InputError, check_within
+from ..errors import InputError, check_steps, check_within
 from ..masks import Mask
-from ..points import matching
-from ..selection import rankable, top
+from ..selection import rankable
 from .base import Active, NextMask
 from .dropgrow import DropGrow
 from .masked import read
 from .pruning import check_sparsity
-from .structures import Structure, fan_in, per_row
 
 
 @dataclass(eq=False)
@@ -187,7 +184,8 @@ class GraNet(DropGrow):
         sparsity: the final share of closed weights.
         initial_sparsity: 0 goes from dense to sparse; 0.5 is the paper's for sparse to sparse. No
             more than the final one.
-        prune_from, prune_until: steps between which the sparsity rises, cubically.
+        prune_from, prune_until: steps between which the sparsity rises, cubically; the mask is
+            updated at the last one too, where that is off the beat.
     """
 
     _: KW_ONLY
@@ -204,13 +202,21 @@ class GraNet(DropGrow):
         check_sparsity(self.initial_sparsity)
         if self.initial_mask is not None:
             raise InputError("GraNet prunes from its initial sparsity: it takes no initial mask.")
-        check_within(0, prune_from=self.prune_from, prune_until=self.prune_until)
+        check_steps(prune_from=self.prune_from, prune_until=self.prune_until)
+        if self.update_until is not None and self.update_until < self.prune_until:
+            raise InputError(
+                f"GraNet prunes at its updates: update_until is {self.prune_until} or later, as "
+                f"prune_until says, not {self.update_until}."
+            )
         self.schedule = schedules.cubic(
             self.start_sparsity(), self.sparsity, begin=self.prune_from, end=self.prune_until
         )
 
     def start_sparsity(self) -> float:
         return min(self.initial_sparsity, self.sparsity)
+
+    def due(self, step: int) -> bool:
+        return super().due(step) or step == self.prune_until
 
     def wants_gradient(self, step: int) -> bool:
         return self.due(step)
@@ -223,64 +229,6 @@ class GraNet(DropGrow):
 
     def grow_score(self, name: str) -> Tensor:
         return self.gradient(name).abs()
-
-
-@dataclass(eq=False)
-class SRigL(RigL):
-    """SRigL: RigL at constant fan-in, with ablation of neurons.
-
-    With K the number that RigL would drop, a weight is salient if it is among all but the K
-    smallest of the layer, or among its K largest gradients. A neuron with fewer than γ·k salient
-    weights, and at least 1, is ablated, k the layer's weights over its neurons; those that remain
-    share the layer's count evenly: of their weights the K smallest are dropped, and each grows to
-    its share by gradient. What does not divide evenly goes, one each, to the first neurons (Lasby
-    et al. 2024, *Dynamic Sparse Training with Structured Sparsity*, section 3.1; γ = 0.3).
-
-    As in the authors' code (``rigl_constant_fan.py``) neurons are judged anew at each update, so
-    that one that was ablated returns where its gradients are large, as many neurons stay at least
-    as are needed to hold the layer's weights, and those of the last layer are all spared.
-
-    Args:
-        ablation: γ: a neuron is ablated whose salient weights are fewer than this share of the
-            layer's mean; 0 ablates none.
-        spared: patterns of weights whose neurons are not ablated; those of the last one unless
-            given.
-    """
-
-    _: KW_ONLY
-    ablation: float = 0.3
-    spared: Iterable[str] | None = None
-    structure: Structure = fan_in
-
-    def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
-        return top(score, count, allowed)
-
-    def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
-        gradient, size = self.gradient(name).abs(), self.weight(name).abs()
-        salient = kept | top(gradient, count)
-        neurons = self._remaining(name, active, salient)
-        rows = torch.zeros_like(active)
-        rows[neurons] = True
-        kept = self.best(size, active & rows, int(kept.sum()))
-        each, extra = divmod(int(active.sum()), len(neurons))
-        counts = [0] * len(active)
-        for place, neuron in enumerate(neurons):
-            counts[neuron] = each + (place < extra)
-        # Kept weights first, the largest first; then by gradient.
-        first = 2 + size / size.max().clamp(min=1e-30)
-        order = torch.where(kept, first, gradient / gradient.max().clamp(min=1e-30))
-        return per_row(order, counts)
-
-    def _remaining(self, name: str, active: Tensor, salient: Tensor) -> list[int]:
-        """The neurons that are not ablated; as many at least as hold the layer's weights."""
-        spared = [list(self._weights)[-1]] if self.spared is None else self.spared
-        if not self.ablation or name in matching(self._weights, spared):
-            return list(range(len(active)))
-        worth = salient.flatten(1).sum(1).tolist()
-        limit = max(1, int(self.ablation * int(active.sum()) / len(active)))
-        needed = -(-int(active.sum()) // active[0].numel())
-        ranked = sorted(range(len(active)), key=lambda neuron: -worth[neuron])
-        return sorted(n for place, n in enumerate(ranked) if place < needed or worth[n] >= limit)
 
 
 def beside_its_share(values: Tensor, share: float) -> Tensor:

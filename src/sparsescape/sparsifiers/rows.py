@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import scores
 from .base import Sparsifier
-from .dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP, SRigL
+from .dynamic import MEST, SET, SETITOP, GraNet, RigL, RigLITOP
 from .escape import Escape
 from .foresight import FORCE, SNIP, AtInitialization, GraSP, SynFlow
 from .plan import Plan
@@ -18,7 +18,7 @@ from .pruning import ACDC, GradualMagnitude, OneShot
 from .redistribution import DSR, SNFS, DeepR
 from .reparameterized import MovementPruning, PowerPropagation, TopKAST
 from .static import Static
-from .structured import NM, SRSTE
+from .structured import NM, SRSTE, SRigL
 from .thresholds import STR
 
 

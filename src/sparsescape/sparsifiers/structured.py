@@ -6,17 +6,21 @@ Blocks and constant fan-in are structures that any method takes, as in
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from .. import scores
-from ..errors import check_within
-from ..points import PointLike, named_weights
-from .base import Active
+from ..errors import InputError, check_within
+from ..points import PointLike, matching, named_weights
+from ..selection import top
+from .base import Active, NextMask
+from .dynamic import RigL
 from .pruning import OneShot
 from .shards import gathered
-from .structures import Structure, n_of_m
+from .structures import Structure, fan_in, n_of_m, per_row
 from .views import View
 
 
@@ -97,3 +101,83 @@ class SRSTE(View):
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         return grad + self.scaled(name, self.decay * (1 - self._multipliers[name]) * theta)
+
+
+@dataclass(eq=False)
+class SRigL(RigL):
+    """SRigL: RigL at constant fan-in, with ablation of neurons.
+
+    With K the number that RigL would drop, a weight is salient if it is among all but the K
+    smallest of the layer, or among its K largest gradients. A neuron with fewer than γ·k salient
+    weights, and at least 1, is ablated, k the layer's weights over its neurons; those that remain
+    share the layer's count evenly: of their weights the K smallest are dropped, and each grows to
+    its share by gradient. What does not divide evenly goes, one each, to the first neurons (Lasby
+    et al. 2024, *Dynamic Sparse Training with Structured Sparsity*, section 3.1; γ = 0.3).
+
+    As in the authors' code (``rigl_constant_fan.py``) neurons are judged anew at each update, so
+    that one that was ablated returns where its gradients are large, as many neurons stay at least
+    as are needed to hold the layer's weights, and those of the last layer are all spared.
+
+    Args:
+        ablation: γ: a neuron is ablated whose salient weights are fewer than this share of the
+            layer's mean; 0 ablates none.
+        spared: patterns of weights whose neurons are not ablated; those of the last one unless
+            given.
+    """
+
+    _: KW_ONLY
+    ablation: float = 0.3
+    spared: Iterable[str] | None = None
+    structure: Structure = fan_in
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_within(0, 1, ablation=self.ablation)
+        if self.spared is not None:
+            self.spared = _patterns(self.spared)
+
+    def first_mask(self, model: nn.Module) -> NextMask:
+        first = super().first_mask(model)
+        if self.spared is not None:
+            matching(first, self.spared)  # says no to a pattern of none of these
+        return first
+
+    def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
+        return top(score, count, allowed)
+
+    def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
+        if not active.any():  # a layer without weights has no neuron that could have some
+            return active
+        gradient, size = self.gradient(name).abs(), self.weight(name).abs()
+        salient = kept | top(gradient, count)
+        neurons = self._remaining(name, active, salient)
+        rows = torch.zeros_like(active)
+        rows[neurons] = True
+        kept = self.best(size, active & rows, int(kept.sum()))
+        each, extra = divmod(int(active.sum()), len(neurons))
+        counts = [0] * len(active)
+        for place, neuron in enumerate(neurons):
+            counts[neuron] = each + (place < extra)
+        # Kept weights first, the largest first; then by gradient.
+        first = 2 + size / size.max().clamp(min=1e-30)
+        order = torch.where(kept, first, gradient / gradient.max().clamp(min=1e-30))
+        return per_row(order, counts)
+
+    def _remaining(self, name: str, active: Tensor, salient: Tensor) -> list[int]:
+        """The neurons that are not ablated; as many at least as hold the layer's weights."""
+        spared = [list(self._weights)[-1]] if self.spared is None else self.spared
+        if not self.ablation or name in matching(self._weights, spared):
+            return list(range(len(active)))
+        worth = salient.flatten(1).sum(1).tolist()
+        limit = max(1, int(self.ablation * int(active.sum()) / len(active)))
+        needed = -(-int(active.sum()) // active[0].numel())
+        ranked = sorted(range(len(active)), key=lambda neuron: -worth[neuron])
+        return sorted(n for place, n in enumerate(ranked) if place < needed or worth[n] >= limit)
+
+
+def _patterns(spared: object) -> tuple[str, ...]:
+    listed = isinstance(spared, Iterable) and not isinstance(spared, str)
+    patterns = tuple(spared) if listed else (None,)  # type: ignore[arg-type]
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise InputError(f"What is spared is a list of names or patterns, not {spared!r:.60}.")
+    return patterns  # type: ignore[return-value]
