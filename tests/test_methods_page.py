@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 import sparsescape as ss
+from sparsescape.sparsifiers import structures
 from sparsescape.sparsifiers.catalogue import METHODS, Plan, make_method
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +82,21 @@ def test_a_pattern_of_its_own_is_no_argument_of_n_m() -> None:
         ss.NM(2, 4, structure=ss.structures.fan_in)
 
 
+PATTERNS = {
+    "any": set(structures.ANY),
+    "all but N:M": set(structures.ANY) - {structures.N_OF_M},
+    "fan-in": {structures.FAN_IN},
+    "none": set(),
+}
+
+
+def patterns_of(kind: type[ss.Sparsifier]) -> set[str]:
+    """The kinds of structure that a class takes."""
+    if "structure" not in inspect.signature(kind).parameters:
+        return set()
+    return set(kind.patterns)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_row_is_what_the_catalogue_makes(name: str) -> None:
     row, sparsifier = table()[name], made(name)
@@ -91,19 +107,22 @@ def test_a_row_is_what_the_catalogue_makes(name: str) -> None:
         return
     assert hasattr(ss, type(sparsifier).__name__)
     structure = getattr(sparsifier, "structure", ss.structures.unstructured)
-    if row["pattern"] == "any":
-        assert structure is ss.structures.unstructured
-    elif row["pattern"] == "constant fan-in":
+    if row["pattern"] == "always fan-in":
         assert structure is ss.structures.fan_in
+    elif row["pattern"].startswith("always"):
+        assert row["pattern"] == f"always {sparsifier.n}:{sparsifier.m}"
     else:
-        assert row["pattern"] == f"{sparsifier.n}:{sparsifier.m}"
+        assert structure is ss.structures.unstructured
+        assert PATTERNS[row["pattern"]] == patterns_of(type(sparsifier))
     asked = ss.distributions.named("uniform")
     if row["layers"].startswith("asked"):
         assert sparsifier.distribution is asked
         assert row["layers"].endswith("moves") == (name in ("deep-r", "snfs", "dsr"))
     else:
         assert row["layers"] in ("global", "its own", "by the pattern")
-        assert row["pattern"] == "2:4" or getattr(sparsifier, "distribution", None) is not asked
+        assert (
+            row["pattern"] == "always 2:4" or getattr(sparsifier, "distribution", None) is not asked
+        )
 
 
 @pytest.mark.parametrize("name", METHODS)

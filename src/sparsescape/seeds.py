@@ -10,11 +10,14 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .errors import InputError
 
 
 def derived_seed(seed: int, *purpose: object) -> int:
@@ -25,6 +28,18 @@ def derived_seed(seed: int, *purpose: object) -> int:
     """
     text = "\x1f".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def check_seed(seed: object) -> int:
+    """The seed as a plain whole number, of whatever library it is one.
+
+    >>> check_seed(1.5)
+    Traceback (most recent call last):
+    sparsescape.errors.InputError: A seed is a whole number, not 1.5.
+    """
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise InputError(f"A seed is a whole number, not {seed!r:.60}.")
+    return int(seed)
 
 
 def generator(seed: int, *purpose: object) -> torch.Generator:

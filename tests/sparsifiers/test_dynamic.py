@@ -256,7 +256,7 @@ def test_srigl_keeps_as_many_neurons_as_hold_the_weights():
 @pytest.mark.parametrize("more", [{"sparsity": 0.99}, {"sparsity": 0.9, "distribution": "global"}])
 def test_srigl_goes_on_where_a_layer_holds_no_weight(more):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(30, 30), nn.Linear(30, 4), nn.Linear(4, 3))
+    model = nn.Sequential(nn.Linear(30, 30), nn.Linear(30, 4), nn.Linear(4, 3), nn.Linear(3, 9))
     with torch.no_grad():
         model[1].weight.mul_(1e-6)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -1,7 +1,9 @@
 """Optimizers, loops and methods that others write."""
 
 import copy
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -259,11 +261,39 @@ def test_settings_of_another_kind_are_refused():
         (lambda: ss.STR(initial=float("nan")), "initial is a number, not nan"),
         (lambda: ss.SRSTE(decay="a"), "decay is a number from 0"),
         (lambda: ss.NM(n=1.5), "1 to 4 can be kept, not 1.5"),
+        (lambda: ss.ACDC(0.5, begin=5, phase=1, end=8, last_dense=4), "it cannot take 4"),
     ],
 )
 def test_settings_that_would_say_nothing_or_fail_later_are_refused(make, about):
     with pytest.raises(ss.InputError, match=about):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda sparsity: ss.Static(sparsity=sparsity),
+        lambda sparsity: ss.RigL(sparsity),
+        lambda sparsity: ss.OneShot(sparsity),
+        lambda sparsity: ss.GraNet(0.99, initial_sparsity=sparsity, prune_until=5),
+        lambda sparsity: ss.GradualMagnitude(0.99, initial_sparsity=sparsity, begin=0, end=5),
+    ],
+    ids=["static", "rigl", "one-shot", "granet", "gradual"],
+)
+def test_a_sparsity_is_a_number_of_whatever_library_from_0_to_below_1(make):
+    for number in (np.float32(0.5), np.float64(0.5), Fraction(1, 2)):
+        model = make_model()
+        make(number).attach(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    for bad in (1.0, True, "0.9", torch.tensor(0.9), float("nan")):
+        with pytest.raises(ss.InputError, match="Sparsity is a number from 0 to below 1, not"):
+            make(bad)
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, None, True])
+def test_a_seed_is_a_whole_number(seed):
+    for make in (lambda: ss.Static(sparsity=0.5, seed=seed), lambda: ss.SET(0.5, seed=seed)):
+        with pytest.raises(ss.InputError, match="A seed is a whole number, not"):
+            make()
 
 
 def test_a_mask_of_what_is_to_stay_dense_is_refused_before_anything_moves():

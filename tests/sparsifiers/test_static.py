@@ -107,6 +107,32 @@ def test_a_mask_that_does_not_fit_is_refused_before_anything_moves(bad, mask):
 def test_a_sparsity_that_cannot_be_is_refused_before_anything_moves():
     model = convnet()
     before = bits(model)
-    with pytest.raises(ss.InputError, match=r"from 0 to 1, not 1\.5"):
+    with pytest.raises(ss.InputError, match=r"from 0 to below 1, not 1\.5"):
         ss.Static(sparsity=1.5).attach(model, OPTIMIZERS["SGD"](model.parameters()))
+    assert bits(model) == before
+
+
+def says(densities):
+    """A distribution of one's own, which says this whatever the weights."""
+    return lambda model, *, sparsity, dense=(): densities
+
+
+@pytest.mark.parametrize(
+    "densities", [{}, {"0.weight": 0.5}, [0.5], {"0.weight": 0.5, "4.weight": "half"}]
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda how: ss.Static(sparsity=0.5, distribution=how),
+        lambda how: ss.OneShot(0.5, distribution=how),
+        lambda how: ss.RigL(0.5, distribution=how),
+        lambda how: ss.Escape(sparsity=0.5, distribution=how),
+    ],
+    ids=["static", "one-shot", "rigl", "escape"],
+)
+def test_a_distribution_of_ones_own_that_says_too_little_is_refused(make, densities):
+    model = convnet()
+    before = bits(model)
+    with pytest.raises(ss.InputError, match=r"density for each of|not 'half' of '4.weight'"):
+        make(says(densities)).attach(model, OPTIMIZERS["SGD"](model.parameters()))
     assert bits(model) == before

@@ -6,8 +6,10 @@ rows are in :mod:`dynamic`; what a row leaves out is the template's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,13 +19,20 @@ from .. import distributions, schedules
 from ..errors import InputError, check_within, is_whole
 from ..masks import Mask, check_mask
 from ..positions import Positions, count_active
-from ..seeds import derived_seed
+from ..seeds import check_seed, derived_seed
 from ..selection import rankable, top
 from .base import Active, NextMask, Sparsifier
 from .places import Places
-from .pruning import check_sparsity
-from .static import Static
-from .structures import Structure, check_structure, unstructured
+from .static import Static, check_sparsity
+from .structures import (
+    ANY,
+    NofM,
+    Structure,
+    check_density,
+    check_movable,
+    check_structure,
+    unstructured,
+)
 
 
 @dataclass(eq=False)
@@ -34,7 +43,8 @@ class DropGrow(Sparsifier):
     dropped, and as many closed positions with the highest :meth:`grow_score` are grown, at 0.
     Weights just dropped are not grown again, unless there is no other or the method says
     ``regrows``. The share is f_t = f_0·(1 + cos(π·t/update_until))/2, or f_0 throughout where
-    there is no ``update_until``.
+    there is no ``update_until``. With a ``structure`` what is grown completes the pattern; whole
+    blocks are dropped and grown, of N:M and of constant fan-in single weights.
 
     On truly sparse layers it starts from the positions they hold, or from ``initial_mask``. A score
     that drops sees the values that are held; one that grows is asked for over all positions.
@@ -74,17 +84,22 @@ class DropGrow(Sparsifier):
 
     regrows = False
     on_nonzeros = True
+    patterns: ClassVar[tuple[str, ...]] = ANY
+    """The kinds of structure that it takes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sparsity(self.sparsity)
+        self.sparsity = check_sparsity(self.sparsity)
         check_within(0, 1, drop_fraction=self.drop_fraction)
         if not is_whole(self.update_every, 1):
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
         if self.update_until is not None:
             check_within(0, update_until=self.update_until)
-        check_structure(self.structure)
+        check_structure(self.structure, self.patterns, self)
+        if self.initial_mask is None:
+            check_density(self.structure, self.sparsity)
         check_mask(self.initial_mask)
+        self.seed = check_seed(self.seed)
         self.distribution = distributions.named(self.distribution)
 
     # ------------------------------------------------------------------ what a row may say
@@ -159,6 +174,11 @@ class DropGrow(Sparsifier):
     # ------------------------------------------------------------------ the template
 
     def first_mask(self, model: nn.Module) -> NextMask:
+        first = Mask(self._start_from(model))
+        check_movable(self.structure, first)
+        return first
+
+    def _start_from(self, model: nn.Module) -> NextMask:
         if self.initial_mask is not None:
             return self.initial_mask
         start = Static(
@@ -180,6 +200,8 @@ class DropGrow(Sparsifier):
 
     def regrown(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor | Positions:
         """The mask after the growth: closed positions first, dropped ones where those run out."""
+        if self.structure is not unstructured:
+            return self._filled(name, active, kept, count)
         if count == 0:
             return kept
         grow, held = self.growth(name), self._held[name]
@@ -190,8 +212,23 @@ class DropGrow(Sparsifier):
             return held.joined(kept, first)
         return held.joined(kept, first, grow(held.among(active & ~kept), left))
 
+    def _filled(self, name: str, active: Tensor, kept: Tensor, count: int) -> Tensor:
+        """The whole pattern, chosen by what was kept first, then by the scores of the others."""
+        score = self._grow_score(name)
+        wish = within_1(self.noise("grow", name) if score is None else score)
+        fresh = ~(kept if self.regrows else active)
+        order = torch.where(kept, 2.0, torch.where(fresh, wish, wish - 2))
+        return self.structure(order, count_active(kept) + count)
+
     def growth(self, name: str) -> Callable[[Places, int], Places]:
         """What chooses so many of the places that are allowed."""
+        score = self._grow_score(name)
+        if score is None:
+            chance = np.random.default_rng(derived_seed(self.seed, "grow", self.step, name))
+            return lambda places, count: places.drawn(chance, count)
+        return lambda places, count: places.best(score, count, self.best)
+
+    def _grow_score(self, name: str) -> Tensor | None:
         score = self.grow_score(name)
         shape = self._held[name].shape
         if score is not None and not (isinstance(score, Tensor) and score.shape == shape):
@@ -199,21 +236,20 @@ class DropGrow(Sparsifier):
                 f"The grow score of {name!r} is a tensor of shape {tuple(shape)} or None, not "
                 f"{_kind(score)}."
             )
-        if score is None and self.structure is unstructured:
-            chance = np.random.default_rng(derived_seed(self.seed, "grow", self.step, name))
-            return lambda places, count: places.drawn(chance, count)
-        ranked = self.noise("grow", name) if score is None else score
-        return lambda places, count: places.best(ranked, count, self.best)
+        return score
 
     def start_sparsity(self) -> float:
         """The sparsity of the first mask."""
         return self.sparsity
 
     def best(self, score: Tensor, allowed: Tensor, count: int) -> Tensor:
-        """The ``count`` highest scores of what is allowed, in the method's structure."""
+        """The ``count`` highest scores of what is allowed, in the method's structure.
+
+        Of N:M any: what is dropped leaves gaps in its groups, which the growth fills.
+        """
         if count <= 0:
             return torch.zeros_like(allowed)
-        if self.structure is unstructured:
+        if self.structure is unstructured or isinstance(self.structure, NofM):
             return top(score, count, allowed)
         return self.structure(among(rankable(score), allowed), count) & allowed
 
@@ -233,3 +269,14 @@ def _kind(score: object) -> str:
 def among(score: Tensor, allowed: Tensor) -> Tensor:
     """The score where it is allowed, and −10³⁰ elsewhere (an addition: the fastest way)."""
     return allowed.to(score.dtype).sub_(1).mul_(1e30).add_(score)
+
+
+def within_1(score: Tensor) -> Tensor:
+    """The scores in [0, 1), in the same order: by a power of two, which rounds nothing.
+
+    >>> within_1(torch.tensor([3.0, 0.0, 5.0])).tolist()
+    [0.375, 0.0, 0.625]
+    """
+    score = rankable(score.detach()).nan_to_num(0.0, 1e30, -1e30)
+    score = score - score.amin().clamp(max=0)
+    return score * 2.0 ** -max(math.frexp(float(score.amax()))[1], -100)

@@ -15,7 +15,8 @@ from ..selection import rankable
 from .base import Active, NextMask
 from .dropgrow import DropGrow
 from .masked import read
-from .pruning import check_sparsity
+from .static import check_sparsity
+from .structures import FAN_IN
 
 
 @dataclass(eq=False)
@@ -196,10 +197,11 @@ class GraNet(DropGrow):
 
     regrows = True
     on_nonzeros = False
+    patterns = (FAN_IN,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sparsity(self.initial_sparsity)
+        self.initial_sparsity = check_sparsity(self.initial_sparsity)
         if self.initial_mask is not None:
             raise InputError("GraNet prunes from its initial sparsity: it takes no initial mask.")
         check_steps(prune_from=self.prune_from, prune_until=self.prune_until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -12,8 +13,18 @@ from ..errors import InputError, check_steps, is_whole
 from ..points import PointLike, named_weights
 from .base import Active, NextMask, Sparsifier
 from .shards import gathered, local
+from .static import check_sparsity as check_sparsity
 from .static import select
-from .structures import Structure, check_structure, unstructured
+from .structures import (
+    ANY,
+    BLOCKS,
+    FAN_IN,
+    OWN,
+    Structure,
+    check_density,
+    check_structure,
+    unstructured,
+)
 
 
 @dataclass(eq=False)
@@ -33,10 +44,14 @@ class Magnitude(Sparsifier):
     distribution: str | distributions.Distribution = "uniform"
     structure: Structure = unstructured
 
+    patterns: ClassVar[tuple[str, ...]] = (BLOCKS, FAN_IN, OWN)
+    """The kinds of structure that it takes."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sparsity(self.sparsity)
-        check_structure(self.structure)
+        self.sparsity = check_sparsity(self.sparsity)
+        check_structure(self.structure, self.patterns, self)
+        check_density(self.structure, self.sparsity)
         self.distribution = distributions.named(self.distribution)
 
     def largest(self, point: PointLike, sparsity: float, among: Active | None = None) -> Active:
@@ -98,7 +113,7 @@ class GradualMagnitude(Magnitude):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sparsity(self.initial_sparsity)
+        self.initial_sparsity = check_sparsity(self.initial_sparsity)
         if not is_whole(self.every, 1):
             raise InputError(f"The mask is updated every 1 step or more, not {self.every}.")
         check_steps(begin=self.begin, end=self.end)
@@ -145,6 +160,8 @@ class OneShot(Magnitude):
 
     _: KW_ONLY
     at: int = 0
+
+    patterns = ANY
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,12 +219,19 @@ class ACDC(Magnitude):
     last_dense: int | None = None
     distribution: str | distributions.Distribution = "global"
 
+    patterns = ANY
+
     def __post_init__(self) -> None:
         super().__post_init__()
         dense_at_last = self.phase if self.last_dense is None else self.last_dense
         check_steps(begin=self.begin, phase=self.phase, end=self.end, last_dense=dense_at_last)
         if self.phase < 1 or self.end < self.begin:
             raise InputError("A phase takes 1 step or more, and the end comes after the beginning.")
+        if self.last_dense is not None and self.last_dense > self.end - self.begin:
+            raise InputError(
+                f"The last dense phase fits between the beginning and the end, "
+                f"{self.end - self.begin} steps: it cannot take {self.last_dense}."
+            )
 
     def next_mask(self, step: int) -> Active | None:
         last = self.end - (self.phase if self.last_dense is None else self.last_dense)
@@ -227,8 +251,3 @@ class ACDC(Magnitude):
         for name in self._weights:
             for key, value in self._owners.state(name).items():
                 local(value).fill_(self._holding.fresh[name].get(key, 0.0))
-
-
-def check_sparsity(sparsity: float) -> None:
-    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
-        raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity!r}.")

@@ -20,6 +20,7 @@ from .dropgrow import DropGrow
 from .masked import read
 from .places import ranks
 from .shards import local, share
+from .structures import FAN_IN
 
 
 @dataclass(eq=False)
@@ -50,6 +51,7 @@ class SNFS(DropGrow):
     regrows = True
     restless = True
     moves_between_layers = True
+    patterns = (FAN_IN,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,6 +106,7 @@ class DSR(DropGrow):
     tolerance: float = 0.1
 
     moves_between_layers = True
+    patterns = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,6 +162,7 @@ class DeepR(DropGrow):
     carried = ("sign",)
     restless = True
     moves_between_layers = True
+    patterns = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -74,7 +74,7 @@ def acdc(plan: Plan) -> Sparsifier:
         begin=plan.steps // 10,
         phase=max(1, plan.steps // 20),
         end=plan.steps * 85 // 100,
-        last_dense=max(1, plan.steps // 10),
+        last_dense=min(max(1, plan.steps // 10), plan.steps * 85 // 100 - plan.steps // 10),
         dense=plan.dense,
     )
 

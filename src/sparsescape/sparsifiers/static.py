@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from numbers import Real
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ from ..errors import InputError
 from ..masks import Mask
 from ..points import named_weights
 from ..positions import Positions
+from ..seeds import check_seed
 from .base import Active, NextMask, Sparsifier
 from .nonzeros import held_now, shaped
-from .structures import Structure, check_structure, unstructured
+from .structures import ANY, NofM, Structure, check_density, check_structure, unstructured
 
 
 class Static(Sparsifier):
@@ -42,6 +44,8 @@ class Static(Sparsifier):
     """
 
     on_nonzeros = True
+    patterns: ClassVar[tuple[str, ...]] = ANY
+    """The kinds of structure that it takes."""
 
     def __init__(
         self,
@@ -59,12 +63,15 @@ class Static(Sparsifier):
             raise InputError("Static takes either a mask or a sparsity.")
         if mask is not None and not isinstance(mask, Mask):
             raise InputError(f"The mask is an ss.Mask, not {mask!r:.60}; a sparsity is named so.")
-        check_structure(structure)
+        check_structure(structure, self.patterns, self)
+        if sparsity is not None:
+            sparsity = check_sparsity(sparsity)
+            check_density(structure, sparsity)
         self.given = mask
         self.sparsity = sparsity
         self.distribution = distributions.named(distribution)
         self.structure = structure
-        self.seed = seed
+        self.seed = check_seed(seed)
 
     def first_mask(self, model: nn.Module) -> NextMask:
         if self.given is not None:
@@ -109,15 +116,38 @@ def densities_of(
             "Where layers are truly sparse the distribution is 'uniform' or 'erk': the others look "
             "at the numbers of dense weights."
         )
-    return distribution(weights, sparsity=sparsity)
+    densities = distribution(weights, sparsity=sparsity)
+    check_densities(densities, weights)
+    return densities
+
+
+def check_densities(densities: object, names: Iterable[str]) -> None:
+    """Refuse what does not say of each weight which share of it is kept."""
+    if not isinstance(densities, Mapping) or set(densities) != set(names):
+        said = list(densities) if isinstance(densities, Mapping) else densities
+        raise InputError(f"A distribution says a density for each of {list(names)}, not {said!r}.")
+    for name, density in densities.items():
+        if not (isinstance(density, Real) and 0 <= float(density) <= 1):
+            raise InputError(f"A density is a number from 0 to 1, not {density!r:.60} of {name!r}.")
+
+
+def check_sparsity(sparsity: object) -> float:
+    """The sparsity as a plain number, of whatever library it is one.
+
+    >>> check_sparsity(1.0)
+    Traceback (most recent call last):
+    sparsescape.errors.InputError: Sparsity is a number from 0 to below 1, not 1.0.
+    """
+    if isinstance(sparsity, Real) and not isinstance(sparsity, bool) and 0 <= float(sparsity) < 1:
+        return float(sparsity)
+    raise InputError(f"Sparsity is a number from 0 to below 1, not {sparsity!r:.60}.")
 
 
 def select(
     scores: Mapping[str, Tensor], densities: Mapping[str, float], structure: Structure
 ) -> Active:
     """The highest scores in an allowed pattern, layer by layer, as many as the densities say."""
-    if not all(0 <= density <= 1 for density in densities.values()):
-        raise InputError("A density is a number from 0 to 1.")
+    check_densities(densities, scores)
     for name in densities:
         if scores[name].isnan().any():
             raise InputError(f"The scores of {name!r} contain NaN.")
@@ -126,7 +156,7 @@ def select(
 
 
 def pattern(scores: Tensor, count: int, structure: Structure) -> Tensor:
-    """The structure's choice; a weight that is to be dense is dense in every structure."""
-    if count == scores.numel():
+    """The structure's choice; a weight that is to be dense is dense in all but N:M."""
+    if count == scores.numel() and not isinstance(structure, NofM):
         return torch.ones(scores.shape, dtype=torch.bool, device=scores.device)
     return structure(scores, count)

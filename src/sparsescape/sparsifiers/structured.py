@@ -1,6 +1,6 @@
 """Structured sparsity: rows whose pattern hardware can use.
 
-Blocks and constant fan-in are structures that any method takes, as in
+Blocks and constant fan-in are structures that other methods take too, as in
 ``GradualMagnitude(0.9, begin=…, end=…, structure=structures.blocks(4, 4))``.
 """
 
@@ -17,10 +17,11 @@ from ..errors import InputError, check_within
 from ..points import PointLike, matching, named_weights
 from ..selection import top
 from .base import Active, NextMask
+from .dropgrow import within_1
 from .dynamic import RigL
 from .pruning import OneShot
 from .shards import gathered
-from .structures import Structure, fan_in, n_of_m, per_row
+from .structures import FAN_IN, Structure, fan_in, n_of_m, per_row
 from .views import View
 
 
@@ -130,8 +131,12 @@ class SRigL(RigL):
     spared: Iterable[str] | None = None
     structure: Structure = fan_in
 
+    patterns = (FAN_IN,)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.structure is not fan_in:
+            raise InputError("SRigL's structure is constant fan-in.")
         check_within(0, 1, ablation=self.ablation)
         if self.spared is not None:
             self.spared = _patterns(self.spared)
@@ -159,9 +164,7 @@ class SRigL(RigL):
         for place, neuron in enumerate(neurons):
             counts[neuron] = each + (place < extra)
         # Kept weights first, the largest first; then by gradient.
-        first = 2 + size / size.max().clamp(min=1e-30)
-        order = torch.where(kept, first, gradient / gradient.max().clamp(min=1e-30))
-        return per_row(order, counts)
+        return per_row(torch.where(kept, 2 + within_1(size), within_1(gradient)), counts)
 
     def _remaining(self, name: str, active: Tensor, salient: Tensor) -> list[int]:
         """The neurons that are not ablated; as many at least as hold the layer's weights."""

@@ -7,23 +7,16 @@ positions of high score. Equal scores go to the lower flat index.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError, is_whole
+from ..masks import Mask
 from ..selection import top
 
 Structure = Callable[[Tensor, int], Tensor]
-
-
-def check_structure(structure: object) -> None:
-    """Refuse what is none."""
-    if not callable(structure):
-        raise InputError(
-            "A structure is a function of scores and a count, as ss.structures.n_of_m(2, 4), not "
-            f"{structure!r:.60}."
-        )
 
 
 def unstructured(scores: Tensor, count: int) -> Tensor:
@@ -59,12 +52,36 @@ def per_row(scores: Tensor, counts: list[int]) -> Tensor:
     return (rank < limit).reshape(scores.shape)
 
 
-def n_of_m(n: int, m: int) -> Structure:
-    """N:M: of each ``m`` consecutive inputs the ``n`` of highest score; the count follows.
+@dataclass(frozen=True)
+class NofM:
+    """What :func:`n_of_m` makes."""
 
-    Inputs are consecutive along the weight's second dimension (input features or channels), as
-    the sparse tensor cores ask (Mishra et al. 2021, *Accelerating Sparse Deep Neural Networks*,
-    section 3; Zhou et al. 2021, section 3.1).
+    n: int
+    m: int
+
+    def __post_init__(self) -> None:
+        if not (is_whole(self.n, 1) and is_whole(self.m, 1) and self.n <= self.m):
+            raise InputError(f"Of each {self.m} weights 1 to {self.m} can be kept, not {self.n}.")
+
+    def __call__(self, scores: Tensor, count: int) -> Tensor:
+        if scores.shape[1] % self.m:
+            raise InputError(
+                f"A weight of shape {tuple(scores.shape)} has {scores.shape[1]} inputs, which is "
+                f"no multiple of {self.m}; name it dense."
+            )
+        inputs_last = scores.movedim(1, -1)
+        groups = inputs_last.reshape(-1, self.m)
+        chosen = per_row(groups, [self.n] * len(groups))
+        return chosen.reshape(inputs_last.shape).movedim(-1, 1)
+
+
+def n_of_m(n: int, m: int) -> NofM:
+    """N:M: of each ``m`` consecutive inputs the ``n`` of highest score.
+
+    The count follows: every layer keeps n/m of its weights, whatever the distribution, and the
+    sparsity that is asked for is 1 − n/m. Inputs are consecutive along the weight's second
+    dimension (input features or channels), as the sparse tensor cores ask (Mishra et al. 2021,
+    *Accelerating Sparse Deep Neural Networks*, section 3; Zhou et al. 2021, section 3.1).
 
     Raises:
         InputError: n is not between 1 and m, or a weight's inputs are no multiple of m.
@@ -72,39 +89,22 @@ def n_of_m(n: int, m: int) -> Structure:
     >>> n_of_m(2, 4)(torch.tensor([[1.0, 5.0, 2.0, 4.0]]), 2).int().tolist()
     [[0, 1, 0, 1]]
     """
-    if not (is_whole(n, 1) and is_whole(m, 1) and n <= m):
-        raise InputError(f"Of each {m} weights 1 to {m} can be kept, not {n}.")
-
-    def choose(scores: Tensor, count: int) -> Tensor:
-        if scores.shape[1] % m:
-            raise InputError(
-                f"A weight of shape {tuple(scores.shape)} has {scores.shape[1]} inputs, which is "
-                f"no multiple of {m}; name it dense."
-            )
-        inputs_last = scores.movedim(1, -1)
-        chosen = per_row(inputs_last.reshape(-1, m), [n] * (scores.numel() // m))
-        return chosen.reshape(inputs_last.shape).movedim(-1, 1)
-
-    return choose
+    return NofM(n, m)
 
 
-def blocks(height: int, width: int) -> Structure:
-    """Blocks of outputs × inputs, chosen by the sum of their scores.
+@dataclass(frozen=True)
+class Blocks:
+    """What :func:`blocks` makes."""
 
-    A block covers ``height`` × ``width`` of a weight's first two dimensions, and all of the
-    others (the taps of a kernel). As many blocks are chosen as come nearest to the count; at the
-    lower and right edge they may be smaller (Narang et al. 2017, *Block-Sparse Recurrent Neural
-    Networks*, section 3).
+    height: int
+    width: int
 
-    >>> scores = torch.tensor([[1.0, 1.0, 0.0, 5.0], [1.0, 1.0, 0.0, 0.0]])
-    >>> blocks(2, 2)(scores, 4).int().tolist()
-    [[0, 0, 1, 1], [0, 0, 1, 1]]
-    """
-    if not (is_whole(height, 1) and is_whole(width, 1)):
-        raise InputError(f"A block has at least one weight, not {height} × {width}.")
+    def __post_init__(self) -> None:
+        if not (is_whole(self.height, 1) and is_whole(self.width, 1)):
+            raise InputError(f"A block has at least one weight, not {self.height} × {self.width}.")
 
-    def choose(scores: Tensor, count: int) -> Tensor:
-        rows, columns = scores.shape[:2]
+    def __call__(self, scores: Tensor, count: int) -> Tensor:
+        (rows, columns), (height, width) = scores.shape[:2], (self.height, self.width)
         flat = scores.detach().reshape(rows, columns, -1).sum(2)
         padded = torch.nn.functional.pad(flat, (0, -columns % width, 0, -rows % height))
         sums = padded.unflatten(1, (-1, width)).unflatten(0, (-1, height)).sum((1, 3))
@@ -112,4 +112,85 @@ def blocks(height: int, width: int) -> Structure:
         spread = chosen.repeat_interleave(height, 0).repeat_interleave(width, 1)[:rows, :columns]
         return spread.reshape(rows, columns, *[1] * (scores.ndim - 2)).expand(scores.shape).clone()
 
-    return choose
+    def are_alike(self, shape: torch.Size) -> bool:
+        """Whether all blocks of a weight are of one size, none smaller at an edge."""
+        sides = zip(shape, (self.height, self.width), strict=False)
+        return all(length <= side or length % side == 0 for length, side in sides)
+
+
+def blocks(height: int, width: int) -> Blocks:
+    """Blocks of outputs × inputs, chosen by the sum of their scores.
+
+    A block covers ``height`` × ``width`` of a weight's first two dimensions, and all of the
+    others (the taps of a kernel). As many blocks are chosen as come nearest to the count; at the
+    lower and right edge they may be smaller, but where a mask moves, and its count is to stay, all
+    of a weight are of one size (Narang et al. 2017, *Block-Sparse Recurrent Neural Networks*,
+    section 3).
+
+    >>> scores = torch.tensor([[1.0, 1.0, 0.0, 5.0], [1.0, 1.0, 0.0, 0.0]])
+    >>> blocks(2, 2)(scores, 4).int().tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+    return Blocks(height, width)
+
+
+# ---------------------------------------------------------------------------- which go where
+
+BLOCKS, N_OF_M, FAN_IN, OWN = "blocks", "N:M", "constant fan-in", "a pattern of one's own"
+ANY = (BLOCKS, N_OF_M, FAN_IN, OWN)
+
+
+def kind_of(structure: Structure) -> str:
+    """What it is called.
+
+    >>> kind_of(n_of_m(2, 4)), kind_of(lambda scores, count: scores > 0)
+    ('N:M', "a pattern of one's own")
+    """
+    if isinstance(structure, Blocks):
+        return BLOCKS
+    if isinstance(structure, NofM):
+        return N_OF_M
+    return FAN_IN if structure is fan_in else OWN
+
+
+def check_structure(structure: object, taken: tuple[str, ...], by: object) -> None:
+    """Refuse what is no structure, or is of a kind that a method does not take.
+
+    Args:
+        taken: the kinds it takes.
+        by: the method.
+    """
+    if not callable(structure):
+        raise InputError(
+            "A structure is a function of scores and a count, as ss.structures.n_of_m(2, 4), not "
+            f"{structure!r:.60}."
+        )
+    if structure is unstructured or kind_of(structure) in taken:
+        return
+    takes = f"takes {' or '.join(taken)}" if taken else "takes no structure"
+    raise InputError(f"{type(by).__name__} {takes}, not {kind_of(structure)}.")
+
+
+def check_density(structure: Structure, sparsity: float) -> None:
+    """Refuse a sparsity that an N:M pattern has not."""
+    if isinstance(structure, NofM) and abs(structure.n / structure.m - (1 - sparsity)) > 1e-6:
+        raise InputError(
+            f"{structure.n}:{structure.m} has a sparsity of {1 - structure.n / structure.m:.6g}, "
+            f"not {sparsity:.6g}."
+        )
+
+
+def check_movable(structure: Structure, mask: Mask) -> None:
+    """Refuse a first mask that cannot move in whole blocks, or in groups of N:M."""
+    if not isinstance(structure, (Blocks, NofM)):
+        return
+    for name, shape in mask.shapes.items():
+        active = mask[name]
+        full = isinstance(structure, Blocks) and bool(active.all())
+        if isinstance(structure, Blocks) and not full and not structure.are_alike(shape):
+            raise InputError(
+                f"{name!r} of shape {tuple(shape)} is not made of whole blocks of "
+                f"{structure.height} × {structure.width}, so they cannot move: name it dense."
+            )
+        if not torch.equal(structure(active.float(), int(active.sum())), active):
+            raise InputError(f"The first mask of {name!r} is not of the structure, {structure}.")
