@@ -66,6 +66,14 @@ class SET(DropGrow):
     their SciPy code draws it from N(0, 0.1²). Both draw positions from all that were not kept;
     here those just dropped wait for the next update. Their learning rate does not fall; where it
     goes to 0 give ``update_until``, for what is grown last stays at 0.
+
+    >>> model = torch.nn.Linear(8, 8)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = SET(0.75, update_every=1).attach(model, optimizer)
+    >>> model(torch.ones(1, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask.count
+    16
     """
 
     def drop_score(self, name: str) -> Tensor:
@@ -92,6 +100,14 @@ class MEST(DropGrow):
 
     Args:
         gradient_weight: λ, how much the gradient counts beside the weight.
+
+    >>> model = torch.nn.Linear(8, 8)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = MEST(0.75, update_every=1, update_until=8).attach(model, optimizer)
+    >>> model(torch.ones(1, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask.count, [sparsifier.drop_share(step) for step in (1, 7)]
+    (16, [0.2, 0.1])
     """
 
     _: KW_ONLY
@@ -148,6 +164,14 @@ class RigLITOP(_InTime, RigL):
 
     The rule is :class:`RigL`'s; in the authors' code the update follows the step of the optimizer
     instead of taking its place, of one step in ΔT.
+
+    >>> model = torch.nn.Linear(8, 8)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = RigLITOP(0.75, update_every=1).attach(model, optimizer)
+    >>> model(torch.ones(1, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask.density, sparsifier.explored >= 0.25
+    (0.25, True)
     """
 
     _: KW_ONLY
@@ -157,10 +181,19 @@ class RigLITOP(_InTime, RigL):
 
 @dataclass(eq=False)
 class SETITOP(_InTime):
-    """SET with the settings of in-time over-parameterization (:class:`RigLITOP`): ΔT = 1500.
+    """SET with the settings of in-time over-parameterization: ΔT = 1500.
 
-    Drops by magnitude and with a decaying share, as the authors' SET-ITOP does (``--death
-    magnitude --growth random``), not as :class:`SET` by sign.
+    Explores as :class:`RigLITOP` does, and at random (Liu et al. 2021, *Do We Actually Need Dense
+    Over-Parameterization?*, section 3). Drops by magnitude and with a decaying share, as the
+    authors' SET-ITOP does (``--death magnitude --growth random``), not as :class:`SET` by sign.
+
+    >>> model = torch.nn.Linear(8, 8)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = SETITOP(0.75, update_every=1).attach(model, optimizer)
+    >>> model(torch.ones(1, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask.density, sparsifier.explored
+    (0.25, 0.375)
     """
 
     _: KW_ONLY
@@ -187,6 +220,17 @@ class GraNet(DropGrow):
             more than the final one.
         prune_from, prune_until: steps between which the sparsity rises, cubically; the mask is
             updated at the last one too, where that is off the beat.
+
+    >>> model = torch.nn.Linear(10, 10)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = GraNet(0.9, prune_until=2, update_every=1).attach(model, optimizer)
+    >>> counts = [sparsifier.mask.count]
+    >>> for _ in range(2):
+    ...     model(torch.ones(1, 10)).sum().backward()
+    ...     optimizer.step()
+    ...     counts.append(sparsifier.mask.count)
+    >>> counts
+    [50, 15, 10]
     """
 
     _: KW_ONLY

@@ -41,6 +41,14 @@ class SNFS(DropGrow):
 
     Args:
         smoothing: β: how much of the smoothed gradient a step keeps.
+
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 4))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = SNFS(0.75, update_every=1).attach(model, optimizer)
+    >>> model(torch.ones(1, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask.count
+    24
     """
 
     _: KW_ONLY
@@ -97,6 +105,14 @@ class DSR(DropGrow):
     Args:
         threshold: H at the start: weights below it are dropped.
         tolerance: δ: how far, as a share, what was dropped may be from N before H is changed.
+
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 4))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = DSR(0.75, update_every=1, threshold=0.2).attach(model, optimizer)
+    >>> model(torch.ones(1, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask.count, sparsifier.memory["threshold"]
+    (24, 0.1)
     """
 
     _: KW_ONLY
@@ -151,6 +167,14 @@ class DeepR(DropGrow):
     Args:
         shrinkage: α, the strength of the L1 term.
         temperature: T, the strength of the noise; 0 is none.
+
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 4))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = DeepR(0.75, shrinkage=1.0).attach(model, optimizer)
+    >>> model(torch.ones(1, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask.count
+    24
     """
 
     _: KW_ONLY

@@ -23,6 +23,9 @@ from .structures import ANY, NofM, Structure, check_density, check_structure, un
 class Static(Sparsifier):
     """Train with one mask from beginning to end.
 
+    One that is given, or a random one (Liu et al. 2022, *The Unreasonable Effectiveness of Random
+    Pruning: Return of the Most Naive Baseline for Sparse Training*, section 3).
+
     Args:
         mask: the mask; without one, a sparsity is to be given.
         sparsity: share of weights to close, at random; a truly sparse layer starts as it is.

@@ -124,6 +124,14 @@ class SRigL(RigL):
             layer's mean; 0 ablates none.
         spared: patterns of weights whose neurons are not ablated; those of the last one unless
             given.
+
+    >>> model = torch.nn.Linear(8, 8)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> sparsifier = SRigL(0.75, update_every=1).attach(model, optimizer)
+    >>> model(torch.ones(1, 8)).sum().backward()
+    >>> optimizer.step()
+    >>> sparsifier.mask["weight"].sum(1).tolist()
+    [2, 2, 2, 2, 2, 2, 2, 2]
     """
 
     _: KW_ONLY
