@@ -276,7 +276,9 @@ def test_srigl_goes_on_where_a_layer_holds_no_weight(more):
     "bad", [{"ablation": 3}, {"ablation": "x"}, {"spared": "2"}, {"spared": 3}]
 )
 def test_srigl_refuses_what_ablates_nothing_that_there_is(bad):
-    with pytest.raises(ss.InputError, match=r"ablation is a number from 0 to 1|spared is a list"):
+    with pytest.raises(
+        ss.InputError, match=r"ablation is a number from 0 to 1|Patterns are a list"
+    ):
         ss.SRigL(0.5, **bad)
 
 

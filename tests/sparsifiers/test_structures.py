@@ -74,8 +74,14 @@ def test_whole_blocks_move():
 
 # ---------------------------------------------------------------------------- which go where
 
-STRUCTURES = {"blocks": blocks(2, 4), "n:m": n_of_m(2, 4), "fan-in": fan_in}
-NOT_N_OF_M = {"blocks", "fan-in"}
+
+def fan_out(scores, count):
+    """A structure of one's own: as many weights for each input."""
+    return fan_in(scores.T, count).T
+
+
+STRUCTURES = {"blocks": blocks(2, 4), "n:m": n_of_m(2, 4), "fan-in": fan_in, "own": fan_out}
+NOT_N_OF_M = {"blocks", "fan-in", "own"}
 
 TAKEN = {
     "Static": ({*STRUCTURES}, lambda **more: ss.Static(**more)),
@@ -135,7 +141,9 @@ def test_a_method_holds_the_pattern_and_the_count_or_says_no(method, kind):
     structure = STRUCTURES[kind]
     sparsity = 0.5 if kind == "n:m" else 0.7
     if kind not in taken:
-        with pytest.raises(ss.InputError, match=rf"{method} takes .* not (blocks|N:M|constant)"):
+        with pytest.raises(
+            ss.InputError, match=rf"{method} takes .* (not|given) (blocks|N:M|constant|a pat)"
+        ):
             make(sparsity=sparsity, structure=structure)
         return
     sparse = {}

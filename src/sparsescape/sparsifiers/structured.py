@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import scores
 from ..errors import InputError, check_within
-from ..points import PointLike, matching, named_weights
+from ..points import PointLike, check_patterns, matching, named_weights
 from ..selection import top
 from .base import Active, NextMask
 from .dropgrow import within_1
@@ -147,7 +147,7 @@ class SRigL(RigL):
             raise InputError("SRigL's structure is constant fan-in.")
         check_within(0, 1, ablation=self.ablation)
         if self.spared is not None:
-            self.spared = _patterns(self.spared)
+            self.spared = check_patterns(self.spared)
 
     def first_mask(self, model: nn.Module) -> NextMask:
         first = super().first_mask(model)
@@ -184,11 +184,3 @@ class SRigL(RigL):
         needed = -(-int(active.sum()) // active[0].numel())
         ranked = sorted(range(len(active)), key=lambda neuron: -worth[neuron])
         return sorted(n for place, n in enumerate(ranked) if place < needed or worth[n] >= limit)
-
-
-def _patterns(spared: object) -> tuple[str, ...]:
-    listed = isinstance(spared, Iterable) and not isinstance(spared, str)
-    patterns = tuple(spared) if listed else (None,)  # type: ignore[arg-type]
-    if not all(isinstance(pattern, str) for pattern in patterns):
-        raise InputError(f"What is spared is a list of names or patterns, not {spared!r:.60}.")
-    return patterns  # type: ignore[return-value]

@@ -167,8 +167,10 @@ def check_structure(structure: object, taken: tuple[str, ...], by: object) -> No
         )
     if structure is unstructured or kind_of(structure) in taken:
         return
-    takes = f"takes {' or '.join(taken)}" if taken else "takes no structure"
-    raise InputError(f"{type(by).__name__} {takes}, not {kind_of(structure)}.")
+    name, kind = type(by).__name__, kind_of(structure)
+    if not taken:
+        raise InputError(f"{name} takes no structure, and it was given {kind}.")
+    raise InputError(f"{name} takes {' or '.join(taken)}, not {kind}.")
 
 
 def check_density(structure: Structure, sparsity: float) -> None:
