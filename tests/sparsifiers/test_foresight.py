@@ -185,3 +185,23 @@ def test_what_is_dense_is_not_scored():
     mask = attach(ss.SNIP(sparsity=0.9, data=(X, Y), dense=["4"]), make_model())
     assert list(mask) == ["0.weight", "2.weight"]
     assert mask.count == 14
+
+
+@pytest.mark.parametrize(
+    "score_of",
+    [
+        lambda model: {},
+        lambda model: None,
+        lambda model: {"0.weight": model[0].weight.abs()},
+        lambda model: {n: w.flatten() for n, w in model.named_parameters() if w.ndim > 1},
+        lambda model: {n: 3.0 for n, _ in model.named_parameters()},
+    ],
+    ids=["empty", "nothing", "one layer", "flat", "numbers"],
+)
+def test_a_score_of_ones_own_is_one_for_each_weight(score_of):
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(
+        ss.InputError, match=r"no score for '\d.weight'|is a tensor of \(3, 4\), not"
+    ):
+        ss.AtInitialization(0.5, score_of=score_of).attach(model, optimizer)

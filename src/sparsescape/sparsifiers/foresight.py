@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
@@ -201,6 +201,10 @@ ScoreOf = Callable[..., scores.Scores]
 class AtInitialization(Foresight):
     """Any score of :mod:`sparsescape.scores` that needs a model alone: magnitude, random, lamp.
 
+    One threshold for all layers, before training, as Frankle et al. 2021, *Pruning Neural Networks
+    at Initialization: Why Are We Missing the Mark?*, sections 3 and 4, compare
+    random pruning and pruning by magnitude with :class:`SNIP` and others.
+
     Args:
         score_of: the score, a function of the model: weight name → tensor; the highest are kept.
 
@@ -224,4 +228,18 @@ class AtInitialization(Foresight):
             )
 
     def score(self, model: Any, mask: Mask) -> scores.Scores:
-        return self.score_of(model)
+        found = self.score_of(model)
+        check_scores(found, mask)
+        return found
+
+
+def check_scores(found: object, mask: Mask) -> None:
+    """Refuse what is no score for each number of each weight of the mask."""
+    missing = set(mask) - set(found) if isinstance(found, Mapping) else set(mask)
+    if not isinstance(found, Mapping) or missing:
+        raise InputError(f"score_of says no score for {min(missing)!r}.")
+    for name, shape in mask.shapes.items():
+        score = found[name]
+        if not isinstance(score, Tensor) or score.shape != shape:
+            said = f"one of {tuple(score.shape)}" if isinstance(score, Tensor) else repr(score)[:60]
+            raise InputError(f"The score of {name!r} is a tensor of {tuple(shape)}, not {said}.")
