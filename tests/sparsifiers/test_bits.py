@@ -128,6 +128,34 @@ def test_what_is_not_attached_can_be_copied():
         assert copied.weight("weight").shape == (5, 6)
 
 
+METHODS = {
+    "gradual": lambda: ss.GradualMagnitude(0.5, begin=1, end=3),
+    "n:m": lambda: ss.NM(1, 2),
+    "sr-ste": lambda: ss.SRSTE(1, 2),
+    "powerpropagation": lambda: ss.PowerPropagation(0.5, begin=1, end=3),
+    "movement": lambda: ss.MovementPruning(0.5, begin=1, end=3),
+    "granet": lambda: ss.GraNet(0.5, prune_until=3, update_every=1),
+    "escape": lambda: ss.Escape(sparsity=0.5, open=0.5, hold_for=1),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pickled_method_does_as_the_one_it_is_of(method):
+    made, model = METHODS[method](), nn.Linear(6, 5)
+    masks = []
+    for one in (made, pickle.loads(pickle.dumps(made))):
+        twin = copy.deepcopy(model)
+        optimizer = torch.optim.SGD(twin.parameters(), lr=0.1)
+        one.attach(twin, optimizer)
+        for _ in range(4):
+            twin(torch.ones(3, 6)).square().sum().backward()
+            optimizer.step()
+        masks.append(one.mask)
+        one.detach()
+        pickle.dumps(one)
+    assert masks[0] == masks[1]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [1, 7, 1000])
 @pytest.mark.parametrize("stray", [1.0, -0.0, float("nan")])
