@@ -74,6 +74,15 @@ def test_norms_over_several_dimensions_and_biases_of_attention_are_no_weights():
     assert list(named_weights(nn.ModuleDict({"fc": model}))) == ["fc.0.weight"]
 
 
+def test_a_linear_layer_that_normalizes_and_a_weight_named_like_a_bias_are_weights():
+    class LinearNorm(nn.Linear):
+        pass
+
+    model = nn.Sequential(LinearNorm(4, 4))
+    model.bias_table = nn.Parameter(torch.ones(3, 3))
+    assert list(named_weights(model)) == ["bias_table", "0.weight"]
+
+
 def test_a_child_with_the_name_of_a_wrappers_is_refused_where_that_makes_one_of_two_names():
     model = nn.ModuleDict({"module": nn.ModuleDict({"fc": nn.Linear(2, 2)}), "fc": nn.Linear(2, 2)})
     with pytest.raises(InputError, match=r"Two parameters are 'fc\.weight'.*'fc\.weight'.*another"):

@@ -24,6 +24,8 @@ PointLike: TypeAlias = Mapping[str, Tensor] | nn.Module
 # torch.compile and DistributedDataParallel put these before the names of the model they wrap.
 _WRAPPERS = ("_orig_mod.", "module.")
 _NORM = re.compile(r"Norm(\dd)?$")
+_OF_NORMS = ("weight", "scale", "gamma", "beta", "shift")
+_BIAS = re.compile(r"bias(_[kv]|_[ih]h_.*)?$")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -61,13 +63,15 @@ def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return named
 
 
-def _layer_norms(model: nn.Module) -> set[str]:
-    """Names of the parameters of normalization layers, torch's and others, by their class."""
-    layers = {n: m for n, m in model.named_modules() if _NORM.search(type(m).__name__)}
+def of_layer_norms(model: nn.Module) -> set[str]:
+    """Names of what normalization layers scale by, torch's and others, which their class tells; a
+    Linear or a convolution that normalizes is none."""
+    weighted = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding)
     return {
         plain_name(f"{layer}.{name}".lstrip("."))
-        for layer, module in layers.items()
-        for name, _ in module.named_parameters(recurse=False)
+        for layer, module in model.named_modules()
+        if _NORM.search(type(module).__name__) and not isinstance(module, weighted)
+        for name in _OF_NORMS
     }
 
 
@@ -112,9 +116,9 @@ def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tens
     """
     parameters = model if isinstance(model, Mapping) else named_parameters(model)
     left_out = set(norms(parameters).values())
-    left_out |= {name for name in parameters if name.rsplit(".", 1)[-1].startswith("bias")}
+    left_out |= {name for name in parameters if _BIAS.fullmatch(name.rsplit(".", 1)[-1])}
     if isinstance(model, nn.Module):
-        left_out |= _layer_norms(model)
+        left_out |= of_layer_norms(model)
     weights = {n: p for n, p in parameters.items() if p.ndim >= 2 and n not in left_out}
     kept_dense = matching(weights, dense, other_names(model))
     weights = {name: p for name, p in weights.items() if name not in kept_dense}
@@ -128,8 +132,12 @@ def other_names(model: PointLike) -> dict[str, str]:
     if isinstance(model, Mapping):
         return {}
     first = {id(parameter): name for name, parameter in named_parameters(model).items()}
-    named = model.named_parameters(remove_duplicate=False)
-    found = {plain_name(name): first[id(parameter)] for name, parameter in named}
+    found = {
+        plain_name(f"{layer}.{name}".lstrip(".")): first[id(parameter)]
+        for layer, module in model.named_modules(remove_duplicate=False)
+        for name, parameter in module._parameters.items()
+        if id(parameter) in first
+    }
     return {other: name for other, name in found.items() if other != name}
 
 

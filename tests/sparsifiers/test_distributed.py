@@ -159,6 +159,18 @@ def test_a_method_of_ones_own_that_closes_weights_is_refused_when_it_does(group)
         optimizer.step()
 
 
+def test_norms_of_a_sharded_model_stay_dense_too(group):
+    from torch.distributed.fsdp import fully_shard
+
+    def masked(model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        return ss.Static(sparsity=0.5).attach(model, optimizer).mask.shapes
+
+    mesh = torch.distributed.init_device_mesh("cpu", (1,))
+    normed = [nn.Sequential(nn.Linear(6, 8), nn.LayerNorm([4, 8])) for _ in range(2)]
+    assert masked(fully_shard(normed[0], mesh=mesh)) == masked(normed[1])
+
+
 SCORED = {
     "snip": lambda: ss.SNIP(0.6, data=(torch.ones(2, 6), torch.tensor([0, 1]))),
     "synflow": lambda: ss.SynFlow(0.6, inputs=torch.ones(1, 6)),

@@ -165,6 +165,30 @@ def test_of_two_optimizers_one_may_skip_a_step():
     assert still == [moved, moved]
 
 
+@pytest.mark.parametrize("slow", [0, 1])
+def test_an_update_waits_for_every_optimizer_whose_gradients_a_scaler_has_yet_to_unscale(slow):
+    def counts(scaled):
+        model = make_model()
+        optimizers = sgd(model[0], momentum=0.0), sgd(model[2], momentum=0.0)
+        escape = ss.Escape(sparsity=0.5, open=6, hold_for=2, at=2, layers="free")
+        escape.attach(model, *optimizers)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
+        found = []
+        for t in range(8):
+            model.zero_grad()
+            scaler.scale(loss_of(model)).backward()
+            for index, optimizer in enumerate(optimizers):
+                if index != slow or t % 2:
+                    scaler.step(optimizer)
+            scaler.update()
+            found.append(escape.mask.counts)
+        return found
+
+    plain = counts(scaled=False)
+    assert plain == counts(scaled=True)
+    assert len({str(found) for found in plain}) > 1
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_layer_of_an_optimizer_that_is_ahead_grows_by_its_gradient(order):
     model = make_model()

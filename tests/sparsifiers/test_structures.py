@@ -229,3 +229,25 @@ def ones():
 def test_a_sparsifier_with_a_structure_is_copied_before_it_is_attached(structure):
     rigl = pickle.loads(pickle.dumps(ss.RigL(0.5, structure=structure)))
     assert rigl.structure == structure
+
+
+@pytest.mark.parametrize("low", [-torch.inf, -1e9])
+def test_what_a_score_forbids_does_not_hide_the_order_of_the_others(low):
+    class Last(ss.DropGrow):
+        def grow_score(self, name):
+            score = torch.arange(16.0).expand(4, 16).clone()
+            score[:, 0] = low
+            return score
+
+    torch.manual_seed(0)
+    model = torch.nn.Linear(16, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    settings = {"structure": ss.structures.fan_in, "update_every": 1, "drop_fraction": 0.5}
+    sparsifier = Last(0.75, **settings).attach(model, optimizer)
+    before = sparsifier.mask["weight"]
+    model(torch.ones(1, 16)).sum().backward()
+    optimizer.step()
+    grown = sparsifier.mask["weight"] & ~before
+    for row in range(4):
+        free = [column for column in range(16) if not before[row, column]]
+        assert grown[row].nonzero().flatten().tolist() == free[-int(grown[row].sum()) :]

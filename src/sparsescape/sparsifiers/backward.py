@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .gradients import DenseGradients
@@ -57,6 +58,9 @@ class Backward:
         self._closed = closed
         optimizers = range(len(owners.optimizers))
         self._closed_of = [[closed[name] for name in owners.names(i)] for i in optimizers]
+        self.waiting: set[int] = set()
+        """Of several optimizers those that have not stepped since a pass gave them gradients."""
+        self._stepped: dict[int, int] = {}  # optimizer → in which pass it stepped, if in one
         self.asks = False
         """Whether the next step asks for gradients over all positions."""
 
@@ -64,11 +68,15 @@ class Backward:
         """To be called whenever a backward pass has added to the weight's gradient."""
         # Run for each weight and step, on caches that the pass has emptied: all is at hand.
         closed, close = self._closed[name], self._close[name]
+        owner = self._owners.index(name)
+        waits = self._waits if len(self._owners.optimizers) > 1 else None
         sharded = is_sharded(self._weights[name])
         kept = self._terms if isinstance(self._held[name], Nonzeros) else self._dense
 
         def hook(weight: Tensor) -> None:
             grad: Any = weight.grad
+            if waits is not None:
+                waits(owner)
             if self.asks:
                 kept.accumulated(name, weight)
             elif grad is not None:  # none where an optimizer steps during the pass
@@ -106,6 +114,16 @@ class Backward:
             if grad is not None and (closed.grad() is not grad or grad._version != closed.writes):
                 closed.close(local(grad))
         return True
+
+    def _waits(self, index: int) -> None:
+        # One that steps during the pass may have done so before its gradient is told of.
+        if self._stepped.get(index) != torch._C._current_graph_task_id():
+            self.waiting.add(index)
+
+    def has_stepped(self, index: int) -> None:
+        """To be called when an optimizer has."""
+        self.waiting.discard(index)
+        self._stepped[index] = torch._C._current_graph_task_id()
 
     def clear(self) -> None:
         """Forget what was kept for a step that is over."""

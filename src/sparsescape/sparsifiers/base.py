@@ -143,7 +143,7 @@ class Sparsifier:
         """Start: put the mask on the weights and on what the optimizer knows of them.
 
         Several optimizers may share the model; a step is over when each has stepped, at least
-        once since the step before.
+        once since the step before, and none has gradients that it has yet to step with.
 
         Raises:
             InputError: it is attached already, or another one is to these weights; a layer is
@@ -345,6 +345,7 @@ class Sparsifier:
         self.step = int(state["step"])
         self._counts = [min(int(count), self.step + 1) for count in state["counts"]]
         self._backward.clear()
+        self._backward.waiting.clear()
         self._beginning.undo()
         self.memory = {}  # what will be remembered is of the positions that are taken up now
         for name, held in self._nonzeros.items():
@@ -369,7 +370,8 @@ class Sparsifier:
         if self._beginning.can_be_undone:
             self._beginning.forget()
         self._counts[index] = self.step + 1
-        if min(self._counts) > self.step:
+        self._backward.has_stepped(index)
+        if min(self._counts) > self.step and not self._backward.waiting:
             self.step += 1
             self._update()
         else:

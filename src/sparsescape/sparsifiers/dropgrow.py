@@ -6,7 +6,6 @@ rows are in :mod:`dynamic`; what a row leaves out is the template's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
@@ -217,7 +216,7 @@ class DropGrow(Sparsifier):
         score = self._grow_score(name)
         wish = within_1(self.noise("grow", name) if score is None else score)
         fresh = ~(kept if self.regrows else active)
-        order = torch.where(kept, 2.0, torch.where(fresh, wish, wish - 2))
+        order = torch.where(kept, 2.0, torch.where(fresh, wish, wish - 1e3))
         return self.structure(order, count_active(kept) + count)
 
     def growth(self, name: str) -> Callable[[Places, int], Places]:
@@ -272,11 +271,15 @@ def among(score: Tensor, allowed: Tensor) -> Tensor:
 
 
 def within_1(score: Tensor) -> Tensor:
-    """The scores in [0, 1), in the same order: by a power of two, which rounds nothing.
+    """The scores in [0, 1) in the same order, infinite ones last, and −10⁶ for −∞: never, if there
+    is another. In double precision, as those of near 0 beside a large one are told apart.
 
-    >>> within_1(torch.tensor([3.0, 0.0, 5.0])).tolist()
-    [0.375, 0.0, 0.625]
+    >>> within_1(torch.tensor([3.0, 0.0, 4.0, torch.inf, -torch.inf])).tolist()
+    [0.375, 0.0, 0.5, 0.75, -1000000.0]
     """
-    score = rankable(score.detach()).nan_to_num(0.0, 1e30, -1e30)
-    score = score - score.amin().clamp(max=0)
-    return score * 2.0 ** -max(math.frexp(float(score.amax()))[1], -100)
+    score = score.detach().nan_to_num(0.0)  # which makes the largest numbers of infinite ones
+    largest = score.abs() >= torch.finfo(score.dtype).max
+    wide = torch.where(largest, 0.0, score.double())
+    wide = wide - wide.amin().clamp(max=0)
+    wide = wide / (2 * wide.amax().clamp(min=1e-300))
+    return torch.where(largest, torch.where(score > 0, 0.75, -1e6), wide)

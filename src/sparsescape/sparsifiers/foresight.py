@@ -14,6 +14,7 @@ from .. import scores
 from ..errors import InputError, check_within, is_whole
 from ..masks import Mask
 from ..objective import Loss
+from ..selection import rankable
 from .base import Active, Sparsifier
 from .pruning import check_sparsity
 from .shards import gathered, unwrapped
@@ -69,6 +70,7 @@ class Foresight(Sparsifier):
 
 
 def _lowest_outside(score: Tensor, active: Tensor) -> Tensor:
+    score = rankable(score)
     return score.masked_fill(~active.to(score.device), torch.finfo(score.dtype).min)
 
 

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..points import PointLike, as_point, matching, named_parameters, other_names, plain_name
+from ..points import (
+    PointLike,
+    as_point,
+    matching,
+    named_parameters,
+    of_layer_norms,
+    other_names,
+    plain_name,
+)
 from ..positions import Positions, are_in, found_in, indices_of
 from ..seeds import noise_at
 from .places import Listed, Outside, Places
@@ -216,7 +224,8 @@ def sparse_layers(model: nn.Module, dense: Iterable[str] = ()) -> dict[str, list
 
 
 def shaped(model: nn.Module) -> PointLike:
-    """The model; where it has truly sparse layers, its parameters in their dense shapes.
+    """The model; where it has truly sparse layers, its parameters in their dense shapes, without
+    what is of a normalization layer.
 
     What stands in for a truly sparse layer's weight has no numbers (it is on the meta device).
     """
@@ -226,7 +235,8 @@ def shaped(model: nn.Module) -> PointLike:
     shapes = {name: of_one[0].dense_shape for name, of_one in layers.items()}
     point = as_point(gathered(model))
     stand_ins = {n: torch.empty(shape, device="meta") for n, shape in shapes.items()}
-    return {n: stand_ins.get(n, point[n]) for n in named_parameters(model)}
+    names = [n for n in named_parameters(model) if n not in of_layer_norms(model)]
+    return {n: stand_ins.get(n, point[n]) for n in names}
 
 
 def held_now(model: nn.Module, names: Iterable[str]) -> dict[str, Positions]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..points import PointLike, named_parameters
+from ..points import PointLike, named_parameters, of_layer_norms
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -65,11 +65,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def gathered(model: nn.Module) -> PointLike:
-    """The model; of a sharded one, its parameters put together."""
+    """The model; of a sharded one, its parameters put together, without what is of a normalization
+    layer: a point has no layers, by which that is known."""
     parameters = named_parameters(model)
     if not any(map(is_sharded, parameters.values())):
         return model
-    return {name: whole(p) for name, p in parameters.items()}
+    norms = of_layer_norms(model)
+    return {name: whole(p) for name, p in parameters.items() if name not in norms}
 
 
 @dataclass(frozen=True)

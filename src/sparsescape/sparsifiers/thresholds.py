@@ -98,6 +98,11 @@ class STR(View):
         self._alongside.step(index)
         super().stepped(index)
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if "thresholds" not in state.get("memory", {}):
+            raise InputError("This is no state of STR: its memory has no thresholds.")
+        super().load_state_dict(state)
+
     def remembered(self) -> dict[str, Any]:
         values = {n: s.detach().clone() for n, s in self.thresholds.items()}
         trained = {"thresholds": values, "alongside": self._alongside.state()}
