@@ -153,3 +153,14 @@ def test_the_mask_holds_while_another_optimizer_has_not_stepped():
         for optimizer in optimizers:
             optimizer.step()
             sparsifier.mask.check_contains(model)
+
+
+def test_a_state_without_thresholds_is_refused_before_anything_is_changed():
+    run = Run().attach().train(2)
+    state = run.sparsifier.state_dict()
+    del state["memory"]["thresholds"]
+    before = run.sparsifier.state_dict()
+    with pytest.raises(ss.InputError, match="no state of STR: its memory has no thresholds"):
+        run.sparsifier.load_state_dict(state)
+    assert run.sparsifier.step == before["step"]
+    run.train(2, 4)

@@ -99,7 +99,7 @@ class STR(View):
         super().stepped(index)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if "thresholds" not in state.get("memory", {}):
+        if self._handles and "thresholds" not in state.get("memory", {}):
             raise InputError("This is no state of STR: its memory has no thresholds.")
         super().load_state_dict(state)
 
