@@ -277,7 +277,9 @@ def within_1(score: Tensor) -> Tensor:
     >>> within_1(torch.tensor([3.0, 0.0, 4.0, torch.inf, -torch.inf])).tolist()
     [0.375, 0.0, 0.5, 0.75, -1000000.0]
     """
-    score = score.detach().nan_to_num(0.0)  # which makes the largest numbers of infinite ones
+    score = rankable(score.detach()).nan_to_num(
+        0.0
+    )  # which makes the largest numbers of infinite ones
     largest = score.abs() >= torch.finfo(score.dtype).max
     wide = torch.where(largest, 0.0, score.double())
     wide = wide - wide.amin().clamp(max=0)

@@ -14,10 +14,9 @@ from ..masks import Mask
 from ..points import named_weights
 from ..selection import top
 from .base import Active, Sparsifier
-from .pruning import check_sparsity
 from .redistribution import shared_out
 from .shards import gathered
-from .static import select
+from .static import check_sparsity, select
 from .structures import unstructured
 
 

@@ -16,8 +16,8 @@ from ..masks import Mask
 from ..objective import Loss
 from ..selection import rankable
 from .base import Active, Sparsifier
-from .pruning import check_sparsity
 from .shards import gathered, unwrapped
+from .static import check_sparsity
 
 
 @dataclass(eq=False)

@@ -235,8 +235,8 @@ def shaped(model: nn.Module) -> PointLike:
     shapes = {name: of_one[0].dense_shape for name, of_one in layers.items()}
     point = as_point(gathered(model))
     stand_ins = {n: torch.empty(shape, device="meta") for n, shape in shapes.items()}
-    names = [n for n in named_parameters(model) if n not in of_layer_norms(model)]
-    return {n: stand_ins.get(n, point[n]) for n in names}
+    of_norms = of_layer_norms(model)
+    return {n: stand_ins.get(n, point[n]) for n in named_parameters(model) if n not in of_norms}
 
 
 def held_now(model: nn.Module, names: Iterable[str]) -> dict[str, Positions]:

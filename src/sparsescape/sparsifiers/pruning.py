@@ -13,8 +13,7 @@ from ..errors import InputError, check_steps, is_whole
 from ..points import PointLike, named_weights
 from .base import Active, NextMask, Sparsifier
 from .shards import gathered, local
-from .static import check_sparsity as check_sparsity
-from .static import select
+from .static import check_sparsity, select
 from .structures import (
     ANY,
     BLOCKS,

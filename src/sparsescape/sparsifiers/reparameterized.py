@@ -16,9 +16,9 @@ from ..positions import Positions, count_active
 from ..selection import top
 from .base import Active, NextMask
 from .nonzeros import shaped, sparse_layers
-from .pruning import GradualMagnitude, Magnitude, check_sparsity
+from .pruning import GradualMagnitude, Magnitude
 from .shards import share
-from .static import densities_of, select
+from .static import check_sparsity, densities_of, select
 from .views import View
 
 
