@@ -277,9 +277,8 @@ def within_1(score: Tensor) -> Tensor:
     >>> within_1(torch.tensor([3.0, 0.0, 4.0, torch.inf, -torch.inf])).tolist()
     [0.375, 0.0, 0.5, 0.75, -1000000.0]
     """
-    score = rankable(score.detach()).nan_to_num(
-        0.0
-    )  # which makes the largest numbers of infinite ones
+    # Infinite ones become the largest numbers there are.
+    score = rankable(score.detach()).nan_to_num(0.0)
     largest = score.abs() >= torch.finfo(score.dtype).max
     wide = torch.where(largest, 0.0, score.double())
     wide = wide - wide.amin().clamp(max=0)
