@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .errors import InputError
 
@@ -49,11 +50,14 @@ def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The model's parameters under their plain names; a tied parameter once.
 
     Raises:
-        InputError: two have one plain name, as a child of the model is called like a wrapper's.
+        InputError: two have one plain name, as a child of the model is called like a wrapper's; a
+            lazy module's has no shape yet.
     """
     named: dict[str, nn.Parameter] = {}
     for name, parameter in model.named_parameters():
         plain = plain_name(name)
+        if is_lazy(parameter):
+            raise InputError(f"{plain!r} has no shape yet: run the model on one batch before.")
         if plain in named:
             raise InputError(
                 f"Two parameters are {plain!r}, as what is before it in {name!r} is taken for a "
@@ -93,9 +97,12 @@ def norms(parameters: Mapping[str, Tensor]) -> dict[str, str]:
     return found
 
 
-def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tensor]:
+def named_weights(
+    model: PointLike, dense: Iterable[str] = (), instead: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """What can be sparse: every parameter of two dimensions or more, but no :func:`norms`, none of
-    a normalization layer (LayerNorm over several dimensions) and no bias (those of attention).
+    a normalization layer (LayerNorm over several dimensions), no bias (those of attention) and none
+    without an element.
 
     Of a point, which has no layers, what a normalization layer has of two dimensions is one of
     them. A mask of one's own may name any parameter.
@@ -104,6 +111,7 @@ def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tens
         model: a model or a point.
         dense: patterns of what to leave out. A pattern is a name (``"fc.weight"``), the name of
             a module (``"fc"``: everything in it) or a wildcard (``"*.downsample.*"``).
+        instead: parameter name → what stands in for it, as one that a layer keeps in another shape.
 
     Raises:
         InputError: a pattern matches nothing, or nothing is left.
@@ -114,12 +122,14 @@ def named_weights(model: PointLike, dense: Iterable[str] = ()) -> dict[str, Tens
     >>> list(named_weights(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LayerNorm([8, 6, 6]))))
     ['0.weight']
     """
-    parameters = model if isinstance(model, Mapping) else named_parameters(model)
+    named = model if isinstance(model, Mapping) else named_parameters(model)
+    parameters: dict[str, Tensor] = {**named, **(instead or {})}
     left_out = set(norms(parameters).values())
     left_out |= {name for name in parameters if _BIAS.fullmatch(name.rsplit(".", 1)[-1])}
     if isinstance(model, nn.Module):
         left_out |= of_layer_norms(model)
-    weights = {n: p for n, p in parameters.items() if p.ndim >= 2 and n not in left_out}
+    large = {n: p for n, p in parameters.items() if p.ndim >= 2 and p.numel()}
+    weights = {n: p for n, p in large.items() if n not in left_out}
     kept_dense = matching(weights, dense, other_names(model))
     weights = {name: p for name, p in weights.items() if name not in kept_dense}
     if not weights:

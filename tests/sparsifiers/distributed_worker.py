@@ -20,6 +20,7 @@ METHODS = {
     "deep-r": lambda: ss.DeepR(0.6, shrinkage=0.2, temperature=1e-3),
     "sr-ste": lambda: ss.SRSTE(1, 3),
     "top-kast": lambda: ss.TopKAST(0.6, update_every=2),
+    "str": lambda: ss.STR(initial=-2.5),
     "movement": lambda: ss.MovementPruning(0.6, begin=1, end=5),
 }
 METHODS_ON_NONZEROS = {

@@ -171,6 +171,24 @@ def test_norms_of_a_sharded_model_stay_dense_too(group):
     assert masked(fully_shard(normed[0], mesh=mesh)) == masked(normed[1])
 
 
+@pytest.mark.parametrize("kind", ["sharded", "truly sparse"])
+def test_a_tied_weight_goes_by_its_other_name_in_a_model_of_any_kind(group, kind):
+    from torch.distributed.fsdp import fully_shard
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Linear(6, 6))
+    model[2].weight = model[0].weight
+    if kind == "sharded":
+        fully_shard(model, mesh=torch.distributed.init_device_mesh("cpu", (1,)))
+    else:
+        mask = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.5)
+        ss.to_sparse(model, 0.0, mask=mask, dense=["2"])
+        assert type(model[0]) is type(model[2]) is nn.Linear
+    sparsifier = ss.RigL(0.5, dense=["2"])
+    sparsifier.attach(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert list(sparsifier.mask) == ["3.weight"]
+
+
 SCORED = {
     "snip": lambda: ss.SNIP(0.6, data=(torch.ones(2, 6), torch.tensor([0, 1]))),
     "synflow": lambda: ss.SynFlow(0.6, inputs=torch.ones(1, 6)),

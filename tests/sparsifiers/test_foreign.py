@@ -336,3 +336,27 @@ def test_the_state_of_another_method_is_refused():
 def test_a_score_at_initialization_is_a_function():
     with pytest.raises(ss.InputError, match=r"score_of is a function.*not 'magnitude'"):
         ss.AtInitialization(0.8, score_of="magnitude")
+
+
+@pytest.mark.parametrize(
+    ("make", "about"),
+    [
+        (lambda: nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2)), "'0.weight' has no shape yet"),
+        (lambda: nn.Linear(4, 2, device="meta"), "'weight' has no numbers yet"),
+    ],
+)
+@pytest.mark.parametrize("method", [ss.RigL, ss.OneShot])
+def test_a_model_that_has_no_numbers_yet_is_refused(make, about, method):
+    model = make()
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2, 2))], lr=0.1)
+    with pytest.raises(ss.InputError, match=about):
+        method(0.5).attach(model, optimizer)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_weight_without_an_element_is_left_out():
+    model = nn.Sequential(nn.Linear(0, 4), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for method in (ss.RigL(0.5), ss.OneShot(0.5, structure=ss.structures.blocks(2, 2))):
+        assert method.attach(model, optimizer).mask.counts == {"1.weight": 4}
+        method.detach()

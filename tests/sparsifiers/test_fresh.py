@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import sparsescape as ss
 from sparsescape.sparsifiers.fresh import fresh_values
 
 
@@ -68,3 +69,21 @@ def test_the_users_optimizer_is_left_alone():
     assert not optimizer.state
     found(optimizer, steps=1)
     assert called == [1]
+
+
+def test_what_is_fresh_follows_a_schedule_of_the_learning_rate():
+    torch.manual_seed(0)
+    model = torch.nn.Linear(8, 8)
+    optimizer = torch.optim.Rprop(model.parameters(), lr=0.01)
+    sparsifier = ss.SET(0.5, update_every=3).attach(model, optimizer)
+    for lr in (0.01, 0.01, 0.0025):
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.zero_grad()
+        before = sparsifier.mask["weight"]
+        model(torch.randn(16, 8)).square().mean().backward()
+        optimizer.step()
+    grown = sparsifier.mask["weight"] & ~before
+    assert grown.any()
+    step_size = optimizer.state[model.weight]["step_size"]
+    assert (step_size[grown] == 0.0025).all()
+    assert (step_size[~sparsifier.mask["weight"]] == 0.0025).all()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..masks import Mask
-from ..points import as_point, matching, named_parameters, plain_name
+from ..points import as_point, matching, named_parameters, other_names, plain_name
 from .carriers import plain_class
 from .layer import Sparse
 from .modules import SparseConv2d, SparseLinear
@@ -32,8 +32,10 @@ def candidates(
         _check_held(model, mask)
     weights = layers_by_weight(model)
     # As for a sparsifier, patterns may name what could not be sparse anyway.
+    others = other_names(model)  # a tied weight is left out by any of its names
     closed = matching(dict.fromkeys([*weights, *named_parameters(model)]), dense)
-    chosen = {name: module for name, module in weights.items() if name not in closed}
+    closed = {others.get(name, name) for name in closed}
+    chosen = {n: module for n, module in weights.items() if others.get(n, n) not in closed}
     patterns: dict[Any, Pattern] = {}
     found = {}
     for name, module in chosen.items():

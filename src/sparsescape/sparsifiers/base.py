@@ -389,6 +389,7 @@ class Sparsifier:
         self._hold(*self._all)
         mask = self.next_mask(self.step)
         if mask is not None:
+            self._holding.look_again()
             self._set_mask(mask)
         if self._backward.asks:
             self._backward.clear()

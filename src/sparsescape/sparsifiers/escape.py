@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from .. import distributions, schedules, scores
 from ..errors import InputError, check_steps
 from ..masks import Mask
-from ..points import named_weights
 from ..selection import top
 from .base import Active, Sparsifier
+from .nonzeros import shaped_weights
 from .redistribution import shared_out
-from .shards import gathered
 from .static import check_sparsity, select
 from .structures import unstructured
 
@@ -141,7 +140,7 @@ class Escape(Sparsifier):
     def _start_from(self, model: nn.Module) -> Active:
         if self.given is not None:
             return self.given
-        weights = named_weights(gathered(model), self.dense)
+        weights = shaped_weights(model, self.dense)
         if self.sparsity is None:
             return {name: weight != 0 for name, weight in weights.items()}
         densities = self.distribution(weights, sparsity=self.sparsity)

@@ -48,6 +48,15 @@ class Holding:
             still.forget()
             self._known[index] = None
 
+    def look_again(self) -> None:
+        """Before the mask moves: what is fresh may follow a setting that a schedule has changed, as
+        Rprop's learning rate."""
+        if any(self.fresh.values()) and (now := self._owners.fresh()) != self.fresh:
+            self.fresh = now
+            self.forget()
+            for index in range(len(self.still)):
+                self.hold(index)
+
     def knows(self, tensor: Tensor) -> bool:
         """Whether it is state that was there when the last step ended."""
         seen = [known.state for known in self._known if known is not None]

@@ -11,6 +11,7 @@ from torch import Tensor, compiler, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
+from ..points import named_parameters
 
 
 class Around(Protocol):
@@ -108,6 +109,9 @@ def check_attachable(model: Any, optimizers: Iterable[Any]) -> None:
         if not hasattr(optimizer, "param_groups"):
             kind = type(optimizer).__name__
             raise InputError(f"A sparsifier is attached to an optimizer, not to a {kind}.")
+    for name, parameter in named_parameters(model).items():
+        if parameter.is_meta:
+            raise InputError(f"{name!r} has no numbers yet (it is on the meta device).")
 
 
 def check_gradients(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

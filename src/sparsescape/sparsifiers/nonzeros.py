@@ -10,18 +10,15 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..points import (
-    PointLike,
-    as_point,
     matching,
-    named_parameters,
-    of_layer_norms,
+    named_weights,
     other_names,
     plain_name,
 )
 from ..positions import Positions, are_in, found_in, indices_of
 from ..seeds import noise_at
 from .places import Listed, Outside, Places
-from .shards import Replicas, gathered, is_sharded
+from .shards import Replicas, is_sharded, whole
 from .stillness import Part
 from .structures import unstructured
 
@@ -223,20 +220,15 @@ def sparse_layers(model: nn.Module, dense: Iterable[str] = ()) -> dict[str, list
     return {name: layers for name, layers in found.items() if name not in left_out}
 
 
-def shaped(model: nn.Module) -> PointLike:
-    """The model; where it has truly sparse layers, its parameters in their dense shapes, without
-    what is of a normalization layer.
+def shaped_weights(model: nn.Module, dense: Iterable[str] = ()) -> dict[str, Tensor]:
+    """:func:`~sparsescape.points.named_weights` in their dense shapes, those of a sharded model put
+    together.
 
     What stands in for a truly sparse layer's weight has no numbers (it is on the meta device).
     """
-    layers = sparse_layers(model)
-    if not layers:
-        return gathered(model)
-    shapes = {name: of_one[0].dense_shape for name, of_one in layers.items()}
-    point = as_point(gathered(model))
+    shapes = {name: of_one[0].dense_shape for name, of_one in sparse_layers(model).items()}
     stand_ins = {n: torch.empty(shape, device="meta") for n, shape in shapes.items()}
-    of_norms = of_layer_norms(model)
-    return {n: stand_ins.get(n, point[n]) for n in named_parameters(model) if n not in of_norms}
+    return {n: whole(w) for n, w in named_weights(model, dense, stand_ins).items()}
 
 
 def held_now(model: nn.Module, names: Iterable[str]) -> dict[str, Positions]:

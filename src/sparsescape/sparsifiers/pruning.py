@@ -10,9 +10,10 @@ from torch import nn
 
 from .. import distributions, schedules, scores
 from ..errors import InputError, check_steps, is_whole
-from ..points import PointLike, named_weights
+from ..points import PointLike
 from .base import Active, NextMask, Sparsifier
-from .shards import gathered, local
+from .nonzeros import shaped_weights
+from .shards import local
 from .static import check_sparsity, select
 from .structures import (
     ANY,
@@ -128,7 +129,7 @@ class GradualMagnitude(Magnitude):
     def first_mask(self, model: nn.Module) -> NextMask:
         if self.begin > 0:
             return super().first_mask(model)
-        return self.largest(named_weights(gathered(model), self.dense), self.schedule(0))
+        return self.largest(shaped_weights(model, self.dense), self.schedule(0))
 
     def due(self, step: int) -> bool:
         """Whether the mask is updated after this step."""
@@ -169,7 +170,7 @@ class OneShot(Magnitude):
     def first_mask(self, model: nn.Module) -> NextMask:
         if self.at > 0:
             return super().first_mask(model)
-        return self.largest(named_weights(gathered(model), self.dense), self.sparsity)
+        return self.largest(shaped_weights(model, self.dense), self.sparsity)
 
     def next_mask(self, step: int) -> Active | None:
         return self.largest(self.weights, self.sparsity) if step == self.at else None

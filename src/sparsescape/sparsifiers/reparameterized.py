@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from .. import distributions
 from ..errors import InputError, check_within, is_whole
-from ..points import PointLike, as_point, named_weights
+from ..points import PointLike, as_point
 from ..positions import Positions, count_active
 from ..selection import top
 from .base import Active, NextMask
-from .nonzeros import shaped, sparse_layers
+from .nonzeros import shaped_weights, sparse_layers
 from .pruning import GradualMagnitude, Magnitude
 from .shards import share
 from .static import check_sparsity, densities_of, select
@@ -68,7 +68,7 @@ class TopKAST(View, Magnitude):
             raise InputError(f"The mask is updated every 1 step or more, not {self.update_every}.")
 
     def first_mask(self, model: nn.Module) -> NextMask:
-        weights = named_weights(shaped(model), self.dense)
+        weights = shaped_weights(model, self.dense)
         layers = {n: of_one[0] for n, of_one in sparse_layers(model).items() if n in weights}
         self._stand_ins = {n: weights[n] for n in layers}
         point = weights | {n: layer.weight.detach() for n, layer in layers.items()}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..points import PointLike, named_parameters, of_layer_norms
+from ..points import PointLike, named_parameters
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -55,6 +55,18 @@ def put_together(part: Tensor, like: Any) -> Tensor:
     return sharded.full_tensor()
 
 
+def total(part: Tensor, like: Any) -> Tensor:
+    """The sum over the ranks of numbers that each has found for its part of ``like``. All ranks
+    must call it."""
+    if not is_sharded(like):
+        return part
+    from torch.distributed.tensor import DTensor, Partial, Replicate
+
+    mesh = like.device_mesh
+    each = [Replicate() if placed.is_replicate() else Partial() for placed in like.placements]
+    return DTensor.from_local(part, mesh, each).full_tensor()
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model without what ``torch.compile`` and DistributedDataParallel put around it."""
     inner: Any = model
@@ -65,13 +77,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def gathered(model: nn.Module) -> PointLike:
-    """The model; of a sharded one, its parameters put together, without what is of a normalization
-    layer: a point has no layers, by which that is known."""
+    """The model; of a sharded one, its parameters put together."""
     parameters = named_parameters(model)
     if not any(map(is_sharded, parameters.values())):
         return model
-    norms = of_layer_norms(model)
-    return {name: whole(p) for name, p in parameters.items() if name not in norms}
+    return {name: whole(p) for name, p in parameters.items()}
 
 
 @dataclass(frozen=True)

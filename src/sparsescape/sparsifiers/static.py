@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from .. import distributions, scores
 from ..errors import InputError
 from ..masks import Mask
-from ..points import named_weights
 from ..positions import Positions
 from ..seeds import check_seed
 from .base import Active, NextMask, Sparsifier
-from .nonzeros import held_now, shaped
+from .nonzeros import held_now, shaped_weights
 from .structures import ANY, NofM, Structure, check_density, check_structure, unstructured
 
 
@@ -79,7 +78,7 @@ class Static(Sparsifier):
     def first_mask(self, model: nn.Module) -> NextMask:
         if self.given is not None:
             return self.given
-        weights = named_weights(shaped(model), self.dense)
+        weights = shaped_weights(model, self.dense)
         held = held_now(model, weights)
         masked = {n: w for n, w in weights.items() if n not in held}
         found: dict[str, Tensor | Positions] = dict(held)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from .. import scores
 from ..errors import InputError, check_within
-from ..points import PointLike, check_patterns, matching, named_weights
+from ..points import PointLike, check_patterns, matching
 from ..selection import top
 from .base import Active, NextMask
 from .dropgrow import within_1
 from .dynamic import RigL
+from .nonzeros import shaped_weights
 from .pruning import OneShot
-from .shards import gathered
 from .structures import FAN_IN, Structure, fan_in, n_of_m, per_row
 from .views import View
 
@@ -95,7 +95,7 @@ class SRSTE(View):
         return {n: choose(s, 0) for n, s in scores.magnitude(point).items()}
 
     def first_mask(self, model: nn.Module) -> Active:
-        return self.chosen(named_weights(gathered(model), self.dense))
+        return self.chosen(shaped_weights(model, self.dense))
 
     def next_mask(self, step: int) -> Active | None:
         return self.chosen(self.weights)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, check_within
-from ..points import named_weights
 from .alongside import Alongside
 from .base import Active
-from .shards import is_sharded
+from .nonzeros import shaped_weights
+from .shards import total
 from .views import View
 
 
@@ -53,9 +53,7 @@ class STR(View):
         check_within(initial=self.initial)
 
     def first_mask(self, model: nn.Module) -> Active:
-        weights = named_weights(model, self.dense)
-        if any(map(is_sharded, weights.values())):
-            raise InputError("STR's thresholds cannot be trained on sharded weights.")
+        weights = shaped_weights(model, self.dense)
         self.thresholds = {
             n: nn.Parameter(torch.tensor(self.initial).to(w)) for n, w in weights.items()
         }
@@ -86,7 +84,7 @@ class STR(View):
         inside = grad * self._multipliers[name]
         s, scale = self.thresholds[name], self._owners.grad_scale(name)
         slope = torch.sigmoid(s.detach()) * (1 - torch.sigmoid(s.detach()))
-        of_s = -slope * (inside * theta.sign()).sum()
+        of_s = -slope * total((inside * theta.sign()).sum(), like=self._weights[name])
         s.grad = of_s if scale is None else (of_s / scale).to(s)
         return inside
 
