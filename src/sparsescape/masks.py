@@ -14,7 +14,7 @@ from torch import Tensor
 from .errors import InputError
 from .points import PointLike, as_point, named_weights, plain_name
 from .positions import Positions
-from .selection import keep_count, top
+from .selection import has_nan, keep_count, top
 
 _FORMAT = "sparsescape.mask/1"
 
@@ -113,7 +113,7 @@ class Mask(Mapping[str, Tensor]):
             raise InputError("Give either densities (per layer) or sparsity (one threshold).")
         for name, score in scores.items():
             # A sum is NaN if one of them is: that many times faster to see than which.
-            if score.sum().isnan() and score.isnan().any():
+            if has_nan(score):
                 raise InputError(f"The scores of {name!r} contain NaN.")
         if densities is None:
             assert sparsity is not None

@@ -58,6 +58,15 @@ def rankable(scores: Tensor) -> Tensor:
     return scores.float() if scores.is_floating_point() else scores.double()
 
 
+def has_nan(numbers: Tensor) -> bool:
+    """Whether one of them is NaN. A sum tells that none is, in a tenth of the time.
+
+    >>> has_nan(torch.tensor([1.0, torch.nan])), has_nan(torch.tensor([torch.inf, -torch.inf]))
+    (True, False)
+    """
+    return not bool(numbers.sum().isfinite()) and bool(numbers.isnan().any())
+
+
 def _top_compiled(flat: Tensor, count: int, room: int, allowed: Tensor) -> Tensor:
     from .quickselect import mark_highest
 

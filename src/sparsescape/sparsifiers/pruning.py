@@ -12,6 +12,7 @@ from .. import distributions, schedules, scores
 from ..errors import InputError, check_steps, is_whole
 from ..points import PointLike
 from .base import Active, NextMask, Sparsifier
+from .bits import all_or_none, close
 from .nonzeros import shaped_weights
 from .shards import local
 from .static import check_sparsity, select
@@ -61,8 +62,9 @@ class Magnitude(Sparsifier):
         """
         sizes = scores.magnitude(point)
         if among is not None:
-            tiny = {n: torch.finfo(s.dtype).tiny for n, s in sizes.items()}
-            sizes = {n: s.clamp(min=tiny[n]) * among[n] for n, s in sizes.items()}
+            for name, size in sizes.items():
+                size.clamp_(min=torch.finfo(size.dtype).tiny)
+                close(size, all_or_none(among[name], like=size))
         densities = self.distribution(sizes, sparsity=sparsity)  # type: ignore[operator]
         found = select(sizes, densities, self.structure)
         return found if among is None else {n: a & among[n] for n, a in found.items()}

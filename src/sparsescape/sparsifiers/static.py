@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..masks import Mask
 from ..positions import Positions
 from ..seeds import check_seed
+from ..selection import has_nan
 from .base import Active, NextMask, Sparsifier
 from .nonzeros import held_now, shaped_weights
 from .structures import ANY, NofM, Structure, check_density, check_structure, unstructured
@@ -151,7 +152,7 @@ def select(
     """The highest scores in an allowed pattern, layer by layer, as many as the densities say."""
     check_densities(densities, scores)
     for name in densities:
-        if scores[name].isnan().any():
+        if has_nan(scores[name]):
             raise InputError(f"The scores of {name!r} contain NaN.")
     kept = distributions.counts(dict(densities), {n: s.numel() for n, s in scores.items()})
     return {n: pattern(scores[n], count, structure) for n, count in kept.items()}
