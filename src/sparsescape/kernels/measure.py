@@ -122,10 +122,10 @@ def _inputs(
     seen: dict[nn.Module, Tensor] = {}
     for module in found:
 
-        def look(_: nn.Module, args: Any, module: nn.Module = module) -> None:
-            seen.setdefault(module, args[0].detach().clone())
+        def look(_: nn.Module, args: Any, named: Any, module: nn.Module = module) -> None:
+            seen.setdefault(module, (args[0] if args else named["input"]).detach().clone())
 
-        twins[module].register_forward_pre_hook(look)
+        twins[module].register_forward_pre_hook(look, with_kwargs=True)
     arguments, named = _arguments(example_inputs)
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         trial(*arguments, **named)

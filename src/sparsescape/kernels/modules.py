@@ -81,12 +81,15 @@ class SparseLinear(Sparse):
     def dense_shape(self) -> torch.Size:
         return torch.Size((self.out_features, self.in_features))
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] != self.in_features:
-            raise InputError(f"The input has {x.shape[-1]} features, not {self.in_features}.")
-        rows = x.reshape(-1, self.in_features)
+    def forward(self, input: Tensor) -> Tensor:  # torch's name: some models call it by that
+        if not input.ndim or input.shape[-1] != self.in_features:
+            raise InputError(
+                f"The input is (…, {self.in_features}), the last its features, not "
+                f"{tuple(input.shape)}."
+            )
+        rows = input.reshape(-1, self.in_features)
         out = sparse_linear(self.pattern, self.weight, self.bias, rows, self.watch)
-        return out if x.ndim == 2 else out.reshape(*x.shape[:-1], self.out_features)
+        return out if input.ndim == 2 else out.reshape(*input.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
         return (
@@ -173,7 +176,8 @@ class SparseConv2d(Sparse):
     def dense_shape(self) -> torch.Size:
         return torch.Size((self.out_channels, self.in_channels // self.groups, *self.kernel_size))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
+        x = input
         if x.ndim == 3:
             return self(x[None])[0]
         if x.ndim != 4 or x.shape[1] != self.in_channels:
