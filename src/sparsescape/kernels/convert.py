@@ -56,8 +56,9 @@ def to_sparse(
 
     Raises:
         InputError: a weight is tied to one of a module that cannot be sparse, or has gradient hooks
-            (a sparsifier is attached to it), the mask does not fit, or the optimizer keeps state
-            of all parameters together (LBFGS). The model is then as it was.
+            (a sparsifier is attached to it), the mask does not fit, the optimizer keeps state of
+            all parameters together (LBFGS), or the model cannot be called with the example inputs,
+            dense or sparse. The model is then as it was.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
