@@ -104,6 +104,37 @@ def test_a_weight_that_is_computed_and_a_damaged_file_are_refused(tmp_path):
         ss.load_sparse(nn.Sequential(nn.Linear(8, 8)), path)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "parts"),
+    [
+        ("{", {}),
+        ("[1]", {}),
+        ('{"0.weight": 3}', {}),
+        (None, {"far": torch.tensor([10**6]), "turns": torch.tensor([1])}),
+        (None, {"far": torch.tensor([1]), "turns": torch.tensor([1, 2])}),
+        (None, {"far": torch.tensor([1.0]), "turns": torch.tensor([1])}),
+        (None, {"gaps": torch.ones(1, 32, dtype=torch.int16)}),
+        (None, {"": torch.ones(32, dtype=torch.int32)}),
+    ],
+)
+def test_a_file_with_damaged_parts_is_refused_and_changes_nothing(shapes, parts, tmp_path):
+    path = tmp_path / "model.safetensors"
+    ss.save_sparse(nn.Sequential(ss.SparseLinear.random(8, 8, sparsity=0.5)), path)
+    state = load_file(path) | {f"0.weight.{n}".rstrip("."): part for n, part in parts.items()}
+    save_file(state, path, metadata={_FORMAT: shapes or json.dumps({"0.weight": [8, 8]})})
+    model = nn.Sequential(nn.Linear(8, 8))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ss.InputError, match="is damaged"):
+        ss.load_sparse(model, path)
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ss.InputError, match="There is no file"):
+            ss.load_sparse(nn.Linear(8, 8), path)
+
+
 def test_csr_of_torch_and_scipy():
     model = make_sparse()
     dense = {n: model.get_submodule(n[:-7]).dense_weight() for n in ss.export.torch_csr(model)}
@@ -147,7 +178,7 @@ def test_values_that_are_fewer_than_their_positions_are_refused_and_change_nothi
     state["weight"] = state["weight"][:-3].clone()
     save_file(state, path, metadata={_FORMAT: json.dumps(shapes)})
     model = nn.Linear(20, 10)
-    with pytest.raises(ss.InputError, match="37 values at 40 positions"):
+    with pytest.raises(ss.InputError, match=r"values \(37,\) of torch.float32 at 40 positions"):
         ss.load_sparse(model, path)
     assert type(model) is nn.Linear
 

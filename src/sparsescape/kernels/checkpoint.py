@@ -71,6 +71,8 @@ def load_sparse(model: Model, path: str | Path) -> Model:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not Path(path).is_file():
+        raise InputError(f"There is no file {str(path)!r}.")
     try:
         state, shapes = load_file(str(path)), _shapes(path)
     except SafetensorError as error:
@@ -100,13 +102,18 @@ def load_sparse(model: Model, path: str | Path) -> Model:
             raise InputError(
                 f"The weight {name!r} has gradient hooks; detach its sparsifier first."
             )
-        patterns[name] = Pattern.of(_decoded(name, state), shape, getattr(module, "groups", 1))
+        try:
+            flat = _decoded(name, state)
+        except (IndexError, RuntimeError) as error:  # parts that do not fit each other
+            raise InputError(f"{path} is damaged: the positions of {name!r}.") from error
+        patterns[name] = Pattern.of(flat, shape, getattr(module, "groups", 1))
     values = {name: state.pop(name) for name in shapes}
     for name, pattern in patterns.items():
-        if values[name].shape != (pattern.count,):
+        found = values[name]
+        if found.shape != (pattern.count,) or not found.is_floating_point():
             raise InputError(
-                f"{path} is damaged: {name!r} has {values[name].numel()} values at {pattern.count} "
-                "positions."
+                f"{path} is damaged: {name!r} has values {tuple(found.shape)} of {found.dtype} at "
+                f"{pattern.count} positions."
             )
     _check(model, state, shapes)
     _hold(model, patterns, values)
@@ -158,7 +165,10 @@ def _shapes(path: str | Path) -> dict[str, list[int]]:
         metadata = file.metadata() or {}
     if _FORMAT not in metadata:
         raise InputError(f"{path} is not a sparse checkpoint.")
-    return json.loads(metadata[_FORMAT])
+    try:
+        return {name: list(shape) for name, shape in json.loads(metadata[_FORMAT]).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: the shapes of its weights.") from error
 
 
 def _names(model: nn.Module) -> list[str]:
