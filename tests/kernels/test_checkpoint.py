@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,10 +166,45 @@ def test_semi_structured_is_skipped_with_a_reason():
     assert all("NVIDIA" in reason for reason in reasons.values())
 
 
+def test_buffers_that_share_their_memory_are_saved(tmp_path):
+    def made():
+        model = nn.Sequential(ss.SparseLinear.random(8, 8, sparsity=0.5))
+        for name, start in (("all", 0), ("same", 0), ("end", 2)):
+            model.register_buffer(name, torch.arange(5.0)[start:])
+        model.same = model.all
+        model.end = model.all[2:]
+        return model
+
+    ss.save_sparse(made(), tmp_path / "model.safetensors")
+    twin = made()
+    twin.all.zero_()
+    ss.load_sparse(twin, tmp_path / "model.safetensors")
+    assert twin.all.tolist() == [0, 1, 2, 3, 4]
+    assert twin.end.tolist() == [2, 3, 4]
+
+
+def test_a_file_stays_until_the_next_one_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    ss.save_sparse(make_sparse(), path)
+    before = path.read_bytes()
+
+    def interrupted(tensors, filename, metadata):
+        Path(filename).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", interrupted)
+    with pytest.raises(OSError, match="No space"):
+        ss.save_sparse(make_sparse(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_where_there_is_no_folder_nothing_is_written(tmp_path):
     model = ss.SparseLinear.random(8, 4, sparsity=0.5)
     with pytest.raises(ss.InputError, match=r"There is no folder '.*nowhere' to write to"):
         ss.save_sparse(model, tmp_path / "nowhere" / "model.safetensors")
+    with pytest.raises(ss.InputError, match="is a folder"):
+        ss.save_sparse(model, tmp_path)
 
 
 def test_values_that_are_fewer_than_their_positions_are_refused_and_change_nothing(tmp_path):

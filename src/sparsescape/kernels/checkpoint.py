@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,16 @@ def save_sparse(model: nn.Module, path: str | Path) -> None:
     >>> path.stat().st_size < 6 * 50_000 + 4 * 1000 + 1000
     True
 
+    A file that is there already stays until the new one is whole.
+
     Raises:
-        InputError: there is no folder to write it to.
+        InputError: there is no folder to write it to, or the path is one.
     """
     from safetensors.torch import save_file
 
-    if not Path(path).parent.is_dir():
-        raise InputError(f"There is no folder {str(Path(path).parent)!r} to write to.")
+    check_writable(path)
     held: dict[str, Tensor] = {}
+    seen: set[int] = set()
     shapes: dict[str, list[int]] = {}
     layers = _sparse_layers(model)
     structure = {f"{name}.{part}".lstrip(".") for name in _names(model) for part in _STRUCTURE}
@@ -54,8 +57,25 @@ def save_sparse(model: nn.Module, path: str | Path) -> None:
             shapes[name] = list(layers[name].dense_shape)
             held |= _encoded(name, layers[name].pattern)
         if name not in structure:
-            held[name] = tensor.contiguous()
-    save_file(held, str(path), metadata={_FORMAT: json.dumps(shapes)})
+            held[name] = _alone(tensor.contiguous(), seen)
+    fresh = Path(path).with_name(Path(path).name + ".new")
+    try:
+        save_file(held, str(fresh), metadata={_FORMAT: json.dumps(shapes)})
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Before anything is made that is to be written.
+
+    Raises:
+        InputError: there is no folder to write it to, or the path is one.
+    """
+    if not Path(path).parent.is_dir():
+        raise InputError(f"There is no folder {str(Path(path).parent)!r} to write to.")
+    if Path(path).is_dir():
+        raise InputError(f"{str(path)!r} is a folder, not a file to write.")
 
 
 def load_sparse(model: Model, path: str | Path) -> Model:
@@ -187,6 +207,15 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     return parameters | {n: t for n, t in saved.items() if isinstance(t, Tensor) and n not in every}
+
+
+def _alone(tensor: Tensor, seen: set[int]) -> Tensor:
+    """A tensor in memory of its own: the format refuses what shares it, as buffers may."""
+    memory = tensor.untyped_storage().data_ptr()
+    if memory in seen:
+        return tensor.clone()
+    seen.add(memory)
+    return tensor
 
 
 def _encoded(name: str, pattern: Pattern) -> dict[str, Tensor]:
