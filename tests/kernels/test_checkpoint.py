@@ -159,6 +159,38 @@ def test_onnx_runs_in_onnxruntime(tmp_path):
     assert type(model[7]) is ss.SparseLinear
 
 
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = ss.SparseConv2d.random(2, 4, 3, padding="same", dilation=2, sparsity=0.5)
+
+    def forward(self, x, scale):
+        return self.a(x) * scale
+
+
+def test_padding_in_words_and_inputs_by_name_are_exported(tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, inputs = Named(), {"x": torch.randn(3, 2, 9, 7), "scale": torch.tensor(2.0)}
+    ss.export.onnx(model, tmp_path / "model.onnx", inputs)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    names = [given.name for given in session.get_inputs()]
+    fed = {name: x.numpy() for name, x in zip(names, inputs.values(), strict=True)}
+    (found,) = session.run(None, fed)
+    torch.testing.assert_close(torch.from_numpy(found), model(**inputs).detach())
+
+
+def test_what_cannot_be_exported_is_refused_and_writes_nothing(tmp_path):
+    pytest.importorskip("onnx")
+    path = tmp_path / "model.onnx"
+    for example in (torch.randn(2, 2), 3):
+        with pytest.raises(ss.InputError, match="xample inputs"):
+            ss.export.onnx(make_sparse(), path, example)
+    with pytest.raises(ss.InputError, match="no folder"):
+        ss.export.onnx(make_sparse(), tmp_path / "nowhere" / "model.onnx", X)
+    assert not path.exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_semi_structured_is_skipped_with_a_reason():
     reasons = ss.export.semi_structured(make_sparse())

@@ -20,7 +20,7 @@ from .pattern import Pattern
 _ROUNDS = 5
 _AT_LEAST = 0.02  # seconds that the repetitions of one side take together
 _MARGIN = 0.97  # sparse must be this much faster: less is noise
-_CALLED = "The model cannot be called with these example inputs"
+CALLED = "The model cannot be called with these example inputs"
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def faster(
     plain, sparse = copy.deepcopy(model), _converted(model, chosen)
     arguments = arguments_of(example_inputs)
     with torch.random.fork_rng(devices=()):
-        _tried(lambda: _run(plain, *arguments), _CALLED)
-        _tried(
+        tried(lambda: _run(plain, *arguments), CALLED)
+        tried(
             lambda: _run(sparse, *arguments),
             "The model does not run truly sparse, for what its code does with the output or the "
             "weight of a layer; leave that layer dense (dense=[…])",
@@ -139,7 +139,7 @@ def _inputs(
         twins[module].register_forward_pre_hook(look, with_kwargs=True)
     arguments, named = arguments_of(example_inputs)
     with torch.no_grad(), torch.random.fork_rng(devices=()):
-        _tried(lambda: trial(*arguments, **named), _CALLED)
+        tried(lambda: trial(*arguments, **named), CALLED)
     return {module: seen[module] for module in found if module in seen}
 
 
@@ -155,7 +155,7 @@ def _converted(model: nn.Module, found: Mapping[nn.Module, Pattern]) -> nn.Modul
     return twin
 
 
-def _tried(run: Callable[[], None], why: str) -> None:
+def tried(run: Callable[[], Any], why: str) -> None:
     """Run a user's model, and say in one sentence why it does not.
 
     Raises:
