@@ -328,3 +328,25 @@ def test_examples_that_the_model_does_not_take_are_refused(example, why, monkeyp
     with pytest.raises(ss.InputError, match=why):
         ss.to_sparse(model, 0.0, example_inputs=example)
     assert type(model.a) is nn.Linear
+
+
+class Wrapped(nn.parallel.DistributedDataParallel):
+    """As one of several ranks has it, without the others."""
+
+    def __init__(self, module: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.module = module
+
+
+def test_a_model_that_is_wrapped_for_several_ranks_is_refused(tmp_path):
+    dense, sparse = nn.Sequential(nn.Linear(8, 8)), nn.Sequential(nn.Linear(8, 8))
+    ss.save_sparse(ss.to_sparse(sparse, 0.0), tmp_path / "model.safetensors")
+    for call, model in (
+        (lambda model: ss.to_sparse(model, 0.0), dense),
+        (lambda model: ss.load_sparse(model, tmp_path / "model.safetensors"), dense),
+        (ss.to_dense, sparse),
+    ):
+        weight = model[0].weight
+        with pytest.raises(ss.InputError, match="convert the model first, and wrap it then"):
+            call(Wrapped(model))
+        assert model[0].weight is weight

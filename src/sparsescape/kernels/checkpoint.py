@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .candidates import become_sparse
 from .carriers import carry_layout
-from .convert import Model
+from .convert import Model, check_unspread
 from .layer import Sparse
 from .pattern import Pattern
 
@@ -86,11 +86,13 @@ def load_sparse(model: Model, path: str | Path) -> Model:
 
     Raises:
         InputError: the file is not such a checkpoint, or is one of another architecture; a
-            sparsifier is attached to a weight in it. The model is then as it was.
+            sparsifier is attached to a weight in it; the model is spread over ranks. The model is
+            then as it was.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_unspread(model)
     if not Path(path).is_file():
         raise InputError(f"There is no file {str(path)!r}.")
     try:
