@@ -350,3 +350,8 @@ def test_a_model_that_is_wrapped_for_several_ranks_is_refused(tmp_path):
         with pytest.raises(ss.InputError, match="convert the model first, and wrap it then"):
             call(Wrapped(model))
         assert model[0].weight is weight
+
+
+def test_what_is_no_mask_is_refused():
+    with pytest.raises(ss.InputError, match=r"an ss\.Mask, not dict"):
+        ss.to_sparse(make_model(), mask={"0.weight": torch.ones(6, 2, 3, 3, dtype=torch.bool)})
