@@ -130,6 +130,21 @@ def test_a_file_with_damaged_parts_is_refused_and_changes_nothing(shapes, parts,
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
 
 
+@pytest.mark.parametrize("count", [40, 30])
+def test_an_optimizer_goes_on_with_a_sparse_layer_that_is_loaded(count, tmp_path):
+    path, saved = tmp_path / "model.safetensors", ss.SparseLinear.random(20, 10, sparsity=0.8)
+    ss.save_sparse(saved, path)
+    layer = ss.SparseLinear.random(20, 10, sparsity=1 - count / 200, seed=1)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    layer(torch.ones(3, 20)).sum().backward()
+    ss.load_sparse(layer, path)
+    assert layer.weight.grad is None
+    assert torch.equal(layer.weight, saved.weight)
+    layer(torch.ones(3, 20)).sum().backward()
+    optimizer.step()
+    assert torch.allclose(layer.weight, saved.weight - 0.3)
+
+
 def test_what_is_no_file_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ss.InputError, match="There is no file"):

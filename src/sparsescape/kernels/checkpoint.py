@@ -82,7 +82,9 @@ def load_sparse(model: Model, path: str | Path) -> Model:
     """Read :func:`save_sparse`'s file into a model of the same architecture; it is returned too.
 
     The model may be dense, sparse already, or without any memory (made under
-    ``torch.device("meta")``): its layers become sparse without a dense weight being made.
+    ``torch.device("meta")``): its layers become sparse without a dense weight being made. Sparse
+    layers keep their parameters, as ``load_state_dict`` does; an optimizer of weights that are
+    dense before is to be made afterwards.
 
     Raises:
         InputError: the file is not such a checkpoint, or is one of another architecture; a
@@ -149,10 +151,16 @@ def _hold(model: nn.Module, patterns: dict[str, Pattern], values: dict[str, Tens
     """Every layer of a weight, tied ones too, takes up the positions and the values."""
     first = dict(model.named_parameters(remove_duplicate=False))
     by_weight = {id(first[name]): name for name in patterns}
-    new = {name: nn.Parameter(values[name], first[name].requires_grad) for name in patterns}
-    for name, parameter in new.items():
-        if not first[name].is_meta:
-            parameter.data = parameter.data.to(first[name])
+    new = {}
+    for name in patterns:
+        own, found = first[name], values[name]
+        if own.is_meta:
+            new[name] = nn.Parameter(found, own.requires_grad)
+        elif own.ndim == 1:  # of a layer that is sparse already, which an optimizer may hold
+            own.grad, own.data = None, found.to(own)
+            new[name] = own
+        else:
+            new[name] = nn.Parameter(found.to(own), own.requires_grad)
     for module in list(model.modules()):
         weight = id(getattr(module, "weight", None))
         if weight not in by_weight:
