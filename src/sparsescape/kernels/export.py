@@ -75,16 +75,23 @@ def onnx(model: nn.Module, path: str | Path, example_inputs: Any) -> None:
     with torch.no_grad():
         tried(lambda: dense(*inputs, **named), CALLED)
     for module in dense.modules():
-        if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros":
-            # ONNX has no padding in words beside a dilation. In another mode than zeros torch pads
-            # first, and in numbers.
-            by_numbers: Any = "constant" if module.padding == "same" else "zeros"
-            module.padding_mode = by_numbers
+        if isinstance(module, nn.Conv2d) and module.padding == "same":
+            _pad_by_numbers(module)
     with warnings.catch_warnings():
         # The newer exporter needs onnxscript, and gives these plain layers no more than this one.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="Constant folding")  # of the padding's numbers
         torch.onnx.export(dense, inputs, str(path), kwargs=named, dynamo=False)
+
+
+def _pad_by_numbers(convolution: Any) -> None:
+    """ONNX has no padding in words beside a dilation."""
+    left, right, top, bottom = convolution._reversed_padding_repeated_twice
+    if (left, top) == (right, bottom):
+        convolution.padding = (top, left)
+    elif convolution.dilation != (1, 1) and convolution.padding_mode == "zeros":
+        # In another mode than zeros torch pads first, and each side by itself.
+        convolution.padding_mode = "constant"
 
 
 def semi_structured(model: nn.Module) -> dict[str, str]:
