@@ -83,8 +83,8 @@ def load_sparse(model: Model, path: str | Path) -> Model:
 
     The model may be dense, sparse already, or without any memory (made under
     ``torch.device("meta")``): its layers become sparse without a dense weight being made. Sparse
-    layers keep their parameters, as ``load_state_dict`` does; an optimizer of weights that are
-    dense before is to be made afterwards.
+    layers keep their parameters, as ``load_state_dict`` does, and an optimizer's state is to be
+    loaded beside; an optimizer of weights that are dense before is to be made afterwards.
 
     Raises:
         InputError: the file is not such a checkpoint, or is one of another architecture; a
