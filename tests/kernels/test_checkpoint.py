@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +105,52 @@ def test_a_weight_that_is_computed_and_a_damaged_file_are_refused(tmp_path):
         ss.load_sparse(nn.Sequential(nn.Linear(8, 8)), path)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "parts"),
+    [
+        ("{", {}),
+        ("[1]", {}),
+        ('{"0.weight": 3}', {}),
+        (None, {"far": torch.tensor([10**6]), "turns": torch.tensor([1])}),
+        (None, {"far": torch.tensor([1]), "turns": torch.tensor([1, 2])}),
+        (None, {"far": torch.tensor([1.0]), "turns": torch.tensor([1])}),
+        (None, {"gaps": torch.ones(1, 32, dtype=torch.int16)}),
+        (None, {"": torch.ones(32, dtype=torch.int32)}),
+    ],
+)
+def test_a_file_with_damaged_parts_is_refused_and_changes_nothing(shapes, parts, tmp_path):
+    path = tmp_path / "model.safetensors"
+    ss.save_sparse(nn.Sequential(ss.SparseLinear.random(8, 8, sparsity=0.5)), path)
+    state = load_file(path) | {f"0.weight.{n}".rstrip("."): part for n, part in parts.items()}
+    save_file(state, path, metadata={_FORMAT: shapes or json.dumps({"0.weight": [8, 8]})})
+    model = nn.Sequential(nn.Linear(8, 8))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ss.InputError, match="is damaged"):
+        ss.load_sparse(model, path)
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("count", [40, 30])
+def test_an_optimizer_goes_on_with_a_sparse_layer_that_is_loaded(count, tmp_path):
+    path, saved = tmp_path / "model.safetensors", ss.SparseLinear.random(20, 10, sparsity=0.8)
+    ss.save_sparse(saved, path)
+    layer = ss.SparseLinear.random(20, 10, sparsity=1 - count / 200, seed=1)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    layer(torch.ones(3, 20)).sum().backward()
+    ss.load_sparse(layer, path)
+    assert layer.weight.grad is None
+    assert torch.equal(layer.weight, saved.weight)
+    layer(torch.ones(3, 20)).sum().backward()
+    optimizer.step()
+    assert torch.allclose(layer.weight, saved.weight - 0.3)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ss.InputError, match="There is no file"):
+            ss.load_sparse(nn.Linear(8, 8), path)
+
+
 def test_csr_of_torch_and_scipy():
     model = make_sparse()
     dense = {n: model.get_submodule(n[:-7]).dense_weight() for n in ss.export.torch_csr(model)}
@@ -127,6 +174,43 @@ def test_onnx_runs_in_onnxruntime(tmp_path):
     assert type(model[7]) is ss.SparseLinear
 
 
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = ss.SparseConv2d.random(2, 4, 3, padding="same", dilation=2, sparsity=0.5)
+        self.b = nn.Conv2d(4, 4, (2, 4), padding="same")
+        self.c = nn.AdaptiveAvgPool2d(2)  # exported where the size is known
+        self.d = ss.SparseConv2d.random(4, 4, (2, 4), padding="same", dilation=(3, 1), sparsity=0.5)
+
+    def forward(self, x, scale):
+        x = self.b(self.a(x))
+        return self.c(x).sum() * self.d(x) * scale
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_padding_in_words_and_inputs_by_name_are_exported(tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, inputs = Named(), {"x": torch.randn(3, 2, 8, 6), "scale": torch.tensor(2.0)}
+    ss.export.onnx(model, tmp_path / "model.onnx", inputs)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    names = [given.name for given in session.get_inputs()]
+    fed = {name: x.numpy() for name, x in zip(names, inputs.values(), strict=True)}
+    (found,) = session.run(None, fed)
+    torch.testing.assert_close(torch.from_numpy(found), model(**inputs).detach())
+
+
+def test_what_cannot_be_exported_is_refused_and_writes_nothing(tmp_path):
+    pytest.importorskip("onnx")
+    path = tmp_path / "model.onnx"
+    for example in (torch.randn(2, 2), 3):
+        with pytest.raises(ss.InputError, match="xample inputs"):
+            ss.export.onnx(make_sparse(), path, example)
+    with pytest.raises(ss.InputError, match="no folder"):
+        ss.export.onnx(make_sparse(), tmp_path / "nowhere" / "model.onnx", X)
+    assert not path.exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_semi_structured_is_skipped_with_a_reason():
     reasons = ss.export.semi_structured(make_sparse())
@@ -134,10 +218,45 @@ def test_semi_structured_is_skipped_with_a_reason():
     assert all("NVIDIA" in reason for reason in reasons.values())
 
 
+def test_buffers_that_share_their_memory_are_saved(tmp_path):
+    def made():
+        model = nn.Sequential(ss.SparseLinear.random(8, 8, sparsity=0.5))
+        for name, start in (("all", 0), ("same", 0), ("end", 2)):
+            model.register_buffer(name, torch.arange(5.0)[start:])
+        model.same = model.all
+        model.end = model.all[2:]
+        return model
+
+    ss.save_sparse(made(), tmp_path / "model.safetensors")
+    twin = made()
+    twin.all.zero_()
+    ss.load_sparse(twin, tmp_path / "model.safetensors")
+    assert twin.all.tolist() == [0, 1, 2, 3, 4]
+    assert twin.end.tolist() == [2, 3, 4]
+
+
+def test_a_file_stays_until_the_next_one_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    ss.save_sparse(make_sparse(), path)
+    before = path.read_bytes()
+
+    def interrupted(tensors, filename, metadata):
+        Path(filename).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", interrupted)
+    with pytest.raises(OSError, match="No space"):
+        ss.save_sparse(make_sparse(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_where_there_is_no_folder_nothing_is_written(tmp_path):
     model = ss.SparseLinear.random(8, 4, sparsity=0.5)
     with pytest.raises(ss.InputError, match=r"There is no folder '.*nowhere' to write to"):
         ss.save_sparse(model, tmp_path / "nowhere" / "model.safetensors")
+    with pytest.raises(ss.InputError, match="is a folder"):
+        ss.save_sparse(model, tmp_path)
 
 
 def test_values_that_are_fewer_than_their_positions_are_refused_and_change_nothing(tmp_path):
@@ -147,7 +266,7 @@ def test_values_that_are_fewer_than_their_positions_are_refused_and_change_nothi
     state["weight"] = state["weight"][:-3].clone()
     save_file(state, path, metadata={_FORMAT: json.dumps(shapes)})
     model = nn.Linear(20, 10)
-    with pytest.raises(ss.InputError, match="37 values at 40 positions"):
+    with pytest.raises(ss.InputError, match=r"values \(37,\) of torch.float32 at 40 positions"):
         ss.load_sparse(model, path)
     assert type(model) is nn.Linear
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import sparsescape as ss
@@ -281,3 +283,75 @@ def test_a_mask_that_is_not_that_of_a_sparse_layer_is_refused():
     other = ss.Mask({"0.weight": torch.arange(600).reshape(20, 30) % 10 == 1})
     with pytest.raises(ss.InputError, match="holds other positions"):
         ss.to_sparse(model, mask=other)
+
+
+@dataclass
+class Said:
+    scores: Tensor
+
+
+class Head(nn.Module):
+    """A model whose outputs and code differ by what it is asked for."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.a, self.b = kind, nn.Linear(30, 40), nn.Linear(200, 3)
+
+    def forward(self, x: Tensor) -> Any:
+        hidden = self.a(x)
+        scores = self.b(hidden.view(len(x), -1) if self.kind == "view" else hidden.flatten(1))
+        found = {"decisions": scores.argmax(1), "dataclass": Said(scores)}
+        return found.get(self.kind, scores)
+
+
+@pytest.mark.parametrize("kind", ["decisions", "dataclass", "frozen"])
+def test_outputs_of_any_kind_are_measured(kind):
+    model = Head(kind).requires_grad_(kind != "frozen")
+    assert len(ss.layer_times(model, torch.randn(2, 5, 30), 0.0)) == 2
+    ss.to_sparse(model, 0.0, example_inputs=torch.randn(2, 5, 30))
+
+
+@pytest.mark.parametrize(
+    ("example", "why"),
+    [
+        (torch.randn(2, 5, 29), "cannot be called with these example inputs: mat1"),
+        (3, "not of type int"),
+        ((), "cannot be called with these example inputs"),
+        (torch.randn(2, 5, 30), r"does not run truly sparse.*view size"),
+    ],
+)
+def test_examples_that_the_model_does_not_take_are_refused(example, why, monkeypatch):
+    from sparsescape.kernels import measure
+
+    monkeypatch.setattr(measure, "_compared", lambda dense, sparse: (2, 1))
+    model = Head("view")
+    with pytest.raises(ss.InputError, match=why):
+        ss.to_sparse(model, 0.0, example_inputs=example)
+    assert type(model.a) is nn.Linear
+
+
+class Wrapped(nn.parallel.DistributedDataParallel):
+    """As one of several ranks has it, without the others."""
+
+    def __init__(self, module: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.module = module
+
+
+def test_a_model_that_is_wrapped_for_several_ranks_is_refused(tmp_path):
+    dense, sparse = nn.Sequential(nn.Linear(8, 8)), nn.Sequential(nn.Linear(8, 8))
+    ss.save_sparse(ss.to_sparse(sparse, 0.0), tmp_path / "model.safetensors")
+    for call, model in (
+        (lambda model: ss.to_sparse(model, 0.0), dense),
+        (lambda model: ss.load_sparse(model, tmp_path / "model.safetensors"), dense),
+        (ss.to_dense, sparse),
+    ):
+        weight = model[0].weight
+        with pytest.raises(ss.InputError, match="convert the model first, and wrap it then"):
+            call(Wrapped(model))
+        assert model[0].weight is weight
+
+
+def test_what_is_no_mask_is_refused():
+    with pytest.raises(ss.InputError, match=r"an ss\.Mask, not dict"):
+        ss.to_sparse(make_model(), mask={"0.weight": torch.ones(6, 2, 3, 3, dtype=torch.bool)})

@@ -194,3 +194,32 @@ def test_what_follows_may_write_into_what_a_sparse_layer_gives_out(
         results.append((out.detach(), inputs.grad, model.first.bias.grad, model.norm.weight.grad))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_layers_may_be_called_by_the_name_of_torchs_argument():
+    layers = [nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.MaxPool2d(2)]
+    layers += [nn.Flatten(), nn.Linear(8, 6), nn.BatchNorm1d(6)]
+    x = torch.randn(5, 2, 6, 6)
+
+    class Named(nn.Sequential):
+        def forward(self, x):
+            for layer in self:
+                x = layer(input=x)
+            return x
+
+    model = Named(*layers).eval()
+    before = model(x)
+    assert len(ss.layer_times(model, x, 0.0)) == 3
+    ss.to_sparse(model, 0.0, dense=["0.weight"])
+    assert torch.allclose(model(x), before, atol=1e-5)
+
+
+def test_pooling_gives_out_where_it_found_the_largest():
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2, return_indices=True))
+    x = torch.randn(5, 2, 6, 6)
+    before = model(x)
+    ss.to_sparse(model, 0.0)
+    found = model(x)
+    assert torch.allclose(found[0], before[0], atol=1e-5)
+    assert torch.equal(found[1], before[1])
+    assert torch.equal(nn.MaxUnpool2d(2)(*found), nn.MaxUnpool2d(2)(found[0], before[1]))

@@ -216,3 +216,52 @@ def test_a_gradient_of_other_values_is_gone_once_others_are_loaded():
     many.zero_grad(set_to_none=False)
     many(x).sum().backward()
     assert many.weight.grad.shape == few.weight.shape
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"groups": 3},
+        {"groups": 0},
+        {"stride": 0},
+        {"stride": 1.5},
+        {"dilation": 0},
+        {"padding": -1},
+        {"padding": "same", "stride": 2},
+        {"padding_mode": "mirror"},
+        {"kernel_size": (3, 3, 3)},
+        {"out_channels": -4},
+    ],
+)
+def test_there_is_no_such_convolution(arguments):
+    arguments = {"in_channels": 4, "out_channels": 4, "kernel_size": 3, **arguments}
+    with pytest.raises(ss.InputError, match=r"convolution.*\.$"):
+        ss.SparseConv2d.random(**arguments, sparsity=0.5)
+    with pytest.raises(ss.InputError, match=r"convolution.*\.$"):
+        ss.SparseConv2d(**arguments, positions=torch.tensor([1]))
+
+
+@pytest.mark.parametrize("sizes", [(-1, 10), (10, 2.5)])
+def test_there_is_no_weight_of_such_sizes(sizes):
+    with pytest.raises(ss.InputError, match="whole numbers from 0 on"):
+        ss.SparseLinear.random(*sizes, sparsity=0.5)
+    with pytest.raises(ss.InputError, match="whole numbers from 0 on"):
+        ss.SparseLinear(*sizes, positions=torch.tensor([1]))
+
+
+@pytest.mark.parametrize(
+    ("positions", "what"),
+    [
+        ([1, 2], "list"),
+        (torch.tensor([1.5]), "torch.float32"),
+        (torch.ones(3, 4, dtype=torch.bool), "torch.bool"),
+    ],
+)
+def test_positions_are_whole_numbers(positions, what):
+    with pytest.raises(ss.InputError, match=f"whole numbers, its flat indices, not {what}"):
+        ss.SparseLinear(4, 3, positions=positions)
+
+
+def test_a_layer_without_inputs_gives_out_its_bias():
+    layer = ss.SparseLinear.random(0, 3, sparsity=0.5)
+    assert layer(torch.ones(2, 5, 0)).shape == (2, 5, 3)

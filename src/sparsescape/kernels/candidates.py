@@ -28,6 +28,10 @@ def candidates(
     if not 0 <= min_sparsity <= 1:
         raise InputError(f"The least sparsity is a number from 0 to 1, not {min_sparsity}.")
     if mask is not None:
+        if not isinstance(mask, Mask):
+            raise InputError(
+                f"What is to be held is said by an ss.Mask, not {type(mask).__name__}."
+            )
         mask.check(_as_dense(model))
         _check_held(model, mask)
     weights = layers_by_weight(model)

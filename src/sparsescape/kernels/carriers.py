@@ -25,19 +25,22 @@ class _Pooling(nn.Module):
     With the two exchanged, a batch-innermost tensor is one in torch's ``channels_last``.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or not has_batch_innermost(x):
-            return super().forward(x)
-        return super().forward(x.transpose(0, 1)).transpose(0, 1)
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim != 4 or not has_batch_innermost(input):
+            return super().forward(input)
+        found = super().forward(input.transpose(0, 1))
+        if isinstance(found, tuple):  # with return_indices, which count within a plane
+            return tuple(each.transpose(0, 1) for each in found)  # type: ignore[return-value]
+        return found.transpose(0, 1)
 
 
 class BatchNorm1d(nn.BatchNorm1d):
     """``nn.BatchNorm1d`` that keeps the batch innermost: one sample whose length is the batch."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 2 or not has_batch_innermost(x):
-            return super().forward(x)
-        return super().forward(x.t()[None]).squeeze(0).t()  # the gradient of [0] is a copy
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim != 2 or not has_batch_innermost(input):
+            return super().forward(input)
+        return super().forward(input.t()[None]).squeeze(0).t()  # the gradient of [0] is a copy
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -46,16 +49,16 @@ class BatchNorm2d(nn.BatchNorm2d):
     Elsewhere it is one sample whose width is the batch.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or not has_batch_innermost(x):
-            return super().forward(x)
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim != 4 or not has_batch_innermost(input):
+            return super().forward(input)
         by_the_batch = self.training or (self.running_mean is None and self.running_var is None)
-        if by_the_batch and normalizes(x, self.weight, self.bias, self.running_mean):
-            out, mean, variance = normalized(x, self.weight, self.bias, self.eps)
-            self._keep(mean, variance, x.numel() // x.shape[1])
+        if by_the_batch and normalizes(input, self.weight, self.bias, self.running_mean):
+            out, mean, variance = normalized(input, self.weight, self.bias, self.eps)
+            self._keep(mean, variance, input.numel() // input.shape[1])
             return out
-        out = super().forward(x.movedim(0, 3).flatten(1, 2)[None]).squeeze(0)
-        return out.unflatten(1, x.shape[2:]).movedim(3, 0)
+        out = super().forward(input.movedim(0, 3).flatten(1, 2)[None]).squeeze(0)
+        return out.unflatten(1, input.shape[2:]).movedim(3, 0)
 
     @torch.no_grad()
     def _keep(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -102,8 +105,8 @@ class _HandedOn(Function):
 class Conv2d(nn.Conv2d):
     """A dense ``nn.Conv2d`` before a sparse one, which gives out what that likes."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = super().forward(in_usual_order(x))
+    def forward(self, input: Tensor) -> Tensor:
+        out = super().forward(in_usual_order(input))
         # A compiled model ends its graph before a sparse layer, which then does that itself.
         as_it_is = out.ndim != 4 or compiler.is_dynamo_compiling() or lies_innermost(out)
         handed_on: Tensor = out if as_it_is else _HandedOn.apply(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .candidates import become_sparse
 from .carriers import carry_layout
-from .convert import Model
+from .convert import Model, check_unspread
 from .layer import Sparse
 from .pattern import Pattern
 
@@ -38,14 +39,16 @@ def save_sparse(model: nn.Module, path: str | Path) -> None:
     >>> path.stat().st_size < 6 * 50_000 + 4 * 1000 + 1000
     True
 
+    A file that is there already stays until the new one is whole.
+
     Raises:
-        InputError: there is no folder to write it to.
+        InputError: there is no folder to write it to, or the path is one.
     """
     from safetensors.torch import save_file
 
-    if not Path(path).parent.is_dir():
-        raise InputError(f"There is no folder {str(Path(path).parent)!r} to write to.")
+    check_writable(path)
     held: dict[str, Tensor] = {}
+    seen: set[int] = set()
     shapes: dict[str, list[int]] = {}
     layers = _sparse_layers(model)
     structure = {f"{name}.{part}".lstrip(".") for name in _names(model) for part in _STRUCTURE}
@@ -54,23 +57,46 @@ def save_sparse(model: nn.Module, path: str | Path) -> None:
             shapes[name] = list(layers[name].dense_shape)
             held |= _encoded(name, layers[name].pattern)
         if name not in structure:
-            held[name] = tensor.contiguous()
-    save_file(held, str(path), metadata={_FORMAT: json.dumps(shapes)})
+            held[name] = _alone(tensor.contiguous(), seen)
+    fresh = Path(path).with_name(Path(path).name + ".new")
+    try:
+        save_file(held, str(fresh), metadata={_FORMAT: json.dumps(shapes)})
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Before anything is made that is to be written.
+
+    Raises:
+        InputError: there is no folder to write it to, or the path is one.
+    """
+    if not Path(path).parent.is_dir():
+        raise InputError(f"There is no folder {str(Path(path).parent)!r} to write to.")
+    if Path(path).is_dir():
+        raise InputError(f"{str(path)!r} is a folder, not a file to write.")
 
 
 def load_sparse(model: Model, path: str | Path) -> Model:
     """Read :func:`save_sparse`'s file into a model of the same architecture; it is returned too.
 
     The model may be dense, sparse already, or without any memory (made under
-    ``torch.device("meta")``): its layers become sparse without a dense weight being made.
+    ``torch.device("meta")``): its layers become sparse without a dense weight being made. Sparse
+    layers keep their parameters, as ``load_state_dict`` does, and an optimizer's state is to be
+    loaded beside; an optimizer of weights that are dense before is to be made afterwards.
 
     Raises:
         InputError: the file is not such a checkpoint, or is one of another architecture; a
-            sparsifier is attached to a weight in it. The model is then as it was.
+            sparsifier is attached to a weight in it; the model is spread over ranks. The model is
+            then as it was.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_unspread(model)
+    if not Path(path).is_file():
+        raise InputError(f"There is no file {str(path)!r}.")
     try:
         state, shapes = load_file(str(path)), _shapes(path)
     except SafetensorError as error:
@@ -100,13 +126,18 @@ def load_sparse(model: Model, path: str | Path) -> Model:
             raise InputError(
                 f"The weight {name!r} has gradient hooks; detach its sparsifier first."
             )
-        patterns[name] = Pattern.of(_decoded(name, state), shape, getattr(module, "groups", 1))
+        try:
+            flat = _decoded(name, state)
+        except (IndexError, RuntimeError) as error:  # parts that do not fit each other
+            raise InputError(f"{path} is damaged: the positions of {name!r}.") from error
+        patterns[name] = Pattern.of(flat, shape, getattr(module, "groups", 1))
     values = {name: state.pop(name) for name in shapes}
     for name, pattern in patterns.items():
-        if values[name].shape != (pattern.count,):
+        found = values[name]
+        if found.shape != (pattern.count,) or not found.is_floating_point():
             raise InputError(
-                f"{path} is damaged: {name!r} has {values[name].numel()} values at {pattern.count} "
-                "positions."
+                f"{path} is damaged: {name!r} has values {tuple(found.shape)} of {found.dtype} at "
+                f"{pattern.count} positions."
             )
     _check(model, state, shapes)
     _hold(model, patterns, values)
@@ -120,10 +151,16 @@ def _hold(model: nn.Module, patterns: dict[str, Pattern], values: dict[str, Tens
     """Every layer of a weight, tied ones too, takes up the positions and the values."""
     first = dict(model.named_parameters(remove_duplicate=False))
     by_weight = {id(first[name]): name for name in patterns}
-    new = {name: nn.Parameter(values[name], first[name].requires_grad) for name in patterns}
-    for name, parameter in new.items():
-        if not first[name].is_meta:
-            parameter.data = parameter.data.to(first[name])
+    new = {}
+    for name in patterns:
+        own, found = first[name], values[name]
+        if own.is_meta:
+            new[name] = nn.Parameter(found, own.requires_grad)
+        elif own.ndim == 1:  # of a layer that is sparse already, which an optimizer may hold
+            own.grad, own.data = None, found.to(own)
+            new[name] = own
+        else:
+            new[name] = nn.Parameter(found.to(own), own.requires_grad)
     for module in list(model.modules()):
         weight = id(getattr(module, "weight", None))
         if weight not in by_weight:
@@ -158,7 +195,10 @@ def _shapes(path: str | Path) -> dict[str, list[int]]:
         metadata = file.metadata() or {}
     if _FORMAT not in metadata:
         raise InputError(f"{path} is not a sparse checkpoint.")
-    return json.loads(metadata[_FORMAT])
+    try:
+        return {name: list(shape) for name, shape in json.loads(metadata[_FORMAT]).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: the shapes of its weights.") from error
 
 
 def _names(model: nn.Module) -> list[str]:
@@ -177,6 +217,15 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     return parameters | {n: t for n, t in saved.items() if isinstance(t, Tensor) and n not in every}
+
+
+def _alone(tensor: Tensor, seen: set[int]) -> Tensor:
+    """A tensor in memory of its own: the format refuses what shares it, as buffers may."""
+    memory = tensor.untyped_storage().data_ptr()
+    if memory in seen:
+        return tensor.clone()
+    seen.add(memory)
+    return tensor
 
 
 def _encoded(name: str, pattern: Pattern) -> dict[str, Tensor]:

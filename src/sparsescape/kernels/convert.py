@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..masks import Mask
 from ..points import Point, as_point, plain_name
+from ..sparsifiers.shards import is_sharded
 from .candidates import KINDS, become_sparse, candidates, sparse_layers
 from .carriers import carry_layout, drop_layout
 from .layer import Sparse
@@ -56,8 +58,9 @@ def to_sparse(
 
     Raises:
         InputError: a weight is tied to one of a module that cannot be sparse, or has gradient hooks
-            (a sparsifier is attached to it), the mask does not fit, or the optimizer keeps state
-            of all parameters together (LBFGS). The model is then as it was.
+            (a sparsifier is attached to it), the mask does not fit, the optimizer keeps state of
+            all parameters together (LBFGS), the model cannot be called with the example inputs,
+            dense or sparse, or it is spread over ranks already. The model is then as it was.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
@@ -71,6 +74,7 @@ def to_sparse(
     >>> to_dense(model)[0].weight.shape
     torch.Size([50, 100])
     """
+    check_unspread(model)
     check_migratable(optimizer, model)
     found = candidates(model, min_sparsity, mask, dense)
     if example_inputs is not None and found:
@@ -98,9 +102,10 @@ def to_dense(model: Model, optimizer: Optimizer | None = None) -> Model:
         optimizer: is migrated; state of the positions that were not held is 0.
 
     Raises:
-        InputError: a sparsifier is attached to a sparse layer, or the optimizer keeps state of all
-            parameters together. The model is then as it was.
+        InputError: a sparsifier is attached to a sparse layer, the optimizer keeps state of all
+            parameters together, or the model is spread over ranks. The model is then as it was.
     """
+    check_unspread(model)
     check_migratable(optimizer, model)
     moved: dict[nn.Parameter, tuple[nn.Parameter, Sparse, Pattern]] = {}
     layers = [m for m in model.modules() if isinstance(m, Sparse)]
@@ -116,6 +121,21 @@ def to_dense(model: Model, optimizer: Optimizer | None = None) -> Model:
         migrate(optimizer, {old: entry[0] for old, entry in moved.items()},
                 lambda old, state: _spread(state, moved[old][2]))  # fmt: skip
     return model
+
+
+def check_unspread(model: nn.Module) -> None:
+    """Before any parameter is exchanged: what spreads a model over ranks keeps those it has seen.
+
+    Raises:
+        InputError: the model is wrapped in DistributedDataParallel, or cut over ranks.
+    """
+    if any(isinstance(module, DistributedDataParallel) for module in model.modules()):
+        raise InputError(
+            "DistributedDataParallel goes on with the parameters that it was made of: convert the "
+            "model first, and wrap it then."
+        )
+    if any(map(is_sharded, model.parameters())):
+        raise InputError("The model is cut over ranks, and truly sparse layers cannot be.")
 
 
 def dense_point(model: nn.Module) -> Point:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .checkpoint import _sparse_layers
+from .checkpoint import _sparse_layers, check_writable
 from .convert import to_dense
+from .measure import CALLED, arguments_of, tried
 from .pattern import Pattern
 
 if TYPE_CHECKING:
@@ -60,19 +61,37 @@ def onnx(model: nn.Module, path: str | Path, example_inputs: Any) -> None:
     """Write the model, its weights dense with zeros, as ONNX; the model stays as it is.
 
     Args:
-        example_inputs: a tensor or a tuple of what the model is called with.
+        example_inputs: what the model is called with: a tensor, a tuple, or a dictionary of names.
 
     Raises:
-        InputError: the package onnx is not installed.
+        InputError: the package onnx is not installed, the model cannot be called with the example
+            inputs, or there is no folder to write it to.
     """
     if find_spec("onnx") is None:
         raise InputError("Writing ONNX needs the package onnx: pip install onnx.")
+    check_writable(path)
+    inputs, named = arguments_of(example_inputs)
     dense = to_dense(copy.deepcopy(model)).eval()
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    with torch.no_grad():
+        tried(lambda: dense(*inputs, **named), CALLED)
+    for module in dense.modules():
+        if isinstance(module, nn.Conv2d) and module.padding == "same":
+            _pad_by_numbers(module)
     with warnings.catch_warnings():
         # The newer exporter needs onnxscript, and gives these plain layers no more than this one.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        torch.onnx.export(dense, inputs, str(path), dynamo=False)
+        warnings.filterwarnings("ignore", message="Constant folding")  # of the padding's numbers
+        torch.onnx.export(dense, inputs, str(path), kwargs=named, dynamo=False)
+
+
+def _pad_by_numbers(convolution: Any) -> None:
+    """ONNX has no padding in words beside a dilation."""
+    left, right, top, bottom = convolution._reversed_padding_repeated_twice
+    if (left, top) == (right, bottom):
+        convolution.padding = (top, left)
+    elif convolution.dilation != (1, 1) and convolution.padding_mode == "zeros":
+        # In another mode than zeros torch pads first, and each side by itself.
+        convolution.padding_mode = "constant"
 
 
 def semi_structured(model: nn.Module) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..masks import Mask
 from .candidates import become_sparse, candidates
 from .carriers import carry_layout
@@ -19,6 +20,7 @@ from .pattern import Pattern
 _ROUNDS = 5
 _AT_LEAST = 0.02  # seconds that the repetitions of one side take together
 _MARGIN = 0.97  # sparse must be this much faster: less is noise
+CALLED = "The model cannot be called with these example inputs"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ def layer_times(
     Both sides run in turn, on an input of the layer's own shape in torch's usual memory order (the
     sparse side pays for the change of order, which between sparse layers it would not).
 
+    Raises:
+        InputError: the model cannot be called with the example inputs.
+
     >>> model = nn.Sequential(nn.Linear(400, 300), nn.ReLU(), nn.Linear(300, 10))
     >>> Mask({"0.weight": torch.rand(300, 400) < 0.02}).apply_(model)
     >>> [row.name for row in layer_times(model, torch.randn(64, 400))]
@@ -87,8 +92,14 @@ def faster(
     if not chosen:
         return {}
     plain, sparse = copy.deepcopy(model), _converted(model, chosen)
-    arguments = _arguments(example_inputs)
+    arguments = arguments_of(example_inputs)
     with torch.random.fork_rng(devices=()):
+        tried(lambda: _run(plain, *arguments), CALLED)
+        tried(
+            lambda: _run(sparse, *arguments),
+            "The model does not run truly sparse, for what its code does with the output or the "
+            "weight of a layer; leave that layer dense (dense=[…])",
+        )
         before, after = _compared(lambda: _run(plain, *arguments), lambda: _run(sparse, *arguments))
     return chosen if after < before else {}
 
@@ -122,13 +133,13 @@ def _inputs(
     seen: dict[nn.Module, Tensor] = {}
     for module in found:
 
-        def look(_: nn.Module, args: Any, module: nn.Module = module) -> None:
-            seen.setdefault(module, args[0].detach().clone())
+        def look(_: nn.Module, args: Any, named: Any, module: nn.Module = module) -> None:
+            seen.setdefault(module, (args[0] if args else named["input"]).detach().clone())
 
-        twins[module].register_forward_pre_hook(look)
-    arguments, named = _arguments(example_inputs)
+        twins[module].register_forward_pre_hook(look, with_kwargs=True)
+    arguments, named = arguments_of(example_inputs)
     with torch.no_grad(), torch.random.fork_rng(devices=()):
-        trial(*arguments, **named)
+        tried(lambda: trial(*arguments, **named), CALLED)
     return {module: seen[module] for module in found if module in seen}
 
 
@@ -144,10 +155,35 @@ def _converted(model: nn.Module, found: Mapping[nn.Module, Pattern]) -> nn.Modul
     return twin
 
 
-def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def tried(run: Callable[[], Any], why: str) -> None:
+    """Run a user's model, and say in one sentence why it does not.
+
+    Raises:
+        InputError: whatever it raises.
+    """
+    try:
+        run()
+    except Exception as error:
+        said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(f"{why}: {said}.") from error
+
+
+def arguments_of(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a model is called with, by place and by name.
+
+    Raises:
+        InputError: it is neither a tensor, nor a tuple, nor a dictionary of names.
+    """
     if isinstance(example_inputs, Mapping):
         return (), dict(example_inputs)
-    return (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs), {}
+    if isinstance(example_inputs, Tensor):
+        return (example_inputs,), {}
+    if isinstance(example_inputs, (tuple, list)):
+        return tuple(example_inputs), {}
+    raise InputError(
+        "Example inputs are what the model is called with, a tensor, a tuple or a dictionary of "
+        f"names, not of type {type(example_inputs).__name__}."
+    )
 
 
 def _run(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -162,15 +198,18 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) ->
     ]
     outputs = model(*inputs, **named)
     tensors = [outputs] if isinstance(outputs, Tensor) else list(_tensors(outputs))
-    sum(t.float().sum() for t in tensors if t.requires_grad).backward()  # type: ignore[union-attr]
+    losses = [t.float().sum() for t in tensors if t.requires_grad]
+    if losses:  # a model that is frozen, or gives out decisions, has the forward pass alone
+        sum(losses[1:], losses[0]).backward()
 
 
 def _tensors(outputs: Any) -> Iterable[Tensor]:
-    parts = outputs.values() if isinstance(outputs, Mapping) else outputs
+    parts = vars(outputs) if is_dataclass(outputs) else outputs
+    parts = parts.values() if isinstance(parts, Mapping) else parts
     for part in parts if isinstance(parts, Iterable) else ():
         if isinstance(part, Tensor):
             yield part
-        elif isinstance(part, (tuple, list, Mapping)):
+        elif isinstance(part, (tuple, list, Mapping)) or is_dataclass(part):
             yield from _tensors(part)
 
 

@@ -9,18 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from ..errors import InputError
+from ..errors import InputError, is_whole
 from ..seeds import derived_seed
 from .geometry import Axis
 from .layer import Sparse
 from .ops import sparse_conv2d, sparse_linear
-from .pattern import Pattern
+from .pattern import Pattern, check_shape
 from .positions import random_positions
 
 _ATTRIBUTES = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
     "padding_mode", "_reversed_padding_repeated_twice", "transposed", "output_padding",
 )  # fmt: skip
+
+
+_LEAST = {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0}
 
 
 class SparseLinear(Sparse):
@@ -36,7 +39,8 @@ class SparseLinear(Sparse):
         seed: of the values.
 
     Raises:
-        InputError: a position is outside the weight, or they are not sorted.
+        InputError: a position is outside the weight, they are not sorted, or a size is no whole
+            number.
 
     >>> layer = SparseLinear(4, 2, positions=torch.tensor([0, 3, 5]))
     >>> layer(torch.ones(10, 7, 4)).shape, layer.weight.shape
@@ -53,6 +57,7 @@ class SparseLinear(Sparse):
         seed: int = 0,
     ):
         super().__init__()
+        check_shape((out_features, in_features))
         self.in_features, self.out_features = in_features, out_features
         pattern = Pattern.of(positions, self.dense_shape)
         self.hold(pattern, nn.Parameter(torch.empty(pattern.count)))
@@ -81,12 +86,15 @@ class SparseLinear(Sparse):
     def dense_shape(self) -> torch.Size:
         return torch.Size((self.out_features, self.in_features))
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] != self.in_features:
-            raise InputError(f"The input has {x.shape[-1]} features, not {self.in_features}.")
-        rows = x.reshape(-1, self.in_features)
+    def forward(self, input: Tensor) -> Tensor:  # torch's name: some models call it by that
+        if not input.ndim or input.shape[-1] != self.in_features:
+            raise InputError(
+                f"The input is (…, {self.in_features}), the last its features, not "
+                f"{tuple(input.shape)}."
+            )
+        rows = input.reshape(input.shape[:-1].numel(), self.in_features)
         out = sparse_linear(self.pattern, self.weight, self.bias, rows, self.watch)
-        return out if x.ndim == 2 else out.reshape(*x.shape[:-1], self.out_features)
+        return out if input.ndim == 2 else out.reshape(*input.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
         return (
@@ -106,7 +114,8 @@ class SparseConv2d(Sparse):
         seed: of the values, drawn as for :class:`SparseLinear`.
 
     Raises:
-        InputError: a position is outside the weight, or they are not sorted.
+        InputError: a position is outside the weight, they are not sorted, or there is no such
+            convolution.
 
     >>> layer = SparseConv2d(8, 16, 3, padding=1, positions=torch.arange(0, 16 * 8 * 9, 50))
     >>> layer(torch.ones(5, 8, 12, 10)).shape
@@ -129,10 +138,9 @@ class SparseConv2d(Sparse):
         seed: int = 0,
     ):
         super().__init__()
-        # All of torch's checks of the arguments, and its attributes, without its weight.
-        plain: Any = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-            False, padding_mode, device="meta",
+        plain = _plain(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, False,
+            padding_mode,
         )  # fmt: skip
         for name in _ATTRIBUTES:
             setattr(self, name, getattr(plain, name))
@@ -152,9 +160,8 @@ class SparseConv2d(Sparse):
         **named: Any,
     ) -> SparseConv2d:
         """One with random positions; other arguments as for the class."""
-        size = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
-        groups = arguments[3] if len(arguments) > 3 else named.get("groups", 1)
-        found = random_positions((out_channels, in_channels // groups, *size), sparsity, seed=seed)
+        plain = _plain(in_channels, out_channels, kernel_size, *arguments, **named)
+        found = random_positions(plain.weight.shape, sparsity, seed=seed)
         seed = derived_seed(seed, "values")
         return cls(
             in_channels, out_channels, kernel_size, *arguments, positions=found, seed=seed, **named
@@ -173,7 +180,8 @@ class SparseConv2d(Sparse):
     def dense_shape(self) -> torch.Size:
         return torch.Size((self.out_channels, self.in_channels // self.groups, *self.kernel_size))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
+        x = input
         if x.ndim == 3:
             return self(x[None])[0]
         if x.ndim != 4 or x.shape[1] != self.in_channels:
@@ -216,3 +224,25 @@ class SparseConv2d(Sparse):
             f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
             f"groups={self.groups}, bias={self.bias is not None}, nonzeros={self.weight.numel()}"
         )
+
+
+def _plain(*arguments: Any, **named: Any) -> Any:
+    """All of torch's checks of the arguments, and its attributes, without its weight.
+
+    Raises:
+        InputError: there is no such convolution.
+    """
+    try:
+        plain = nn.Conv2d(*arguments, **{**named, "device": "meta"})
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise InputError(f"There is no such convolution: {str(error).rstrip('.')}.") from error
+    for name, least in _LEAST.items():  # which torch looks at when it is called
+        given = getattr(plain, name)
+        if not isinstance(given, str) and not (
+            len(given) == 2 and all(is_whole(number, least) for number in given)
+        ):
+            raise InputError(
+                f"The {name} of a convolution is a whole number from {least} on, or two of them, "
+                f"not {given}."
+            )
+    return plain

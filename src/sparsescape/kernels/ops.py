@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, compiler
 from torch.autograd import Function
 
+from ..compilation import works
 from ..errors import InputError
 from .geometry import Axis
 from .layout import batch_innermost, by_itself
@@ -118,12 +119,15 @@ def _compiles(values: Tensor) -> bool:
 
 
 def numba_is_there() -> bool:
-    """Whether numba is installed; says so once where it is not."""
+    """Whether numba is there and compiles; says so once where it does not."""
     if not _numba:
-        _numba.append(find_spec("numba") is not None)
+        _numba.append(works())
         if not _numba[0]:
+            why = "is not installed"
+            if find_spec("numba") is not None:
+                why = "does not work here (it is switched off, or does not fit the numpy there is)"
             warnings.warn(
-                "numba is not installed: sparse layers run on torch.sparse, which is slower "
+                f"numba {why}: sparse layers run on torch.sparse, which is slower "
                 "(pip install numba).",
                 stacklevel=2,
             )

@@ -13,9 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, is_whole
 
 Arrays: TypeAlias = tuple[npt.NDArray[Any], ...]
+
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +46,15 @@ class Pattern:
         tensor([1, 2], dtype=torch.int16)
 
         Raises:
-            InputError: an index is outside the weight, stands twice or out of order.
+            InputError: an index is outside the weight, stands twice or out of order; they are no
+                tensor of whole numbers.
         """
+        if not isinstance(flat, Tensor) or flat.dtype not in _WHOLE:
+            what = flat.dtype if isinstance(flat, Tensor) else type(flat).__name__
+            raise InputError(
+                "The positions of a sparse weight are a tensor of whole numbers, its flat indices, "
+                f"not {what}."
+            )
         size, columns = math.prod(shape), math.prod(shape[1:])
         flat = flat.reshape(-1).to("cpu", torch.int64)
         if len(flat) and (int(flat[0]) < 0 or int(flat[-1]) >= size):
@@ -158,3 +168,14 @@ def narrow(indices: Tensor, largest: int) -> Tensor:
         if largest <= torch.iinfo(dtype).max:
             return indices.to(dtype)
     return indices.to(torch.int64)
+
+
+def check_shape(shape: Sequence[int]) -> None:
+    """Refuse what is no shape of a weight.
+
+    Raises:
+        InputError: a size is no whole number, or is negative.
+    """
+    if not all(is_whole(size, 0) for size in shape):
+        sizes = ", ".join(map(str, shape))
+        raise InputError(f"The sizes of a weight are whole numbers from 0 on, not ({sizes}).")
