@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ ON_NONZEROS = ("static", "rigl", "set", "snfs", "dsr", "deep-r", "rigl-itop")
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-3),
     "adam": lambda p: torch.optim.Adam(p, lr=0.01, amsgrad=True),
+    "lbfgs": lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=3),
 }
 
 interruptions = {
@@ -67,9 +69,13 @@ class Run:
     def train(self, first: int, last: int) -> None:
         for step in range(first, last):
             x = torch.randn(32, 12, generator=torch.Generator().manual_seed(step))
-            self.optimizer.zero_grad()
-            cross_entropy(self.model(x), (x[:, :4] + x[:, 4:8]).argmax(1)).backward()
-            self.optimizer.step()
+            self.optimizer.step(partial(self.loss, x))
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        self.optimizer.zero_grad()
+        loss = cross_entropy(self.model(x), (x[:, :4] + x[:, 4:8]).argmax(1))
+        loss.backward()
+        return loss
 
     @property
     def parts(self) -> tuple[Any, ...]:
