@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from functools import partial
 from typing import Any
@@ -115,3 +116,21 @@ def test_wherever_a_truly_sparse_run_is_interrupted_it_ends_at_the_same_bits(
     method, optimizer, every, stops, order
 ):
     assert_resumes(method, optimizer, every, stops, order, sparse=True)
+
+
+@given(method=st.sampled_from(sorted(METHODS)), stop=st.integers(1, STEPS - 1))
+def test_a_run_resumes_where_a_distributed_checkpoint_loads_the_optimizer(method, stop):
+    from torch.distributed.checkpoint import state_dict as checkpoint
+
+    whole = Run(method, "adam", 1, sparse=False)
+    whole.train(0, stop)
+    states = copy.deepcopy([whole.model.state_dict(), whole.sparsifier.state_dict()])
+    kept = copy.deepcopy(checkpoint.get_optimizer_state_dict(whole.model, whole.optimizer))
+    whole.train(stop, STEPS)
+    run = Run(method, "adam", 1, sparse=False)
+    run.model.load_state_dict(states[0])
+    checkpoint.set_optimizer_state_dict(run.model, run.optimizer, kept)
+    run.sparsifier.load_state_dict(states[1])
+    run.train(stop, STEPS)
+    assert run.sparsifier.mask == whole.sparsifier.mask
+    assert tree_bits(run.model.state_dict()) == tree_bits(whole.model.state_dict())
