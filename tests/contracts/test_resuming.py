@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,6 +44,7 @@ ON_NONZEROS = ("static", "rigl", "set", "snfs", "dsr", "deep-r", "rigl-itop")
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-3),
     "adam": lambda p: torch.optim.Adam(p, lr=0.01, amsgrad=True),
+    "lbfgs": lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=3),
 }
 
 interruptions = {
@@ -67,9 +70,13 @@ class Run:
     def train(self, first: int, last: int) -> None:
         for step in range(first, last):
             x = torch.randn(32, 12, generator=torch.Generator().manual_seed(step))
-            self.optimizer.zero_grad()
-            cross_entropy(self.model(x), (x[:, :4] + x[:, 4:8]).argmax(1)).backward()
-            self.optimizer.step()
+            self.optimizer.step(partial(self.loss, x))
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        self.optimizer.zero_grad()
+        loss = cross_entropy(self.model(x), (x[:, :4] + x[:, 4:8]).argmax(1))
+        loss.backward()
+        return loss
 
     @property
     def parts(self) -> tuple[Any, ...]:
@@ -109,3 +116,21 @@ def test_wherever_a_truly_sparse_run_is_interrupted_it_ends_at_the_same_bits(
     method, optimizer, every, stops, order
 ):
     assert_resumes(method, optimizer, every, stops, order, sparse=True)
+
+
+@given(method=st.sampled_from(sorted(METHODS)), stop=st.integers(1, STEPS - 1))
+def test_a_run_resumes_where_a_distributed_checkpoint_loads_the_optimizer(method, stop):
+    from torch.distributed.checkpoint import state_dict as checkpoint
+
+    whole = Run(method, "adam", 1, sparse=False)
+    whole.train(0, stop)
+    states = copy.deepcopy([whole.model.state_dict(), whole.sparsifier.state_dict()])
+    kept = copy.deepcopy(checkpoint.get_optimizer_state_dict(whole.model, whole.optimizer))
+    whole.train(stop, STEPS)
+    run = Run(method, "adam", 1, sparse=False)
+    run.model.load_state_dict(states[0])
+    checkpoint.set_optimizer_state_dict(run.model, run.optimizer, kept)
+    run.sparsifier.load_state_dict(states[1])
+    run.train(stop, STEPS)
+    assert run.sparsifier.mask == whole.sparsifier.mask
+    assert tree_bits(run.model.state_dict()) == tree_bits(whole.model.state_dict())

@@ -68,13 +68,16 @@ def train(
     if resume is not None:
         model.load_state_dict(resume["model"])
     wrapped: nn.Module = model
-    if kind == "fsdp":
+    if "fsdp" in kind:
         from torch.distributed.fsdp import fully_shard
-
+    if kind == "fsdp":
         for layer in (model[0], model[2], model[4], model):
             fully_shard(layer)
+    if kind == "fsdp of one group":
+        fully_shard(model)
     if "ddp" in kind:
-        wrapped = nn.parallel.DistributedDataParallel(model)
+        views = "views" in kind
+        wrapped = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=views)
     optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.3, momentum=0.0)
     # A sparsifier may be given what DistributedDataParallel wraps as well.
     given = model if method == "mest" else wrapped
@@ -89,7 +92,7 @@ def train(
         optimizer.zero_grad()
         for index in mine:
             last = index == mine[-1]
-            quiet = wrapped.no_sync() if "ddp" in kind and not last else nullcontext()
+            quiet = wrapped.no_sync() if kind.endswith("ddp") and not last else nullcontext()
             if kind == "fsdp":
                 model.set_requires_gradient_sync(last)
             with quiet:

@@ -20,7 +20,8 @@ from sparsescape.training.ranks import process_group
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module", params=["ddp", "fsdp"])
+# In the last two gradients lie together, and are reduced after every backward pass.
+@pytest.fixture(scope="module", params=["ddp", "fsdp", "ddp with views", "fsdp of one group"])
 def found(request, tmp_path_factory):
     """What two processes found, for every method: (rank 0's, rank 1's)."""
     return by_two_processes(request.param, tmp_path_factory)

@@ -87,3 +87,20 @@ def test_what_is_fresh_follows_a_schedule_of_the_learning_rate():
     step_size = optimizer.state[model.weight]["step_size"]
     assert (step_size[grown] == 0.0025).all()
     assert (step_size[~sparsifier.mask["weight"]] == 0.0025).all()
+
+
+def test_what_is_kept_of_a_row_is_fresh_where_a_row_is_one_weight():
+    model = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 1), torch.nn.Flatten(), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.Adafactor(model.parameters(), lr=0.01)
+    sparsifier = ss.SET(0.5, update_every=1, distribution="uniform").attach(model, optimizer)
+    for _ in range(4):
+        before = sparsifier.mask
+        optimizer.zero_grad()
+        model(torch.randn(5, 8, 1, 1)).square().sum().backward()
+        optimizer.step()
+        for name, active in sparsifier.mask.items():
+            kept = active & before[name]
+            states = optimizer.state[model.get_parameter(name)].values()
+            of_weights = [t for t in states if t.shape == active.shape]
+            assert of_weights
+            assert not any(t[~kept].any() for t in of_weights), name

@@ -1,6 +1,7 @@
 """A step that cannot leave the mask is not cleaned up after; whatever else happens is."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -223,6 +224,14 @@ def test_it_is_trusted_again_right_after_the_mask_has_moved(monkeypatch):
     run.closed = ~run.sparsifier.mask["0.weight"]
     assert run.step_counting_holds(monkeypatch) == 0
     run.assert_held()
+
+
+def test_one_that_is_trusted_is_copied_and_pickled_once_it_is_detached():
+    run = Run().train()
+    mask = run.sparsifier.mask
+    run.sparsifier.detach()
+    for twin in (copy.deepcopy(run.sparsifier), pickle.loads(pickle.dumps(run.sparsifier))):
+        assert twin.mask == mask
 
 
 def test_an_old_gradient_is_not_kept_alive():

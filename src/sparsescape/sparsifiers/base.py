@@ -193,6 +193,7 @@ class Sparsifier:
         closing = {name: self._closing(name) for name in self._weights}
         self._backward = Backward(self._weights, self._held, self._owners, closing)
         self._beginning = Beginning(self._owners, self._held)
+        self._owners.forget_mixed_state()
         self._set_mask({name: first.positions(name) for name in first})
         self._beginning.over()
         self.start()
@@ -390,6 +391,8 @@ class Sparsifier:
         mask = self.next_mask(self.step)
         if mask is not None:
             self._holding.look_again()
+            # Not where a state is loaded: what the optimizer has loaded is of the mask to come.
+            self._owners.forget_mixed_state()
             self._set_mask(mask)
         if self._backward.asks:
             self._backward.clear()
@@ -443,7 +446,6 @@ class Sparsifier:
     def _set_mask(self, mask: NextMask) -> None:
         if mask.keys() != self._held.keys():
             raise InputError(f"A mask names the weights {list(self._held)}, not {list(mask)}.")
-        self._owners.forget_mixed_state()
         counts = {}
         for name, held in self._held.items():
             norm = self._norms.get(name)

@@ -67,10 +67,20 @@ def of_other_shapes(
     """The state entries that do not have one element for each of the weight.
 
     Observed as in :func:`fresh_values`. By its shape alone Shampoo's left preconditioner of a
-    square weight could not be told from a moment, and to mask it would make it singular.
+    square weight could not be told from a moment, and to mask it would make it singular. What has
+    one element for a row (Adafactor) is not among them: where a row is one weight, it is that's.
     """
     shape, first = _first_values(optimizer, group, weight)
-    return frozenset(key for key, value in first.items() if value.shape != shape)
+    return frozenset(key for key, value in first.items() if not _fits(value.shape, shape))
+
+
+def _fits(part: torch.Size, shape: torch.Size) -> bool:
+    """Whether each side is that of the shape, or 1.
+
+    >>> _fits(torch.Size((2, 1)), torch.Size((2, 3))), _fits(torch.Size((2, 2)), torch.Size((2, 3)))
+    (True, False)
+    """
+    return len(part) == len(shape) and all(p in (1, n) for p, n in zip(part, shape, strict=True))
 
 
 def steps_without_gradients(optimizer: torch.optim.Optimizer) -> bool:

@@ -55,6 +55,26 @@ class _Kept:
     version: int  # of its data, when it was closed
     dense: Tensor  # what it was before
     sample: Sample  # of the closed one
+    handle: Any = None
+    untouched: bool | None = None  # where it was looked at before a pass added to it
+
+    def look_before_the_next_pass(self, weight: Tensor) -> None:
+        """The gradient lies in a bucket of DDP, which may copy it into another one meanwhile."""
+
+        def look(_: Tensor) -> None:
+            self.untouched = weight.grad is not None and self.sample.tells(weight.grad)
+
+        self.handle = weight.register_hook(torch.compiler.disable(look))
+
+    def only_added(self, grad: Any) -> bool:
+        """Whether this pass is all that happened to the gradient: it was not zeroed in between."""
+        if self.handle is not None:
+            return bool(self.untouched)
+        return self.grad is grad and local(grad)._version == self.version + 1
+
+    def forget(self) -> None:
+        if self.handle is not None:
+            self.handle.remove()
 
 
 class DenseGradients:
@@ -80,7 +100,9 @@ class DenseGradients:
         if weight.grad is None:
             raise InputError(STEPPED.format(name))
         kept = self._kept.pop(name, None)
-        if kept is not None and kept.grad is weight.grad and self._only_added(kept):
+        if kept is not None:
+            kept.forget()
+        if kept is not None and kept.only_added(weight.grad):
             closed = local(kept.dense).clone()
             self._close[name](closed)
             local(weight.grad).add_(local(kept.dense) - closed)
@@ -88,19 +110,19 @@ class DenseGradients:
             at_end_of_backward(self._put_aside)
         self._pending[name] = weight
 
-    @staticmethod
-    def _only_added(kept: _Kept) -> bool:
-        """Whether this pass is all that happened to the gradient: it was not zeroed in between."""
-        return local(kept.grad)._version == kept.version + 1
-
     @torch.no_grad()
     def _put_aside(self) -> None:
         for name, weight in self._pending.items():
             grad: Any = weight.grad
             if grad is not None:
                 dense = grad.clone()
+                is_part = _is_part(local(grad))
+                if is_part and is_sharded(grad):
+                    grad = weight.grad = grad.clone()  # FSDP adds to what is there
                 self._close[name](local(grad))
-                self._kept[name] = _Kept(grad, local(grad)._version, dense, Sample(grad))
+                kept = self._kept[name] = _Kept(grad, local(grad)._version, dense, Sample(grad))
+                if is_part and not is_sharded(grad):
+                    kept.look_before_the_next_pass(weight)
         self._pending.clear()
 
     @torch.no_grad()
@@ -132,7 +154,15 @@ class DenseGradients:
         return dense * (now / before) if before > 0 else dense
 
     def clear(self) -> None:
+        for kept in self._kept.values():
+            kept.forget()
         self._kept.clear()
+
+
+def _is_part(grad: Tensor) -> bool:
+    """Whether it lies among others in one piece of memory, as in a bucket of DDP or a group of
+    FSDP: torch counts the writes into all of them together, and so those into none of them."""
+    return grad._is_view() or grad.untyped_storage().nbytes() > grad.nbytes
 
 
 def at_end_of_backward(call: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..points import named_parameters
+from .shards import local
 
 
 class Around(Protocol):
@@ -46,6 +47,7 @@ class _Steps:
 
     def __init__(self) -> None:
         self._depth = 0
+        self.moves_nothing = False
 
     def begins(self, optimizer: Optimizer) -> bool:
         """Whether this is a step, and not a part of one."""
@@ -167,9 +169,21 @@ def skipped(optimizer: Optimizer) -> bool:
     return found is not None and bool(found)
 
 
+def makes_its_state(optimizer: Optimizer) -> bool:
+    """Whether this is no step of the loop: ``torch.distributed.checkpoint`` takes one at learning
+    rates of 0 with gradients of 0, so that the state is there which it is about to load."""
+    if optimizer.state or any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
+        return False
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+    return not any(grad is not None and bool(local(grad).any()) for grad in gradients)
+
+
 def _before(around: Around, index: int, steps: _Steps) -> Callable[..., Any]:
     def hook(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not steps.begins(optimizer):
+            return None
+        steps.moves_nothing = makes_its_state(optimizer)
+        if steps.moves_nothing:
             return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
@@ -195,7 +209,7 @@ def _seeing_the_loops_model(closure: Callable[[], Any], around: Around, index: i
 
 def _after(around: Around, index: int, steps: _Steps) -> Callable[..., None]:
     def hook(optimizer: Optimizer, *_: Any) -> None:
-        if not steps.ends():
+        if not steps.ends() or steps.moves_nothing:
             return
         around.close(index)
         if not skipped(optimizer):

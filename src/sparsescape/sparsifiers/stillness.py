@@ -116,6 +116,10 @@ class Stillness:
         self._moves_closed = False
         self._age = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Witnesses look into the memory of the tensors: those of a copy lie elsewhere.
+        return {**vars(self), "_witnesses": None}
+
     def forget(self) -> None:
         """To be called when the mask has changed: what was closed may be what is open."""
         self._take_up([])
