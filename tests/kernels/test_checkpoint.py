@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
@@ -164,8 +165,6 @@ def test_csr_of_torch_and_scipy():
 
 
 def test_onnx_runs_in_onnxruntime(tmp_path):
-    pytest.importorskip("onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
     model = make_sparse().float()
     ss.export.onnx(model, tmp_path / "model.onnx", X.float())
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -189,8 +188,6 @@ class Named(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 def test_padding_in_words_and_inputs_by_name_are_exported(tmp_path):
-    pytest.importorskip("onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
     model, inputs = Named(), {"x": torch.randn(3, 2, 8, 6), "scale": torch.tensor(2.0)}
     ss.export.onnx(model, tmp_path / "model.onnx", inputs)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -201,7 +198,6 @@ def test_padding_in_words_and_inputs_by_name_are_exported(tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused_and_writes_nothing(tmp_path):
-    pytest.importorskip("onnx")
     path = tmp_path / "model.onnx"
     for example in (torch.randn(2, 2), 3):
         with pytest.raises(ss.InputError, match="xample inputs"):

@@ -68,7 +68,7 @@ def onnx(model: nn.Module, path: str | Path, example_inputs: Any) -> None:
             inputs, or there is no folder to write it to.
     """
     if find_spec("onnx") is None:
-        raise InputError("Writing ONNX needs the package onnx: pip install onnx.")
+        raise InputError("Writing ONNX needs the package onnx: pip install sparsescape[onnx].")
     check_writable(path)
     inputs, named = arguments_of(example_inputs)
     dense = to_dense(copy.deepcopy(model)).eval()
