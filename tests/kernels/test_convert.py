@@ -355,3 +355,10 @@ def test_a_model_that_is_wrapped_for_several_ranks_is_refused(tmp_path):
 def test_what_is_no_mask_is_refused():
     with pytest.raises(ss.InputError, match=r"an ss\.Mask, not dict"):
         ss.to_sparse(make_model(), mask={"0.weight": torch.ones(6, 2, 3, 3, dtype=torch.bool)})
+
+
+def test_what_is_no_model_or_no_share_is_refused():
+    with pytest.raises(ss.InputError, match="is a model, not a Tensor"):
+        ss.to_sparse(torch.ones(2, 2))
+    with pytest.raises(ss.InputError, match="min_sparsity is a number"):
+        ss.to_sparse(nn.Linear(4, 2), min_sparsity="0.8")

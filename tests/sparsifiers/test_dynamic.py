@@ -451,7 +451,7 @@ def test_weights_are_ranked_in_their_own_precision(structure):
     model = nn.Linear(20, 1, bias=False, dtype=torch.float64)
     with torch.no_grad():
         model.weight.copy_(1 + 1e-12 * torch.arange(20, dtype=torch.float64))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-30)
     start = ss.Mask({"weight": torch.arange(20).reshape(1, 20) >= 4})
     rigl = ss.RigL(
         0.2, update_every=1, drop_fraction=0.25, structure=structure, initial_mask=start

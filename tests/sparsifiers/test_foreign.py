@@ -259,6 +259,7 @@ def test_settings_of_another_kind_are_refused():
         (lambda: ss.TopKAST(0.9, regularization="a"), "regularization is a number"),
         (lambda: ss.PowerPropagation(0.9, begin=0, end=3, alpha=0), "alpha is a number from 1"),
         (lambda: ss.STR(initial=float("nan")), "initial is a number, not nan"),
+        (lambda: ss.GraSP(0.9, data=None, temperature=0), "temperature is a number above 0"),
         (lambda: ss.SRSTE(decay="a"), "decay is a number from 0"),
         (lambda: ss.NM(n=1.5), "1 to 4 can be kept, not 1.5"),
         (lambda: ss.ACDC(0.5, begin=5, phase=1, end=8, last_dense=4), "it cannot take 4"),
@@ -360,3 +361,22 @@ def test_a_weight_without_an_element_is_left_out():
     for method in (ss.RigL(0.5), ss.OneShot(0.5, structure=ss.structures.blocks(2, 2))):
         assert method.attach(model, optimizer).mask.counts == {"1.weight": 4}
         method.detach()
+
+
+class Averaging(torch.optim.SGD):
+    """As schedule-free ones: between training and evaluation it moves the weights."""
+
+    def eval(self) -> None:
+        raise AssertionError("Nobody calls it.")
+
+
+def test_an_optimizer_that_moves_weights_between_steps_is_refused_where_they_are_only_shown():
+    model = nn.Linear(4, 2)
+    before = model.weight.detach().clone()
+    optimizer = Averaging(model.parameters(), lr=0.1)
+    with pytest.raises(ss.InputError, match=r"of which Averaging\.eval would make an average"):
+        ss.TopKAST(0.5).attach(model, optimizer)
+    assert torch.equal(model.weight, before)
+    sparsifier = ss.RigL(0.5).attach(model, optimizer)
+    with pytest.raises(ss.InputError, match="is what state_dict gave, not None"):
+        sparsifier.load_state_dict(None)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, check_within
 from ..masks import Mask
 from ..points import as_point, matching, named_parameters, other_names, plain_name
 from .carriers import plain_class
@@ -25,8 +25,7 @@ def candidates(
     model: nn.Module, min_sparsity: float, mask: Mask | None, dense: Iterable[str]
 ) -> dict[nn.Module, Pattern]:
     """The layers that can be sparse and are sparse enough, with the positions to hold."""
-    if not 0 <= min_sparsity <= 1:
-        raise InputError(f"The least sparsity is a number from 0 to 1, not {min_sparsity}.")
+    check_within(0, 1, min_sparsity=min_sparsity)
     if mask is not None:
         if not isinstance(mask, Mask):
             raise InputError(

@@ -127,8 +127,10 @@ def check_unspread(model: nn.Module) -> None:
     """Before any parameter is exchanged: what spreads a model over ranks keeps those it has seen.
 
     Raises:
-        InputError: the model is wrapped in DistributedDataParallel, or cut over ranks.
+        InputError: it is no model, it is wrapped in DistributedDataParallel, or cut over ranks.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"What is converted is a model, not a {type(model).__name__}.")
     if any(isinstance(module, DistributedDataParallel) for module in model.modules()):
         raise InputError(
             "DistributedDataParallel goes on with the parameters that it was made of: convert the "

@@ -283,6 +283,7 @@ class Sparsifier:
         """The gradient over all positions of a weight, in a step that :meth:`wants_gradient`.
 
         Of a truly sparse layer it is made when this is called, in the shape of the dense weight.
+        It is the caller's, who may write into it.
 
         Raises:
             InputError: the step is none that :meth:`wants_gradient`.

@@ -51,7 +51,9 @@ class RigL(DropGrow):
         return self.due(step)
 
     def grow_score(self, name: str) -> Tensor:
-        return self.gradient(name).abs()
+        gradient = self.gradient(name)
+        # Of a large truly sparse layer there is no room for two of its dense weight's shape.
+        return gradient.abs() if gradient.is_complex() else gradient.abs_()
 
 
 @dataclass(eq=False)

@@ -185,6 +185,8 @@ class GraSP(_WithData):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_within(temperature=self.temperature)
+        if self.temperature <= 0:
+            raise InputError(f"temperature is a number above 0, not {self.temperature!r}.")
 
     def score(self, model: Any, mask: Mask) -> scores.Scores:
         if not callable(self.loss):

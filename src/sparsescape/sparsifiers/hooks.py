@@ -174,8 +174,8 @@ def makes_its_state(optimizer: Optimizer) -> bool:
     rates of 0 with gradients of 0, so that the state is there which it is about to load."""
     if optimizer.state or any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
         return False
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
-    return not any(grad is not None and bool(local(grad).any()) for grad in gradients)
+    trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    return all(p.grad is not None and not local(p.grad).any() for p in trained)
 
 
 def _before(around: Around, index: int, steps: _Steps) -> Callable[..., Any]:

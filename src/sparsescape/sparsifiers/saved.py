@@ -14,8 +14,10 @@ from .masked import read
 PARTS = ("step", "counts", "mask", "memory", "fresh")
 
 
-def check_state(state: Mapping[str, Any], method: str, optimizers: int) -> None:
+def check_state(state: object, method: str, optimizers: int) -> None:
     """Refuse what is no state, or that of another method or another number of optimizers."""
+    if not isinstance(state, Mapping):
+        raise InputError(f"A sparsifier's state is what state_dict gave, not {state!r:.60}.")
     if missing := set(PARTS) - state.keys():
         raise InputError(f"This is no sparsifier's state: it has no {sorted(missing)[0]!r}.")
     if (other := state.get("method", method)) != method:

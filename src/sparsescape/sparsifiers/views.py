@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..errors import InputError
 from .base import NextMask, Sparsifier
 from .holding import Held
 from .hooks import skipped
 from .masked import Masked, Within
+from .owners import inside_out
 from .shards import local, put_together, share
 
 PARTS = ("dense_weights", "scores")
@@ -56,6 +58,16 @@ class View(Sparsifier):
         """What a method adds to the gradient, scaled as a GradScaler has scaled that."""
         scale = self._owners.grad_scale(name)
         return term if scale is None else term * scale
+
+    def _take_up(self, model: nn.Module, *parts: Any) -> None:
+        for optimizer in parts[-1]:
+            # It moves weights between steps, where it would find those that are shown.
+            if hasattr(inner := inside_out(optimizer)[0], "eval"):
+                raise InputError(
+                    f"{type(self).__name__} keeps dense weights behind the shown ones, of which "
+                    f"{type(inner).__name__}.eval would make an average: take another optimizer."
+                )
+        super()._take_up(model, *parts)
 
     @property
     def trained(self) -> Mapping[str, float]:
