@@ -211,7 +211,7 @@ class Sparsifier:
             for name, held in self._nonzeros.items()
         ]
         self._handles += hook_steps(self, self._owners.optimizers)
-        self._handles += hook_wrappers(self._hold, self._owners.optimizers, self._owners.wrappers)
+        self._handles += hook_wrappers(self.wrapped, self._owners.optimizers, self._owners.wrappers)
 
     def detach(self) -> None:
         """Stop: remove every hook. The weights stay as they are."""
@@ -415,6 +415,10 @@ class Sparsifier:
         """Whether the update of the mask does, of this optimizer's update of its parameters: of the
         first, where it makes several before each of the others has made one."""
         return self._replaces and self._counts[index] == self.step
+
+    def wrapped(self, index: int) -> None:
+        """After a step of what is around an optimizer, which may have moved weights as well."""
+        self._hold(index)
 
     # ------------------------------------------------------------------ how the mask is held
 

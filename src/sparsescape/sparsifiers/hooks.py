@@ -89,16 +89,16 @@ def _untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def hook_wrappers(
-    hold: Callable[[int], None], optimizers: list[Optimizer], wrappers: list[list[Any]]
+    wrapped: Callable[[int], None], optimizers: list[Optimizer], wrappers: list[list[Any]]
 ) -> list[Any]:
-    """Hold once more after a step of what is around an optimizer: it may have moved weights."""
+    """Call ``wrapped`` after a step of what is around an optimizer."""
     handles: list[Any] = []
     for index, optimizer in enumerate(optimizers):
         for wrapper in wrappers[index]:
             hooks = vars(wrapper).get("_optimizer_step_post_hooks")
             if hooks is None or hooks is optimizer._optimizer_step_post_hooks:
                 continue
-            after = torch.compiler.disable(lambda *_, index=index: hold(index))
+            after = torch.compiler.disable(lambda *_, index=index: wrapped(index))
             handles.append(wrapper.register_step_post_hook(after))
     return handles
 

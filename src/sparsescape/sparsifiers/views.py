@@ -147,6 +147,21 @@ class View(Sparsifier):
         self._hold(index)
 
     @torch.no_grad()
+    def wrapped(self, index: int) -> None:
+        """What is around an optimizer finds the shown weights: moving those would be in vain.
+
+        Raises:
+            InputError: it has moved them.
+        """
+        for name in self._of_optimizer(index):
+            shown = self.shown(name, self.dense_weights[name])
+            if not torch.equal(local(self._weights[name]).nan_to_num(), shown.nan_to_num()):
+                raise InputError(
+                    f"{type(self).__name__} keeps dense weights behind the shown ones, and what "
+                    f"wraps the optimizer has moved the shown {name!r}: take the optimizer alone."
+                )
+
+    @torch.no_grad()
     def _hold(self, *indices: int) -> None:
         for index in indices:
             for name in self._of_optimizer(index):
