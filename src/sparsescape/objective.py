@@ -332,6 +332,12 @@ class Objective:
         return self.weight_decay / 2 * torch.stack(squares).sum()
 
 
+def check_objective(objective: object) -> None:
+    """Raise :class:`InputError` for anything but an objective: a model in its place, for one."""
+    if not isinstance(objective, Objective):
+        raise InputError(f"The objective is an ss.Objective, not a {type(objective).__name__}.")
+
+
 def _pair_of(data: Batch | Iterable[Batch]) -> Batch | None:
     """The data, if they are a pair of tensors; None if batches of such pairs.
 

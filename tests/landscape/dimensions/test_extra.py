@@ -20,10 +20,8 @@ from sparsescape.training.trainer import Run
 
 
 def found_in(planted, choose="gradient", passes=240, **settings):
-    ends, trials = planted.ends, default_trials(passes)
-    return ss.extra_dimensions(
-        *ends, planted.mask, planted.objective, choose, trials=trials, points=31, **settings
-    )
+    settings = {"trials": default_trials(passes), "points": 31, **settings}
+    return ss.extra_dimensions(*planted.ends, planted.mask, planted.objective, choose, **settings)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +250,8 @@ def test_only_the_weights_of_a_pattern_are_opened():
         ({"precision": 1.5}, "from 0 to 1"),
         ({"tol": -1.0}, "0 or more, not -1.0"),
         ({"tol": float("nan")}, "0 or more, not nan"),
+        ({"trials": ss.Trial(steps=1)}, "in a list"),
+        ({"trials": ["curve"]}, "A trial is"),
         ({"known": {0: "straight"}}, "a curve, not 'straight'"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 
 from ...errors import InputError, is_whole
 from ...masks import Mask, check_mask
-from ...objective import Objective
+from ...objective import Objective, check_objective
 from ...points import PointLike
 from ...seeds import generator
 from .coordinates import Coordinates, Restricted
@@ -91,6 +91,7 @@ def spectrum(
             "A spectrum takes whole numbers of steps, probes and points, at least 1, 1 and 2, and "
             "a width above 0."
         )
+    check_objective(objective)
     check_mask(mask)
     if mask is not None:
         mask.check(point)
