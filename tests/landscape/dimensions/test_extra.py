@@ -237,12 +237,16 @@ def test_only_the_weights_of_a_pattern_are_opened():
     assert (found.count, list(found.profiles)) == (None, [0])
 
 
+NOWHERE = {"travel": torch.ones(1, 1), "rest": torch.full((6, 10), float("nan"))}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"choose": "gradeint"}, "did you mean 'gradient'"),
         ({"choose": 3}, "chosen by a name, scores or a function"),
         ({"choose": "distance"}, "Both points lie in the mask"),
+        ({"choose": "distance", "reference": NOWHERE}, "NaN"),
         ({"choose": {"rest": torch.ones(2, 2)}}, "have shape"),
         ({"choose": {"other": torch.ones(2, 2)}}, "does not name"),
         ({"choose": {"rest": torch.full((6, 10), float("nan"))}}, "NaN"),
