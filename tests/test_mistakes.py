@@ -225,6 +225,10 @@ MISTAKES = {
         lambda: ss.profile(perceptron(), objective()),
         "of a curve, not of a Sequential",
     ),
+    "a point of arrays": (
+        lambda: ss.Line({n: p.detach().numpy() for n, p in perceptron().named_parameters()}, {}),
+        "'0.weight' is of type ndarray",
+    ),
     "a folder for a mask": (lambda: ss.Mask.load("."), "is not a mask"),
     "a model for a function": (lambda: made_of(perceptron()).check(), "a function that makes one"),
 }
