@@ -229,6 +229,10 @@ MISTAKES = {
         lambda: ss.Line({n: p.detach().numpy() for n, p in perceptron().named_parameters()}, {}),
         "'0.weight' is of type ndarray",
     ),
+    "no mask for a plane to lie in": (
+        lambda: ss.random_plane(perceptron(), subspace={"0.weight": torch.ones(1)}),
+        "The mask is an ss.Mask",
+    ),
     "a folder for a mask": (lambda: ss.Mask.load("."), "is not a mask"),
     "a model for a function": (lambda: made_of(perceptron()).check(), "a function that makes one"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,10 +87,10 @@ def spectrum(
     ([2.0, 4.0, 6.0], 3)
     """
     whole = is_whole(steps, 1) and is_whole(probes, 1) and is_whole(points, 2)
-    if not whole or not width > 0:
+    if not whole or not 0 < width < math.inf:
         raise InputError(
             "A spectrum takes whole numbers of steps, probes and points, at least 1, 1 and 2, and "
-            "a width above 0."
+            "a finite width above 0."
         )
     check_objective(objective)
     check_mask(mask)
