@@ -315,7 +315,7 @@ def test_a_path_that_cannot_be_is_refused_in_one_sentence(tmp_path, capsys):
     problem, store = tiny.write(tmp_path), ["--store", str(tmp_path / "runs")]
     given = ["--problem", problem]
     first, second = (trained(capsys, *TRAINING, *given, *store, "--seed", s) for s in "01")
-    other = trained(capsys, *TRAINING, *given, *store, "--steps", "5")
+    other = trained(capsys, *TRAINING, "--problem", "digits-mlp", "--steps", "1", *store)
     for words, about in [
         ([first, second, "--space", "sparse", *given], "start of the curve"),
         ([first, second], "give that file"),
@@ -331,6 +331,15 @@ def test_a_path_that_cannot_be_is_refused_in_one_sentence(tmp_path, capsys):
         assert re.fullmatch(r"sparsescape: [^\n]+\n", said), words
         assert about in said
     assert not list(tmp_path.glob("runs/stages/fit-*"))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_path_may_lead_to_a_run_of_another_length(tmp_path, capsys):
+    """As a diagnosis of a run beside a longer one advises."""
+    where = ["--problem", tiny.write(tmp_path), "--store", str(tmp_path / "runs")]
+    short = trained(capsys, *TRAINING, *where, "--steps", "5")
+    long = trained(capsys, *TRAINING, *where)
+    assert main(["path", short, long, "--space", "dense", *QUICK, *where]) == 0
 
 
 @pytest.mark.usefixtures("here")

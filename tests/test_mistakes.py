@@ -53,9 +53,13 @@ def objective(**changes):
 def opened(choose="random", known=None):
     """A search for extra dimensions with half of the weights closed, from a point to itself."""
     model = perceptron()
-    mask = ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.5)
+    mask = half_of(model)
     mask.apply_(model)
     return ss.extra_dimensions(model, at_rest(model), mask, objective(), choose, known=known)
+
+
+def half_of(model):
+    return ss.Mask.from_scores(ss.scores.magnitude(model), sparsity=0.5)
 
 
 def at_rest(model):
@@ -201,6 +205,33 @@ MISTAKES = {
     "no mask to open": (
         lambda: ss.extra_dimensions(perceptron(), perceptron(), None, objective()),
         "Without a mask",
+    ),
+    **{
+        f"a model for an objective: {name}": (make, "an ss.Objective, not a Sequential")
+        for name, make in {
+            "diagnose": lambda: ss.diagnose(perceptron(), objective()),
+            "stationarity": lambda: ss.stationarity(perceptron(), objective()),
+            "spectrum": lambda: ss.spectrum(perceptron(), objective()),
+            "find_path": lambda: ss.find_path(perceptron(), perceptron(), perceptron()),
+            "neb": lambda: ss.neb(perceptron(), perceptron(), perceptron()),
+            "fit_curve": lambda: ss.fit_curve(curve(), perceptron()),
+            "profile": lambda: ss.profile(curve(), perceptron()),
+            "extra_dimensions": lambda: ss.extra_dimensions(
+                perceptron(), perceptron(), half_of(perceptron()), perceptron()
+            ),
+        }.items()
+    },
+    "a path's end for its curve": (
+        lambda: ss.profile(perceptron(), objective()),
+        "of a curve, not of a Sequential",
+    ),
+    "a point of arrays": (
+        lambda: ss.Line({n: p.detach().numpy() for n, p in perceptron().named_parameters()}, {}),
+        "'0.weight' is of type ndarray",
+    ),
+    "no mask for a plane to lie in": (
+        lambda: ss.random_plane(perceptron(), subspace={"0.weight": torch.ones(1)}),
+        "The mask is an ss.Mask",
     ),
     "a folder for a mask": (lambda: ss.Mask.load("."), "is not a mask"),
     "a model for a function": (lambda: made_of(perceptron()).check(), "a function that makes one"),

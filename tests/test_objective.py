@@ -515,6 +515,22 @@ def test_data_that_can_be_gone_through_only_once_are_refused():
         Objective(nn.Linear(4, 2), batches)
 
 
+@pytest.mark.parametrize(
+    ("statistics", "message"),
+    [
+        (lambda inputs, targets: iter([(inputs, targets)]), "no iterator"),
+        (lambda inputs, targets: inputs, "not Tensor"),
+        (lambda inputs, targets: 3, "not int"),
+        (lambda inputs, targets: (inputs[1:], targets), "19 inputs but 20 targets"),
+        (lambda inputs, targets: (inputs[:0], targets[:0]), "is empty"),
+    ],
+)
+def test_data_for_statistics_are_refused_as_data_are(statistics, message):
+    data, model = (draw(20, 4), classes(20, 2)), nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))
+    with pytest.raises(InputError, match=message):
+        Objective(model, data, statistics=statistics(*data))
+
+
 def test_a_batch_that_is_no_pair_is_refused():
     inputs, targets = draw(20, 4), classes(20, 2)
     for data in ([(inputs, targets, targets)], (inputs.numpy(), targets.numpy())):

@@ -90,13 +90,10 @@ class Objective:
             raise InputError(f"The weight decay is 0 or more, not {weight_decay}.")
         if not is_whole(batch_size, 1):
             raise InputError(f"A batch is 1 example or more, a whole number, not {batch_size}.")
-        if isinstance(data, Iterator):
-            raise InputError("Data are gone through many times: give what can be, no iterator.")
-        if isinstance(data, Tensor) or not isinstance(data, Iterable):
-            kind = type(data).__name__
-            raise InputError(f"Data are (inputs, targets), or batches of such pairs, not {kind}.")
         self.data = data
-        self._pair = check_data(data) if is_pair(data) else None
+        self._pair = _pair_of(data)
+        if statistics is not None:
+            _pair_of(statistics)
         self._statistics = data if statistics is None else statistics
         self.loss = loss
         self.weight_decay = weight_decay
@@ -333,3 +330,23 @@ class Objective:
             return 0.0
         squares = [state[self._names[n]].square().sum() for n in self._parameters]
         return self.weight_decay / 2 * torch.stack(squares).sum()
+
+
+def check_objective(objective: object) -> None:
+    """Raise :class:`InputError` for anything but an objective: a model in its place, for one."""
+    if not isinstance(objective, Objective):
+        raise InputError(f"The objective is an ss.Objective, not a {type(objective).__name__}.")
+
+
+def _pair_of(data: Batch | Iterable[Batch]) -> Batch | None:
+    """The data, if they are a pair of tensors; None if batches of such pairs.
+
+    Raises:
+        InputError: they are neither, can be gone through only once, or a pair has no examples.
+    """
+    if isinstance(data, Iterator):
+        raise InputError("Data are gone through many times: give what can be, no iterator.")
+    if isinstance(data, Tensor) or not isinstance(data, Iterable):
+        kind = type(data).__name__
+        raise InputError(f"Data are (inputs, targets), or batches of such pairs, not {kind}.")
+    return check_data(data) if is_pair(data) else None

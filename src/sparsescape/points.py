@@ -195,6 +195,10 @@ def as_point(model: PointLike) -> Point:
         named = [*model.named_parameters(), *model.named_buffers()]
         return {plain_name(name): tensor.detach() for name, tensor in named}
     if isinstance(model, Mapping):
+        for name, tensor in model.items():
+            if not isinstance(tensor, Tensor):
+                kind = type(tensor).__name__
+                raise InputError(f"A point is made of tensors: {name!r} is of type {kind}.")
         return {plain_name(name): tensor.detach() for name, tensor in model.items()}
     raise InputError(f"A point is a model or a mapping of names to tensors, not {model!r:.60}.")
 

@@ -127,6 +127,8 @@ def test_its_runs_are_those_of_the_difficulty_study():
         ({"search_passes": 0}, "--search-passes is at least 1"),
         ({"precision": 1.0}, "--precision"),
         ({"choices": ("gradeint",)}, "did you mean 'gradient'"),
+        ({"choices": ("random", "gradient", "random")}, "--choices takes none twice"),
+        ({"sparsity": (0.9, 0.95, 0.9)}, "--sparsity takes none twice, not 0.9 0.95 0.9"),
     ],
 )
 def test_settings_that_make_no_study_are_refused(change, message):

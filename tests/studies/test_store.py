@@ -99,6 +99,13 @@ def test_a_key_that_is_not_there_is_named_with_the_nearest_that_is(store):
         store.stage("train-0")
 
 
+@pytest.mark.parametrize("key", ["", ".", ".."])
+def test_a_folder_around_the_stages_is_none(store, key):
+    finish(store, STAGE)
+    with pytest.raises(InputError, match="There is no run named"):
+        store.stage(key)
+
+
 def test_an_empty_store_has_no_stage(store):
     with pytest.raises(InputError, match="empty"):
         store.stage("train-0")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..masks import Mask
+from ..masks import Mask, check_mask
 from ..objective import Objective
 from ..points import Point, PointLike, as_point, coordinates, plain_name, snapshot
 from ..seeds import generator
@@ -110,6 +110,7 @@ def random_plane(point: PointLike, *, subspace: Mask | None = None, seed: int = 
     >>> plane.along["w"].norm(dim=1)
     tensor([5., 2.])
     """
+    check_mask(subspace)
     origin = snapshot(point)
     if subspace is not None:
         subspace.check_contains(origin, "The point")

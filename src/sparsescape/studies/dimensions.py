@@ -47,6 +47,9 @@ class Settings:
             check_sparse(sparsity)
         if not self.sparsity or not self.choices:
             raise InputError("A study of dimensions needs a sparsity and a choice at least.")
+        for name, given in (("--sparsity", self.sparsity), ("--choices", self.choices)):
+            if len(set(given)) < len(given):  # each start would count twice as a seed
+                raise InputError(f"{name} takes none twice, not {' '.join(map(str, given))}.")
         check_at_least(self, seeds=1, steps=1, search_passes=1, points=3)
         if not 0 <= self.precision < 1:
             raise InputError(f"--precision is a share from 0 to below 1, not {self.precision}.")

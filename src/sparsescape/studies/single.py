@@ -126,8 +126,9 @@ def _searched(
     for run in (start, end):
         if run.kind != "train":
             raise InputError(f"{run.key} is not a training run.")
-    if any(end.settings[name] != common[name] for name in ("problem", "steps")):
-        raise InputError("The two runs are of different problems, or of different lengths.")
+    # Not of different lengths: a diagnosis advises to search the path from a run to a longer one.
+    if end.settings["problem"] != common["problem"]:
+        raise InputError("The two runs are of different problems.")
     if points < 3:
         raise InputError(f"--points is at least 3, not {points}.")
     ends = {"start": start, "end": end}

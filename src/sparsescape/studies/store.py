@@ -127,7 +127,7 @@ class Store:
         Raises:
             InputError: there is none of that key.
         """
-        if not self.has(key):
+        if key in ("", ".", "..") or not self.has(key):  # folders, but of no stage
             raise self._no_run(key)
         return self._planned(key, {})
 

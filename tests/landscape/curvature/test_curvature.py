@@ -261,3 +261,10 @@ def test_limits_that_make_no_sense_are_refused(wrong):
     objective = Objective(model, (torch.ones(3, 2), torch.ones(3, 1)), F.mse_loss)
     with pytest.raises(InputError, match="a tolerance of 0 or more and 1 product"):
         stationarity(objective, model, **wrong)
+
+
+@pytest.mark.parametrize("width", [0.0, math.inf, math.nan])
+def test_a_width_that_makes_no_curve_is_refused(width):
+    objective = Objective(nn.Linear(2, 1), (torch.ones(3, 2), torch.ones(3, 1)), F.mse_loss)
+    with pytest.raises(InputError, match="a finite width above 0"):
+        spectrum(objective, nn.Linear(2, 1), width=width)

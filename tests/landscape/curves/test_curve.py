@@ -27,6 +27,17 @@ def de_casteljau(points, t):
     return points[0]
 
 
+@pytest.mark.parametrize(
+    "point", [{}, {"w": torch.zeros(1)}, {"w": torch.zeros(3, 1)}], ids=["none", "fewer", "turned"]
+)
+def test_a_control_point_of_another_form_is_refused_and_none_is_moved(point):
+    curve = ss.Bezier({"w": torch.zeros(1, 3)}, {"w": torch.ones(1, 3)}, degree=3)
+    before = curve.control.clone()
+    with pytest.raises(ss.InputError, match=r"no 'w' of shape \(1, 3\)"):
+        curve.set_control_points([{"w": torch.full((1, 3), 5.0)}, point])
+    assert torch.equal(curve.control, before)
+
+
 @pytest.mark.parametrize("degree", [1, 2, 3, 5, 8])
 @given(t=st.floats(0, 1))
 def test_a_bezier_curve_is_de_casteljaus(degree, t):

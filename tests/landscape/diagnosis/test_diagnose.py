@@ -388,6 +388,14 @@ def test_bad_input_is_refused(data, trained):
         diagnose(objective(data), model, mask, reference={"0.weight": model[0].weight})
 
 
+@pytest.mark.parametrize("trials", [(), Trial(steps=1), ["curve"]], ids=repr)
+def test_trials_are_looked_at_before_any_work(data, trained, trials, monkeypatch):
+    monkeypatch.setattr(Objective, "evaluate", lambda *_: pytest.fail("worked"))
+    model, mask = trained
+    with pytest.raises(InputError, match="trial"):
+        diagnose(objective(data), model, mask, trials=trials)
+
+
 def test_the_better_point_shares_nothing_with_the_model():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))

@@ -20,10 +20,8 @@ from sparsescape.training.trainer import Run
 
 
 def found_in(planted, choose="gradient", passes=240, **settings):
-    ends, trials = planted.ends, default_trials(passes)
-    return ss.extra_dimensions(
-        *ends, planted.mask, planted.objective, choose, trials=trials, points=31, **settings
-    )
+    settings = {"trials": default_trials(passes), "points": 31, **settings}
+    return ss.extra_dimensions(*planted.ends, planted.mask, planted.objective, choose, **settings)
 
 
 @pytest.mark.parametrize(
@@ -239,12 +237,16 @@ def test_only_the_weights_of_a_pattern_are_opened():
     assert (found.count, list(found.profiles)) == (None, [0])
 
 
+NOWHERE = {"travel": torch.ones(1, 1), "rest": torch.full((6, 10), float("nan"))}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"choose": "gradeint"}, "did you mean 'gradient'"),
         ({"choose": 3}, "chosen by a name, scores or a function"),
         ({"choose": "distance"}, "Both points lie in the mask"),
+        ({"choose": "distance", "reference": NOWHERE}, "NaN"),
         ({"choose": {"rest": torch.ones(2, 2)}}, "have shape"),
         ({"choose": {"other": torch.ones(2, 2)}}, "does not name"),
         ({"choose": {"rest": torch.full((6, 10), float("nan"))}}, "NaN"),
@@ -252,6 +254,8 @@ def test_only_the_weights_of_a_pattern_are_opened():
         ({"precision": 1.5}, "from 0 to 1"),
         ({"tol": -1.0}, "0 or more, not -1.0"),
         ({"tol": float("nan")}, "0 or more, not nan"),
+        ({"trials": ss.Trial(steps=1)}, "in a list"),
+        ({"trials": ["curve"]}, "A trial is"),
         ({"known": {0: "straight"}}, "a curve, not 'straight'"),
     ],
 )

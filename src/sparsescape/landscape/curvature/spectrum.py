@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from ...errors import InputError, is_whole
 from ...masks import Mask, check_mask
-from ...objective import Objective
+from ...objective import Objective, check_objective
 from ...points import PointLike
 from ...seeds import generator
 from .coordinates import Coordinates, Restricted
@@ -86,11 +87,12 @@ def spectrum(
     ([2.0, 4.0, 6.0], 3)
     """
     whole = is_whole(steps, 1) and is_whole(probes, 1) and is_whole(points, 2)
-    if not whole or not width > 0:
+    if not whole or not 0 < width < math.inf:
         raise InputError(
             "A spectrum takes whole numbers of steps, probes and points, at least 1, 1 and 2, and "
-            "a width above 0."
+            "a finite width above 0."
         )
+    check_objective(objective)
     check_mask(mask)
     if mask is not None:
         mask.check(point)

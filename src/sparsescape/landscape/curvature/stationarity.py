@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import InputError, is_whole
 from ...masks import Mask, check_mask
-from ...objective import Objective
+from ...objective import Objective, check_objective
 from ...points import PointLike
 from ...seeds import generator
 from .coordinates import Coordinates, Restricted
@@ -134,6 +134,7 @@ def eigenvalues(
     seed: int,
 ) -> Ends:
     """Both ends of the spectrum, inside and dense, from one graph over the data."""
+    check_objective(objective)
     check_mask(mask)
     if mask is not None:
         mask.check(point)

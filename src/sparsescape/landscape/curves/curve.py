@@ -171,12 +171,17 @@ class Curve(nn.Module):
         """Put the free control points where they were (see :meth:`control_points`).
 
         Raises:
-            InputError: there are more or fewer of them than the curve has.
+            InputError: there are more or fewer of them than the curve has, or one lacks a parameter
+                of the curve or has it in another shape.
         """
         if len(points) != len(self.control):
             raise InputError(
                 f"The curve has {len(self.control)} free control points, not {len(points)}."
             )
+        for point in points:
+            for name, shape in self._shapes.items():
+                if name not in point or point[name].shape != shape:
+                    raise InputError(f"A control point has no {name!r} of shape {tuple(shape)}.")
         for row, point in zip(self.control, points, strict=True):
             row.copy_(self._flatten(point))
 

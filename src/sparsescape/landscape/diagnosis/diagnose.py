@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...masks import Mask, check_mask
-from ...objective import Objective
+from ...objective import Objective, check_objective
 from ...points import Point, PointLike, snapshot
 from ..curvature.stationarity import Stationarity
 from ..search.paths import FoundPath
-from ..search.trials import TRIALS, Trial
+from ..search.trials import TRIALS, Trial, check_trials
 from .conditions import Condition
 from .facts import Facts
 from .rules import RULES, UNDECIDED, VERDICTS, Remedy, Rule
@@ -90,8 +90,8 @@ def diagnose(
         seed: decides every draw.
 
     Raises:
-        InputError: a point or the mask does not fit the model, the point lies outside the mask, or
-            the loss at one is not finite.
+        InputError: a point or the mask does not fit the model, the point lies outside the mask,
+            the loss at one is not finite, or there is no trial.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 1)
@@ -101,6 +101,8 @@ def diagnose(
     >>> print(diagnose(objective, far).verdict)
     under-trained
     """
+    check_objective(objective)
+    check_trials(trials)
     check_mask(mask)
     if mask is not None:
         mask.check_contains(point)

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ...errors import InputError
 from ...masks import Mask
 from ...objective import Objective
 from ...points import Point
@@ -135,8 +134,6 @@ def smallest(ground: Ground, most: int, precision: float) -> int | None:
 def restarted(trials: Sequence[Method], restarts: int) -> tuple[Method, ...]:
     """The trials, and again so many times; the first of those again, and all that are fresh, then
     from curves that start off the straight line."""
-    if not trials:
-        raise InputError("A search for a path needs at least one trial.")
     searched = [t for t in trials if not (isinstance(t, Trial) and t.steps == 0)]
     again = [
         replace(t, fresh=True, perturbed=0.5) if isinstance(t, Trial) and (t.fresh or not i) else t

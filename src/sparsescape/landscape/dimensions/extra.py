@@ -10,14 +10,14 @@ import torch
 
 from ...errors import InputError, is_whole
 from ...masks import Mask
-from ...objective import Objective
+from ...objective import Objective, check_objective
 from ...points import Point, PointLike, matching, snapshot
 from ...training.checkpoints import Checkpoint
 from ..curves.curve import Curve
 from ..profiles.measures import tolerance
 from ..profiles.profile import Profile, check_points
 from ..search.paths import Attempt
-from ..search.trials import TRIALS, Method
+from ..search.trials import TRIALS, Method, check_trials
 from .bisection import Ground, restarted, smallest
 from .openings import Choice, Journey, Order, check_choice, chosen
 
@@ -166,10 +166,12 @@ def extra_dimensions(
     """
     if not isinstance(mask, Mask):
         raise InputError("Without a mask there are no closed weights to open: give the ends' mask.")
+    check_objective(objective)
     start, end = snapshot(start), snapshot(end)
     aim = end if reference is None else snapshot(reference)
     _check_points(start, end, aim, mask, objective)
     check_choice(choose, start, aim, mask)
+    check_trials(trials)
     names = tuple(name for name in mask if name in matching(mask, among))
     losses = [objective(start), objective(end)]
     tol = tolerance(losses) if tol is None else tol

@@ -122,7 +122,7 @@ def check_choice(choose: Choice, start: Point, reference: Point, mask: Mask) -> 
         if choose not in CHOICES:
             raise unknown("choice", choose, CHOICES)
         if choose == "distance":
-            _far(start, reference, mask)
+            check_scores(mask, _far(start, reference, mask))
     elif not callable(choose):
         raise InputError(f"Weights are chosen by a name, scores or a function, not {choose!r:.60}.")
 

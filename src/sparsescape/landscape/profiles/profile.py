@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError, is_whole
-from ...objective import Objective
+from ...objective import Objective, check_objective
 from ...training.ranks import ALONE, Alone
 from ..curves.curve import Curve
 from . import measures
@@ -85,6 +85,9 @@ def profile(
     >>> profile(line, objective, points=3).loss
     (1.0, 0.0, 1.0)
     """
+    check_objective(objective)
+    if not isinstance(curve, Curve):
+        raise InputError(f"A profile is of a curve, not of a {type(curve).__name__}.")
     if t is None:
         check_points(points)
         t = [i / (points - 1) for i in range(points)]

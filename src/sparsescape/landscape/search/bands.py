@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import InputError, is_whole
 from ...masks import Mask
-from ...objective import Batch, Objective
+from ...objective import Batch, Objective, check_objective
 from ...points import PointLike
 from ...schedules import constant
 from ...seeds import derived_seed
@@ -162,6 +162,7 @@ def neb(
     Search(steps=4, passes=20, examples=80, diverged=False, run_sparse=())
     """
     band = Band(cycles, pivots, insert, threshold, batch_size, momentum, fresh=True)
+    check_objective(objective)
     objective.check(start)
     objective.check(end)
     straight = Line(start, end, subspace=subspace, names=objective.parameters)

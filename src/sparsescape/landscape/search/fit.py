@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError, is_whole, unknown
 from ...kernels.execution import Compressed, compressed
-from ...objective import Batch, Objective
+from ...objective import Batch, Objective, check_objective
 from ...schedules import cosine
 from ...seeds import generator
 from ...training.batches import Batches
@@ -124,6 +124,7 @@ def fit_curve(
     """
     if not isinstance(curve, Curve):
         raise InputError(f"What is fitted is a curve, not {curve!r:.60}.")
+    check_objective(objective)
     objective.check(curve.start)
     objective.check(curve.end)
     goal = find_goal(goal)

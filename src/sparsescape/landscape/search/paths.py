@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...errors import InputError
 from ...masks import Mask
-from ...objective import Objective
+from ...objective import Objective, check_objective
 from ...points import PointLike
 from ...seeds import derived_seed
 from ...training.checkpoints import Checkpoint
@@ -18,7 +18,7 @@ from ..profiles.glance import part_of
 from ..profiles.profile import Profile, check_points
 from .fit import Search
 from .looks import Look, Seen
-from .trials import TRIALS, Method
+from .trials import TRIALS, Method, check_trials
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,8 @@ def find_path(
     >>> found.profile.climb, len(found.attempts), found.passes
     (0.0, 1, 0)
     """
-    if not isinstance(trials, Sequence) or not trials:
-        raise InputError("A search for a path needs at least one trial, in a list.")
-    for trial in trials:
-        if isinstance(trial, type) or not hasattr(trial, "search"):
-            raise InputError(f"A trial is an ss.Trial, ss.Band or alike, not {trial!r:.60}.")
+    check_objective(objective)
+    check_trials(trials)
     check_points(points)
     if tol is not None and math.isnan(tol):
         raise InputError("The climb that counts as none is a number, not NaN.")

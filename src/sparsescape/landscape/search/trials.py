@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -25,6 +26,18 @@ class Method(Protocol):
     ) -> tuple[Curve, Search]:
         """A path between the ends of the best one so far, and how hard was searched for it."""
         ...
+
+
+def check_trials(trials: object) -> None:
+    """
+    Raises:
+        InputError: there is no trial, or what is given is no list of trials.
+    """
+    if not isinstance(trials, Sequence) or not trials:
+        raise InputError("A search for a path needs at least one trial, in a list.")
+    for trial in trials:
+        if isinstance(trial, type) or not hasattr(trial, "search"):
+            raise InputError(f"A trial is an ss.Trial, ss.Band or alike, not {trial!r:.60}.")
 
 
 @dataclass(frozen=True)
