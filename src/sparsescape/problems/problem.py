@@ -61,7 +61,8 @@ class Problem:
             return
         if not _is_cross_entropy(self.loss):
             raise InputError("The recipe's label_smoothing is cross entropy's: leave it at 0.")
-        object.__setattr__(self, "loss", partial(F.cross_entropy, label_smoothing=smoothing))
+        # Of the given one, which may weigh the classes.
+        object.__setattr__(self, "loss", partial(self.loss, label_smoothing=smoothing))
 
     def to(self, device: str | torch.device) -> Problem:
         """The same problem, its models and its data on that device."""
