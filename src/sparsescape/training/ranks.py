@@ -252,7 +252,7 @@ def blocks(model: nn.Module) -> Iterator[nn.Module]:
     ['Linear', 'Sequential']
     """
     lists = [m for m in model.modules() if isinstance(m, (nn.Sequential, nn.ModuleList))]
-    listed = {block for blocks in lists for block in blocks}
+    listed = {block for found in lists for block in found.children()}
     everywhere = _owners(model)
     for module in reversed(list(model.modules())):
         if module in listed and not isinstance(module, (nn.ModuleList, nn.ModuleDict)):
