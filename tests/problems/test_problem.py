@@ -1,6 +1,7 @@
 """A problem of one's own, and what is said of one that cannot be trained."""
 
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 
 import pytest
 import torch
@@ -185,3 +186,19 @@ def test_a_problem_goes_to_a_device_whole(problem):
     assert {p.device.type for part in parts for p in part.parameters()} == {"meta"}
     for data in (moved.train, moved.test):
         assert {t.device.type for t in next(iter(data))} == {"meta"}
+
+
+def test_label_smoothing_keeps_the_weights_of_the_classes():
+    weights = torch.tensor([1.0, 5.0])
+    data = torch.eye(2), torch.arange(2)
+    problem = ss.Problem(
+        model=lambda: nn.Linear(2, 2),
+        train=data,
+        test=data,
+        loss=partial(cross_entropy, weight=weights),
+        recipe=ss.Recipe(label_smoothing=0.1),
+    )
+    outputs = torch.tensor([[1.0, -1.0], [3.0, 0.0]])
+    wanted = cross_entropy(outputs, data[1], weight=weights, label_smoothing=0.1)
+    assert torch.equal(problem.loss(outputs, data[1]), wanted)
+    assert torch.equal(problem.to("cpu").loss(outputs, data[1]), wanted)

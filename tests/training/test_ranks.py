@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 import ranks_worker
@@ -19,12 +20,34 @@ from sparsescape.masks import Mask
 from sparsescape.studies.executors import worker
 from sparsescape.studies.graph import Stage, with_inputs
 from sparsescape.studies.store import Store
-from sparsescape.training.ranks import Ranks
+from sparsescape.training.ranks import Ranks, blocks
 
 STOPPED = 13
 # 15 examples are 8 for one rank and 7 for the other; 2 outputs are 1 row of weights for each.
 UNEVEN = """
 return problem(recipe=recipe(batch_size=15))
+"""
+
+# A list in a list, a block that lies in another and in two places, weights that two layers share,
+# and a buffer that is not saved.
+NESTED = """
+class Nested(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(6, 16), nn.Sequential(nn.Linear(16, 16), nn.ReLU()))
+        self.twice = nn.Sequential(block := nn.Linear(16, 16), nn.ReLU(), block)
+        self.lists = nn.ModuleList([nn.ModuleList([nn.Linear(16, 16), nn.Linear(16, 16)])])
+        self.lists[0][1].weight = self.lists[0][0].weight
+        self.last = nn.Linear(16, 2)
+        self.register_buffer("factor", torch.tensor(0.5), persistent=False)
+
+    def forward(self, x):
+        x = self.twice(self.first(x))
+        for layer in self.lists[0]:
+            x = x + torch.relu(layer(x))
+        return self.factor * self.last(x)
+
+return problem(model=Nested, recipe=recipe(batch_size=15))
 """
 
 
@@ -95,6 +118,32 @@ def test_two_ranks_train_as_one_process_does_and_one_goes_on(tmp_path, parallel)
     steps = [e["step"] for e in events if e["event"] == "step"]
     assert steps[0] == STOPPED
     assert_same_run(interrupted, Store(together), one)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_ranks_train_nested_blocks_and_shared_weights_as_one_process_does(tmp_path, parallel):
+    problem = tiny.write(tmp_path, NESTED)
+    launch(problem, parallel, tmp_path / "together", world=2, stop="no")
+    runs = ranks_worker.runs(problem, parallel)
+    one = alone(runs, problem, tmp_path / "alone")
+    for run in runs:
+        assert_same_run(run, Store(tmp_path / "together"), one)
+
+
+def test_blocks_come_innermost_first_and_share_nothing_with_what_is_outside():
+    inner = nn.Sequential(nn.Linear(2, 2))
+    tied = nn.Linear(2, 2)
+    tied.weight = inner[0].weight
+    lists = nn.ModuleList([nn.Linear(2, 2), nn.ReLU()])
+    model = nn.Sequential(nn.Sequential(inner, tied), lists)
+    assert list(blocks(model)) == [lists[0], model[0]]
+
+
+def test_a_parameter_that_has_no_dimension_cannot_be_sharded():
+    model = nn.Linear(2, 2)
+    model.scale = nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(InputError, match="'scale' has no shards"):
+        Ranks("fsdp", None, torch.device("cpu"), 0, 1).spread(model)
 
 
 def torchrun(*words: str) -> str:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,8 @@ class Problem:
             return
         if not _is_cross_entropy(self.loss):
             raise InputError("The recipe's label_smoothing is cross entropy's: leave it at 0.")
-        object.__setattr__(self, "loss", partial(F.cross_entropy, label_smoothing=smoothing))
+        given: Any = self.loss  # which may weigh the classes
+        object.__setattr__(self, "loss", partial(given, label_smoothing=smoothing))
 
     def to(self, device: str | torch.device) -> Problem:
         """The same problem, its models and its data on that device."""

@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..evaluation import Evaluation, Tally
 from ..objective import Batch, Objective
-from ..points import PointLike, move_to, plain_name
+from ..points import PointLike, as_point, move_to, named_parameters, plain_name
 from ..seeds import derived_seed
 from ..sparsifiers.shards import whole
 from .checkpoints import Checkpoint, ShardedCheckpoint
@@ -139,19 +140,22 @@ class Ranks(Alone):
         """Shard the blocks of every list of them, one by one, and then what is left."""
         from torch.distributed.fsdp import fully_shard
 
-        for module in model.modules():
-            if isinstance(module, (nn.Sequential, nn.ModuleList)):
-                for block in module:
-                    if any(True for _ in block.parameters()):
-                        fully_shard(block, mesh=self.mesh)
+        for name, parameter in named_parameters(model).items():
+            if parameter.ndim == 0:
+                raise InputError(f"A single number such as {name!r} has no shards: use ddp.")
+        for block in blocks(model):
+            fully_shard(block, mesh=self.mesh)
         fully_shard(model, mesh=self.mesh)
         return model
 
     @torch.no_grad()
     def gather(self, trained: nn.Module, model: nn.Module) -> None:
+        there = as_point(model)  # a tied parameter once, and no buffer that is not kept
         state = {plain_name(name): whole(t) for name, t in trained.state_dict().items()}
+        state = {name: t for name, t in state.items() if name in there}
         for name, _ in trained.named_buffers():  # whose statistics are of each rank's own part
-            torch.distributed.broadcast(state[plain_name(name)], src=0)
+            if plain_name(name) in state:
+                torch.distributed.broadcast(state[plain_name(name)], src=0)
         move_to(model, {name: t.to("cpu") for name, t in state.items()})
 
     def fit(self, optimizer: torch.optim.Optimizer) -> None:
@@ -236,6 +240,31 @@ class Ranks(Alone):
 
 
 _NOTHING = object()
+
+
+def blocks(model: nn.Module) -> Iterator[nn.Module]:
+    """What lies in a ``Sequential`` or a ``ModuleList`` and has parameters: the innermost first, as
+    ``fully_shard`` wants it; each once; no list, which nobody calls; and none that shares a
+    parameter with what is outside it.
+
+    >>> inner = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    >>> [type(block).__name__ for block in blocks(nn.Sequential(inner, inner))]
+    ['Linear', 'Sequential']
+    """
+    lists = [m for m in model.modules() if isinstance(m, (nn.Sequential, nn.ModuleList))]
+    listed = {block for found in lists for block in found.children()}
+    everywhere = _owners(model)
+    for module in reversed(list(model.modules())):
+        if module in listed and not isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+            here = _owners(module)
+            if here and all(everywhere[key] == count for key, count in here.items()):
+                yield module
+
+
+def _owners(module: nn.Module) -> Counter[int]:
+    """Of every parameter, how many modules have it as their own."""
+    each = (m.named_parameters(recurse=False) for m in module.modules())
+    return Counter(id(parameter) for own in each for _, parameter in own)
 
 
 class _Mean(torch.autograd.Function):
