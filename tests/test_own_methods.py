@@ -28,6 +28,7 @@ REFUSED = {  # what a file has → what the sentence speaks of
     "def make(plan): return None": "made a NoneType, not an ss.Sparsifier",
     "def make(plan): return plan.sparsity": "made a float, not an ss.Sparsifier",
     "def make(plan): return plan.sparseness": "fails: AttributeError",
+    "import sys\ndef make(plan): sys.exit('no licence')": "fails: SystemExit: no licence",
     "import sparsescape as ss\nclass make(ss.DropGrow): ...": "is the class of an ss.Sparsifier",
     STATIC.format("7"): "7",
 }

@@ -85,7 +85,7 @@ class FileFunction:
         self._check(make, kind, arguments)
         try:
             made = make(*arguments)
-        except Exception as error:  # whatever a user's function raises is for the user to read
+        except (Exception, SystemExit) as error:  # what a user's function raises is for the user
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{self.name} in {self.path} fails: {reason}") from error
         if not isinstance(made, kind):
@@ -108,7 +108,7 @@ class FileFunction:
         _UserFiles.known[name] = self.path.absolute()
         try:
             return importlib.import_module(name)
-        except Exception as error:  # likewise, of a file
+        except (Exception, SystemExit) as error:  # likewise, of a file
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{self.path} cannot be imported: {reason}") from error
 

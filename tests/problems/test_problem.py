@@ -132,6 +132,7 @@ def late(values, wrong):
             "must be one finite number, the mean over a batch",
         ),
         ({"loss": lambda out, y: out.sum() * float("inf")}, "must be one finite number"),
+        ({"loss": lambda out, y: (out.argmax(1) != y).float().mean()}, "loss has no gradient"),
         ({"train": (late(INPUTS, float("nan")), TARGETS)}, "training inputs hold NaN: example 17 "),
         ({"test": (late(INPUTS, float("nan")), TARGETS)}, "test inputs hold NaN: example 17 "),
         ({"train": (INPUTS, late(TARGETS, 3))}, "loss cannot take targets .* out of bounds"),

@@ -73,6 +73,20 @@ def test_flops_are_foreseen_as_they_are_spent(tmp_path):
             assert foreseen["steps"] == spent["steps"] == 120
 
 
+@pytest.mark.parametrize(("times", "enough"), [((5.0, 5.2), False), ((0.1, 1.2), True)])
+def test_a_short_run_says_enough_by_what_it_takes_beyond_a_shorter_one(
+    tmp_path, monkeypatch, times, enough
+):
+    """What both take to look at all data says nothing of a step."""
+    problem, store = tiny.write(tmp_path), Store(tmp_path / "runs")
+    made = forecaster(problem, store, tmp_path / "plan")
+    stage = stages_of(studied(problem, steps=12000))[0]
+    runs = made._runs["of this kind"] = [made.shorter(stage, n) for n in (100, 400)]
+    took = {run.key: {"seconds": t} for run, t in zip(runs, times, strict=True)}
+    monkeypatch.setattr(made, "_provenance", took.__getitem__)
+    assert made._is_enough("of this kind", stage) == enough
+
+
 def test_what_is_there_costs_nothing(tmp_path):
     problem, store = tiny.write(tmp_path), Store(tmp_path / "runs")
     stages = stages_of(studied(problem, seeds=1, steps=20))

@@ -83,6 +83,13 @@ def test_the_metrics_of_a_finished_stage_are_read_back(store):
     assert store.metrics(STAGE.key) == {"loss": 0.1 + 0.2, "decreasing": True, "accuracy": None}
 
 
+def test_a_file_that_is_cut_off_is_named(store):
+    finish(store, STAGE, loss=0.1)
+    (store.path(STAGE.key) / "metrics.json").write_text('{"los')
+    with pytest.raises(InputError, match=r"metrics\.json' is damaged: remove the folder"):
+        store.metrics(STAGE.key)
+
+
 def test_a_stage_read_back_is_the_stage(store):
     last = Stage("along", {"t": [0.1]}, {"start": STAGE, "end": Stage("train", {"seed": 1})})
     for stage in (*last.inputs.values(), last):

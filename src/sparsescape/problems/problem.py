@@ -134,6 +134,7 @@ class Problem:
         self._check_fresh(model)
         named_weights(model, self.dense)
         self._check_outputs(model.eval(), *self._tried("train"))
+        self._check_gradient(model, *self._tried("train"))
         try:
             self._check_outputs(model, *self._tried("test"))
         except InputError as error:
@@ -219,6 +220,14 @@ class Problem:
                 "Cross entropy over one output is the same whatever the model puts out: give the "
                 "model an output for each class, or the problem another loss."
             )
+
+    def _check_gradient(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+        with torch.enable_grad():
+            if not self.loss(model(inputs), targets).requires_grad:
+                raise InputError(
+                    "The loss has no gradient with respect to the model's parameters: it is made "
+                    "of decisions (argmax), or detached, or all parameters are frozen."
+                )
 
 
 def units(width: float, *full: int) -> list[int]:

@@ -34,7 +34,7 @@ from .stages.context import Context
 from .store import Store, read_json, write_json
 
 _LONG_ENOUGH = 1.0
-"""Seconds of a run from which the next calibration is as good."""
+"""Seconds by which a run is longer than the shortest, from which the next is as good."""
 
 _GROWTH = 4
 
@@ -189,9 +189,11 @@ class Forecaster:
         return self.shorter.size(self._runs[name][-1])
 
     def _is_enough(self, name: str, stage: Stage) -> bool:
-        """Whether the longest run took long enough, or the next is as long as the stage."""
-        took = self._provenance(self._runs[name][-1].key)["seconds"]
-        return took > _LONG_ENOUGH or _GROWTH * self._size(name) >= self.shorter.size(stage)
+        """Whether the longest run took enough longer than the shortest, or the next is as long as
+        the stage: what runs of any length take, as to look at all data, says nothing."""
+        runs = self._runs[name]
+        least, most = (self._provenance(run.key)["seconds"] for run in (runs[0], runs[-1]))
+        return most - least > _LONG_ENOUGH or _GROWTH * self._size(name) >= self.shorter.size(stage)
 
     def _run(self, runs: Sequence[Stage]) -> None:
         missing = [s.key for s in with_inputs(runs) if not self.short.has(s.key)]

@@ -70,7 +70,13 @@ class Store:
         return self._read(key, "provenance.json")
 
     def _read(self, key: str, file: str) -> dict[str, Any]:
-        return read_json(f"{self._stages}{key}{os.sep}{file}")
+        path = f"{self._stages}{key}{os.sep}{file}"
+        try:
+            return read_json(path)
+        except ValueError:
+            raise InputError(
+                f"{path!r} is damaged: remove the folder it is in, and the stage is done anew."
+            ) from None
 
     def partial(self, key: str) -> Path:
         """Where a stage that is under way keeps what it has."""
