@@ -191,6 +191,23 @@ MISTAKES = {
         lambda: ss.Trial(optimizer=torch.optim.SGD),
         "no optimizer",
     ),
+    "a learning rate in quotes": (lambda: ss.Trial(lr="0.1"), "learning rate is above 0"),
+    "a reach that is none": (lambda: ss.Trial(reach="far"), "learning rate is above 0"),
+    "a distance in quotes": (lambda: ss.Trial(perturbed="0.1"), "moved by 0 or more"),
+    "enough in quotes": (lambda: ss.Trial(enough="0.1"), "low enough is a number"),
+    "a tolerance in quotes": (
+        lambda: ss.find_path(perceptron(), perceptron(), objective(), tol="0"),
+        "counts as none is a number",
+    ),
+    "eigenvalues to a word": (
+        lambda: ss.stationarity(objective(), perceptron(), tol="fine"),
+        "a tolerance of 0 or more",
+    ),
+    "a width in quotes": (
+        lambda: ss.spectrum(objective(), perceptron(), width="0.1"),
+        "a finite width above 0",
+    ),
+    "a weight decay in quotes": (lambda: objective(weight_decay="0"), "weight decay is 0 or more"),
     "half a pivot": (lambda: ss.Band(insert=0.5), "1 pivot or more"),
     "momentum above 1": (lambda: ss.Band(momentum=2), "not 2"),
     "a goal that is none": (lambda: ss.Goal(None), "A goal is a function"),

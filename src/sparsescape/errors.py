@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
+from typing import TypeGuard
 
 
 class InputError(ValueError):
@@ -30,6 +31,15 @@ def is_whole(number: object, least: int) -> bool:
     (True, False, False)
     """
     return isinstance(number, Integral) and int(number) >= least
+
+
+def is_real(number: object) -> TypeGuard[float]:
+    """Whether it is a real number, of whatever library, finite or not, but not NaN.
+
+    >>> is_real(0.5), is_real("0.5"), is_real(math.nan)
+    (True, False, False)
+    """
+    return isinstance(number, Real) and not math.isnan(number)
 
 
 def check_steps(least: int = 0, **settings: object) -> None:

@@ -15,7 +15,7 @@ from .architecture import channels_last, convolutions, runs_channels_last, split
 from .batchnorm import BatchNormMode, batch_norms, recompute
 from .batchnorm import statistics as statistics_of_norms
 from .data import Batch, Examples, Tensors, check_data, in_batches, is_pair
-from .errors import InputError, is_whole, unknown
+from .errors import InputError, is_real, is_whole, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
@@ -86,8 +86,8 @@ class Objective:
             raise InputError(f"The model is a torch.nn.Module, not a {type(model).__name__}.")
         if not callable(loss):
             raise InputError(f"The loss is a function of outputs and targets, not {loss!r}.")
-        if not weight_decay >= 0:
-            raise InputError(f"The weight decay is 0 or more, not {weight_decay}.")
+        if not (is_real(weight_decay) and weight_decay >= 0):
+            raise InputError(f"The weight decay is 0 or more, not {weight_decay!r:.60}.")
         if not is_whole(batch_size, 1):
             raise InputError(f"A batch is 1 example or more, a whole number, not {batch_size}.")
         self.data = data

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...errors import InputError, is_whole
+from ...errors import InputError, is_real, is_whole
 from ...masks import Mask, check_mask
 from ...objective import Objective, check_objective
 from ...points import PointLike
@@ -87,7 +87,7 @@ def spectrum(
     ([2.0, 4.0, 6.0], 3)
     """
     whole = is_whole(steps, 1) and is_whole(probes, 1) and is_whole(points, 2)
-    if not whole or not 0 < width < math.inf:
+    if not whole or not (is_real(width) and 0 < width < math.inf):
         raise InputError(
             "A spectrum takes whole numbers of steps, probes and points, at least 1, 1 and 2, and "
             "a finite width above 0."

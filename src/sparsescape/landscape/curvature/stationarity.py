@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...errors import InputError, is_whole
+from ...errors import InputError, is_real, is_whole
 from ...masks import Mask, check_mask
 from ...objective import Objective, check_objective
 from ...points import PointLike
@@ -103,10 +103,10 @@ def stationarity(
     >>> s.gradient_inside, s.gradient_outside, round(s.largest_inside, 4), round(s.largest_dense, 4)
     (0.0, 4.0, 4.0, 16.0)
     """
-    if not tol >= 0 or not is_whole(max_products, 1):
+    if not (is_real(tol) and tol >= 0 and is_whole(max_products, 1)):
         raise InputError(
-            f"Eigenvalues take a tolerance of 0 or more and 1 product at least, not {tol} "
-            f"and {max_products}."
+            f"Eigenvalues take a tolerance of 0 or more and 1 product at least, not {tol!r:.60} "
+            f"and {max_products!r:.60}."
         )
     ends = eigenvalues(objective, point, mask, tol=tol, max_products=max_products, seed=seed)
     return with_slopes(objective, point, mask, ends)

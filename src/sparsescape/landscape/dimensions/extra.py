@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...errors import InputError, is_whole
+from ...errors import InputError, is_real, is_whole
 from ...masks import Mask
 from ...objective import Objective, check_objective
 from ...points import Point, PointLike, matching, snapshot
@@ -212,12 +212,12 @@ def _check_numbers(
 ) -> None:
     if not all(map(math.isfinite, losses)):
         raise InputError(f"The losses at the ends are not finite: {losses[0]} and {losses[1]}.")
-    if not tol >= 0:
-        raise InputError(f"The climb that counts as none is 0 or more, not {tol}.")
+    if not (is_real(tol) and tol >= 0):
+        raise InputError(f"The climb that counts as none is 0 or more, not {tol!r:.60}.")
     if not is_whole(restarts, 1):
         raise InputError(f"There is at least 1 start of a search, and whole, not {restarts}.")
-    if not 0 <= precision <= 1:
-        raise InputError(f"Precision is a share from 0 to 1, not {precision}.")
+    if not (is_real(precision) and 0 <= precision <= 1):
+        raise InputError(f"Precision is a share from 0 to 1, not {precision!r:.60}.")
     check_points(points)
 
 

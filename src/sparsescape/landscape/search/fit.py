@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError, is_whole, unknown
+from ...errors import InputError, is_real, is_whole, unknown
 from ...kernels.execution import Compressed, compressed
 from ...objective import Batch, Objective, check_objective
 from ...schedules import cosine
@@ -62,12 +62,21 @@ def check_search(
     ):
         if not isinstance(name, str) or name not in known:
             raise unknown(kind, str(name), known)
-    if not 0 < lr < math.inf:
-        raise InputError(f"The learning rate is above 0 and finite, not {lr}.")
+    if not (is_real(lr) and 0 < lr < math.inf):
+        raise InputError(f"The learning rate is above 0 and finite, not {lr!r:.60}.")
     if not is_whole(steps, 0) or not is_whole(batch_size, 1):
         raise InputError(
             f"Steps are 0 or more, a batch 1 or more, and whole, not {steps} and {batch_size}."
         )
+
+
+def check_enough(enough: float | None) -> None:
+    """
+    Raises:
+        InputError: it is no number.
+    """
+    if enough is not None and not is_real(enough):
+        raise InputError(f"A goal that is low enough is a number, not {enough!r:.60}.")
 
 
 def fit_curve(
@@ -129,8 +138,9 @@ def fit_curve(
     objective.check(curve.end)
     goal = find_goal(goal)
     check_search(goal, optimizer, sampling, lr, steps, batch_size)
-    if not 0 <= momentum < 1:
-        raise InputError(f"The momentum is from 0 to below 1, not {momentum}.")
+    if not (is_real(momentum) and 0 <= momentum < 1):
+        raise InputError(f"The momentum is from 0 to below 1, not {momentum!r:.60}.")
+    check_enough(enough)
     batches = Batches(objective.examples(), batch_size=batch_size, seed=seed)
     if not curve.control.numel():
         return Search(0, 0, 0, diverged=False)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...errors import InputError
+from ...errors import InputError, is_real
 from ...masks import Mask
 from ...objective import Objective, check_objective
 from ...points import PointLike
@@ -102,8 +102,8 @@ def find_path(
     check_objective(objective)
     check_trials(trials)
     check_points(points)
-    if tol is not None and math.isnan(tol):
-        raise InputError("The climb that counts as none is a number, not NaN.")
+    if tol is not None and not is_real(tol):
+        raise InputError(f"The climb that counts as none is a number, not {tol!r:.60}.")
     objective.check(start)
     objective.check(end)
     line = Seen(Line(start, end, subspace=subspace, names=objective.parameters), math.inf)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ...errors import InputError
+from ...errors import InputError, is_real
 from ...objective import Objective
 from ...seeds import generator
 from ...training.checkpoints import Checkpoint
 from ..curves.bezier import Bezier, check_degree
 from ..curves.chain import PolygonalChain, check_bends
 from ..curves.curve import Curve
-from .fit import Search, check_search, fit_curve
+from .fit import Search, check_enough, check_search, fit_curve
 from .goals import GOALS, Goal
 
 
@@ -73,8 +73,9 @@ class Trial:
         check_degree(self.degree)
         lr = self.lr if self.reach is None else self.reach
         check_search(self.goal, self.optimizer, self.sampling, lr, self.steps, self.batch_size)
-        if not 0 <= self.perturbed < math.inf:
-            raise InputError(f"Control points are moved by 0 or more, not {self.perturbed}.")
+        check_enough(self.enough)
+        if not (is_real(self.perturbed) and 0 <= self.perturbed < math.inf):
+            raise InputError(f"Control points are moved by 0 or more, not {self.perturbed!r:.60}.")
 
     def search(
         self, best: Curve, objective: Objective, *, seed: int, checkpoint: Checkpoint | None = None
