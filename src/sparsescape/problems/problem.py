@@ -134,7 +134,6 @@ class Problem:
         self._check_fresh(model)
         named_weights(model, self.dense)
         self._check_outputs(model.eval(), *self._tried("train"))
-        self._check_gradient(model, *self._tried("train"))
         try:
             self._check_outputs(model, *self._tried("test"))
         except InputError as error:
@@ -189,7 +188,7 @@ class Problem:
                 "them inside it, or every run goes on from the last one."
             )
 
-    @torch.no_grad()
+    @torch.enable_grad()
     def _check_outputs(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
         try:
             outputs = model(inputs)
@@ -220,14 +219,11 @@ class Problem:
                 "Cross entropy over one output is the same whatever the model puts out: give the "
                 "model an output for each class, or the problem another loss."
             )
-
-    def _check_gradient(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
-        with torch.enable_grad():
-            if not self.loss(model(inputs), targets).requires_grad:
-                raise InputError(
-                    "The loss has no gradient with respect to the model's parameters: it is made "
-                    "of decisions (argmax), or detached, or all parameters are frozen."
-                )
+        if not loss.requires_grad:
+            raise InputError(
+                "The loss has no gradient with respect to the model's parameters: it is made of "
+                "decisions (argmax), or detached, or all parameters are frozen."
+            )
 
 
 def units(width: float, *full: int) -> list[int]:
