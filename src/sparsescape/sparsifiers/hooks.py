@@ -182,10 +182,11 @@ def _before(around: Around, index: int, steps: _Steps) -> Callable[..., Any]:
     def hook(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not steps.begins(optimizer):
             return None
-        steps.moves_nothing = makes_its_state(optimizer)
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        # The gradients of a step with a closure are yet to come.
+        steps.moves_nothing = closure is None and makes_its_state(optimizer)
         if steps.moves_nothing:
             return None
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             around.open(index)
             return None
