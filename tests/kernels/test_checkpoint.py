@@ -137,7 +137,8 @@ def test_an_optimizer_goes_on_with_a_sparse_layer_that_is_loaded(count, tmp_path
     ss.save_sparse(saved, path)
     layer = ss.SparseLinear.random(20, 10, sparsity=1 - count / 200, seed=1)
     optimizer = torch.optim.SGD(layer.parameters(), 0.1)
-    layer(torch.ones(3, 20)).sum().backward()
+    loss = layer(torch.ones(3, 20)).sum()  # which a loop still holds
+    loss.backward()
     ss.load_sparse(layer, path)
     assert layer.weight.grad is None
     assert torch.equal(layer.weight, saved.weight)

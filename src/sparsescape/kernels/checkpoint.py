@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..sparsifiers.nonzeros import resize
 from .candidates import become_sparse
 from .carriers import carry_layout
 from .convert import Model, check_unspread
@@ -157,8 +158,8 @@ def _hold(model: nn.Module, patterns: dict[str, Pattern], values: dict[str, Tens
         if own.is_meta:
             new[name] = nn.Parameter(found, own.requires_grad)
         elif own.ndim == 1:  # of a layer that is sparse already, which an optimizer may hold
-            own.grad, own.data = None, found.to(own)
-            new[name] = own
+            own.grad, new[name] = None, own
+            resize(own, found.to(own))
         else:
             new[name] = nn.Parameter(found.to(own), own.requires_grad)
     for module in list(model.modules()):
