@@ -172,6 +172,27 @@ def test_norms_of_a_sharded_model_stay_dense_too(group):
     assert masked(fully_shard(normed[0], mesh=mesh)) == masked(normed[1])
 
 
+@pytest.mark.parametrize("sparsity", [0.5, 0.999])
+def test_dense_gradients_add_up_where_few_of_those_that_share_memory_are_open(group, sparsity):
+    torch.manual_seed(0)
+    model = nn.Linear(200, 300)
+    seen = []
+
+    class Seen(ss.RigL):
+        def grow_score(self, name):
+            seen.append(self.gradient(name))
+            return super().grow_score(name)
+
+    wrapped = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Seen(sparsity, update_every=1).attach(model, optimizer)
+    passes = torch.randn(3, 5, 200)
+    for x in passes:
+        wrapped(x).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(seen[0], passes.sum((0, 1)).expand(300, 200))
+
+
 @pytest.mark.parametrize("kind", ["sharded", "truly sparse"])
 def test_a_tied_weight_goes_by_its_other_name_in_a_model_of_any_kind(group, kind):
     from torch.distributed.fsdp import fully_shard
