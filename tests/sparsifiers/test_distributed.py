@@ -193,6 +193,16 @@ def test_dense_gradients_add_up_where_few_of_those_that_share_memory_are_open(gr
     torch.testing.assert_close(seen[0], passes.sum((0, 1)).expand(300, 200))
 
 
+def test_no_hook_is_left_behind_where_a_sparsifier_is_detached_before_the_step(group):
+    model = nn.Linear(8, 8)
+    wrapped = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparsifier = ss.RigL(0.5, update_every=1).attach(model, optimizer)
+    wrapped(torch.ones(2, 8)).sum().backward()
+    sparsifier.detach()
+    assert not model.weight._backward_hooks
+
+
 @pytest.mark.parametrize("kind", ["sharded", "truly sparse"])
 def test_a_tied_weight_goes_by_its_other_name_in_a_model_of_any_kind(group, kind):
     from torch.distributed.fsdp import fully_shard

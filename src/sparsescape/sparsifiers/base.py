@@ -218,6 +218,7 @@ class Sparsifier:
         for handle in self._handles:
             handle.remove()
         if self._handles:
+            self._backward.clear()
             let_go(self._weights.values())
         self._handles.clear()
 
