@@ -248,6 +248,17 @@ def test_a_file_stays_until_the_next_one_is_whole(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_to_a_file_stays_one(tmp_path):
+    file, link = tmp_path / "model.safetensors", tmp_path / "newest.safetensors"
+    ss.save_sparse(make_sparse(), file)
+    link.symlink_to(file.name)
+    changed = make_sparse().requires_grad_(False)
+    changed[7].weight.fill_(3.0)
+    ss.save_sparse(changed, link)
+    assert link.is_symlink()
+    assert load_file(file)["7.weight"].eq(3).all()
+
+
 def test_where_there_is_no_folder_nothing_is_written(tmp_path):
     model = ss.SparseLinear.random(8, 4, sparsity=0.5)
     with pytest.raises(ss.InputError, match=r"There is no folder '.*nowhere' to write to"):

@@ -59,10 +59,11 @@ def save_sparse(model: nn.Module, path: str | Path) -> None:
             held |= _encoded(name, layers[name].pattern)
         if name not in structure:
             held[name] = _alone(tensor.contiguous(), seen)
-    fresh = Path(path).with_name(Path(path).name + ".new")
+    file = Path(path).resolve()  # a link to it stays one
+    fresh = file.with_name(file.name + ".new")
     try:
         save_file(held, str(fresh), metadata={_FORMAT: json.dumps(shapes)})
-        os.replace(fresh, path)
+        os.replace(fresh, file)
     finally:
         fresh.unlink(missing_ok=True)
 
