@@ -103,6 +103,29 @@ def wrapped(model):
     return nn.parallel.DistributedDataParallel(model)
 
 
+AT_LEARNING_RATE_0 = """
+import sys, torch, sparsescape as ss
+from torch.distributed.fsdp import fully_shard
+from sparsescape.training.ranks import process_group
+
+place, rank = f"file://{sys.argv[1]}", int(sys.argv[2])
+with process_group("gloo", init_method=place, rank=rank, world_size=2):
+    model = torch.nn.Linear(8, 1, bias=False)  # of whose one row the second rank has nothing
+    fully_shard(model, mesh=torch.distributed.init_device_mesh("cpu", (2,)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
+    sparsifier = ss.SET(0.5).attach(model, optimizer)
+    model(torch.ones(2, 8)).sum().backward()
+    optimizer.step()
+    print(sparsifier.step)
+"""
+
+
+def test_ranks_agree_that_a_step_at_learning_rate_0_counts(tmp_path):
+    words = [sys.executable, "-c", AT_LEARNING_RATE_0, str(tmp_path / "store")]
+    started = [subprocess.Popen([*words, r], stdout=subprocess.PIPE, text=True) for r in "01"]
+    assert [process.communicate(timeout=240)[0].strip() for process in started] == ["1", "1"]
+
+
 MOVING = {
     "dsr": lambda **more: ss.DSR(0.6, update_every=1, threshold=0.3, **more),
     "snfs": lambda **more: ss.SNFS(0.6, update_every=1, **more),

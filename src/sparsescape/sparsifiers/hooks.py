@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..points import named_parameters
-from .shards import local
+from .shards import local, total
 
 
 class Around(Protocol):
@@ -175,7 +175,12 @@ def makes_its_state(optimizer: Optimizer) -> bool:
     if optimizer.state or any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
         return False
     trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-    return all(p.grad is not None and not local(p.grad).any() for p in trained)
+    return all(p.grad is not None and not _counted(p.grad) for p in trained)
+
+
+def _counted(grad: Tensor) -> Tensor:
+    """How many numbers are not 0, on all ranks: one may have an empty part."""
+    return total(local(grad).count_nonzero(), like=grad)
 
 
 def _before(around: Around, index: int, steps: _Steps) -> Callable[..., Any]:
