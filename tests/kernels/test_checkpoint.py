@@ -137,7 +137,8 @@ def test_an_optimizer_goes_on_with_a_sparse_layer_that_is_loaded(count, tmp_path
     ss.save_sparse(saved, path)
     layer = ss.SparseLinear.random(20, 10, sparsity=1 - count / 200, seed=1)
     optimizer = torch.optim.SGD(layer.parameters(), 0.1)
-    layer(torch.ones(3, 20)).sum().backward()
+    loss = layer(torch.ones(3, 20)).sum()  # which a loop still holds
+    loss.backward()
     ss.load_sparse(layer, path)
     assert layer.weight.grad is None
     assert torch.equal(layer.weight, saved.weight)
@@ -245,6 +246,17 @@ def test_a_file_stays_until_the_next_one_is_whole(tmp_path, monkeypatch):
         ss.save_sparse(make_sparse(), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_to_a_file_stays_one(tmp_path):
+    file, link = tmp_path / "model.safetensors", tmp_path / "newest.safetensors"
+    ss.save_sparse(make_sparse(), file)
+    link.symlink_to(file.name)
+    changed = make_sparse().requires_grad_(False)
+    changed[7].weight.fill_(3.0)
+    ss.save_sparse(changed, link)
+    assert link.is_symlink()
+    assert load_file(file)["7.weight"].eq(3).all()
 
 
 def test_where_there_is_no_folder_nothing_is_written(tmp_path):

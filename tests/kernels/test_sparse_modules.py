@@ -211,7 +211,8 @@ def test_inputs_that_do_not_fit_are_refused(layer, shape):
 def test_a_gradient_of_other_values_is_gone_once_others_are_loaded():
     x = torch.randn(6, 20)
     few, many = (SparseLinear.random(20, 30, sparsity=share) for share in (0.9, 0.5))
-    many(x).sum().backward()
+    loss = many(x).sum()  # which a loop still holds
+    loss.backward()
     many.load_state_dict(few.state_dict())
     many.zero_grad(set_to_none=False)
     many(x).sum().backward()

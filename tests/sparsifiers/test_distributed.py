@@ -103,6 +103,29 @@ def wrapped(model):
     return nn.parallel.DistributedDataParallel(model)
 
 
+AT_LEARNING_RATE_0 = """
+import sys, torch, sparsescape as ss
+from torch.distributed.fsdp import fully_shard
+from sparsescape.training.ranks import process_group
+
+place, rank = f"file://{sys.argv[1]}", int(sys.argv[2])
+with process_group("gloo", init_method=place, rank=rank, world_size=2):
+    model = torch.nn.Linear(8, 1, bias=False)  # of whose one row the second rank has nothing
+    fully_shard(model, mesh=torch.distributed.init_device_mesh("cpu", (2,)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
+    sparsifier = ss.SET(0.5).attach(model, optimizer)
+    model(torch.ones(2, 8)).sum().backward()
+    optimizer.step()
+    print(sparsifier.step)
+"""
+
+
+def test_ranks_agree_that_a_step_at_learning_rate_0_counts(tmp_path):
+    words = [sys.executable, "-c", AT_LEARNING_RATE_0, str(tmp_path / "store")]
+    started = [subprocess.Popen([*words, r], stdout=subprocess.PIPE, text=True) for r in "01"]
+    assert [process.communicate(timeout=240)[0].strip() for process in started] == ["1", "1"]
+
+
 MOVING = {
     "dsr": lambda **more: ss.DSR(0.6, update_every=1, threshold=0.3, **more),
     "snfs": lambda **more: ss.SNFS(0.6, update_every=1, **more),
@@ -170,6 +193,37 @@ def test_norms_of_a_sharded_model_stay_dense_too(group):
     mesh = torch.distributed.init_device_mesh("cpu", (1,))
     normed = [nn.Sequential(nn.Linear(6, 8), nn.LayerNorm([4, 8])) for _ in range(2)]
     assert masked(fully_shard(normed[0], mesh=mesh)) == masked(normed[1])
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.999])
+def test_dense_gradients_add_up_where_few_of_those_that_share_memory_are_open(group, sparsity):
+    torch.manual_seed(0)
+    model = nn.Linear(200, 300)
+    seen = []
+
+    class Seen(ss.RigL):
+        def grow_score(self, name):
+            seen.append(self.gradient(name))
+            return super().grow_score(name)
+
+    wrapped = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Seen(sparsity, update_every=1).attach(model, optimizer)
+    passes = torch.randn(3, 5, 200)
+    for x in passes:
+        wrapped(x).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(seen[0], passes.sum((0, 1)).expand(300, 200))
+
+
+def test_no_hook_is_left_behind_where_a_sparsifier_is_detached_before_the_step(group):
+    model = nn.Linear(8, 8)
+    wrapped = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparsifier = ss.RigL(0.5, update_every=1).attach(model, optimizer)
+    wrapped(torch.ones(2, 8)).sum().backward()
+    sparsifier.detach()
+    assert not model.weight._backward_hooks
 
 
 @pytest.mark.parametrize("kind", ["sharded", "truly sparse"])

@@ -647,6 +647,24 @@ class StepOfItsBase(torch.optim.SGD):
         return super().step(closure)
 
 
+def test_a_first_step_with_a_closure_counts_at_learning_rate_0_too():
+    """As of a warm-up: its gradients are yet to come, and those that are there may be zeros."""
+    model = nn.Linear(8, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
+    sparsifier = ss.SET(0.5).attach(model, optimizer)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+
+    def closure():
+        optimizer.zero_grad(set_to_none=False)
+        loss = model(torch.ones(2, 8)).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert sparsifier.step == 1
+
+
 @pytest.mark.parametrize("with_closure", [False, True])
 def test_a_step_that_calls_its_bases_step_is_one_step(with_closure):
     torch.optim.SGD(make_model().parameters(), lr=0.1)

@@ -192,3 +192,17 @@ def test_once_detached_it_is_pickled(kind):
     sparsifier.detach()
     twin = pickle.loads(pickle.dumps(sparsifier))
     assert twin.mask == sparsifier.mask
+
+
+def test_optimizer_state_of_dense_weights_is_left_alone_when_a_schedule_moves_the_learning_rate():
+    model = nn.Linear(8, 8)
+    optimizer = torch.optim.Rprop(model.parameters(), lr=0.01)
+    sparsifier = ss.SRSTE(2, 4).attach(model, optimizer)
+    for step in range(3):
+        optimizer.param_groups[0]["lr"] = 0.01 * 0.9**step
+        optimizer.zero_grad()
+        model(torch.ones(2, 8)).exp().sum().backward()  # of which no gradient changes its sign
+        optimizer.step()
+        outside = ~sparsifier.mask["weight"]
+        assert outside.any()
+        assert optimizer.state[model.weight]["prev"][outside].all()

@@ -135,7 +135,8 @@ def test_blocks_come_innermost_first_and_share_nothing_with_what_is_outside():
     tied = nn.Linear(2, 2)
     tied.weight = inner[0].weight
     lists = nn.ModuleList([nn.Linear(2, 2), nn.ReLU()])
-    model = nn.Sequential(nn.Sequential(inner, tied), lists)
+    numbers = nn.ParameterList([torch.ones(2)]), nn.ParameterDict({"a": torch.ones(2)})
+    model = nn.Sequential(nn.Sequential(inner, tied), lists, nn.ModuleList(numbers))
     assert list(blocks(model)) == [lists[0], model[0]]
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..sparsifiers.nonzeros import resize
 from .candidates import become_sparse
 from .carriers import carry_layout
 from .convert import Model, check_unspread
@@ -58,10 +59,11 @@ def save_sparse(model: nn.Module, path: str | Path) -> None:
             held |= _encoded(name, layers[name].pattern)
         if name not in structure:
             held[name] = _alone(tensor.contiguous(), seen)
-    fresh = Path(path).with_name(Path(path).name + ".new")
+    file = Path(path).resolve()  # a link to it stays one
+    fresh = file.with_name(file.name + ".new")
     try:
         save_file(held, str(fresh), metadata={_FORMAT: json.dumps(shapes)})
-        os.replace(fresh, path)
+        os.replace(fresh, file)
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -157,8 +159,8 @@ def _hold(model: nn.Module, patterns: dict[str, Pattern], values: dict[str, Tens
         if own.is_meta:
             new[name] = nn.Parameter(found, own.requires_grad)
         elif own.ndim == 1:  # of a layer that is sparse already, which an optimizer may hold
-            own.grad, own.data = None, found.to(own)
-            new[name] = own
+            own.grad, new[name] = None, own
+            resize(own, found.to(own))
         else:
             new[name] = nn.Parameter(found.to(own), own.requires_grad)
     for module in list(model.modules()):

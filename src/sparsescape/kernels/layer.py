@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..seeds import generator
+from ..sparsifiers.nonzeros import resize
 from .ops import Watch
 from .pattern import Pattern
 
@@ -129,7 +130,7 @@ class Sparse(nn.Module):
             return
         if values.ndim == 1 and values.shape != self.weight.shape:
             self.weight.grad = None  # which is of the values that were held
-            self.weight.data = self.weight.new_empty(values.shape)
+            resize(self.weight, self.weight.new_empty(values.shape))
         super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)
         for name in _STRUCTURE:
             given, own = state.get(prefix + name), getattr(self, name)

@@ -218,6 +218,7 @@ class Sparsifier:
         for handle in self._handles:
             handle.remove()
         if self._handles:
+            self._backward.clear()
             let_go(self._weights.values())
         self._handles.clear()
 
@@ -391,7 +392,7 @@ class Sparsifier:
         self._hold(*self._all)
         mask = self.next_mask(self.step)
         if mask is not None:
-            self._holding.look_again()
+            self._look_again()
             # Not where a state is loaded: what the optimizer has loaded is of the mask to come.
             self._owners.forget_mixed_state()
             self._set_mask(mask)
@@ -462,6 +463,10 @@ class Sparsifier:
             self.densities[name] = held.count / max(held.shape.numel(), 1)
         self._holding.forget()
         self._hold(*self._all)
+
+    def _look_again(self) -> None:
+        """Before the mask moves: what is fresh for the state outside it."""
+        self._holding.look_again()
 
     def _closing(self, name: str) -> Callable[[Tensor], object]:
         """What sets a weight's gradient to 0 where the loop is not to see it."""

@@ -30,7 +30,11 @@ class Sample:
     """
 
     def __init__(self, tensor: Any) -> None:
+        self._places: Tensor | None = None
         self._numbers = None if is_sharded(tensor) else _some(tensor).clone()
+        if self._numbers is not None and not self._numbers.any():  # of few that are not 0
+            self._places = tensor.detach().reshape(-1).nonzero().flatten()[:WIDTH]
+            self._numbers = self._at_places(tensor)
 
     def tells(self, tensor: Any) -> bool:
         """Whether these are the same to the bit, and would not be if all had been scaled.
@@ -39,7 +43,11 @@ class Sample:
         """
         if self._numbers is None or not self._numbers.any():
             return False
-        return torch.equal(as_integers(_some(tensor)), as_integers(self._numbers))
+        now = _some(tensor) if self._places is None else self._at_places(tensor)
+        return torch.equal(as_integers(now), as_integers(self._numbers))
+
+    def _at_places(self, tensor: Tensor) -> Tensor:
+        return tensor.detach().reshape(-1)[self._places]
 
 
 def _some(tensor: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..points import named_parameters
-from .shards import local
+from .shards import local, total
 
 
 class Around(Protocol):
@@ -175,17 +175,23 @@ def makes_its_state(optimizer: Optimizer) -> bool:
     if optimizer.state or any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
         return False
     trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-    return all(p.grad is not None and not local(p.grad).any() for p in trained)
+    return all(p.grad is not None and not _counted(p.grad) for p in trained)
+
+
+def _counted(grad: Tensor) -> Tensor:
+    """How many numbers are not 0, on all ranks: one may have an empty part."""
+    return total(local(grad).count_nonzero(), like=grad)
 
 
 def _before(around: Around, index: int, steps: _Steps) -> Callable[..., Any]:
     def hook(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not steps.begins(optimizer):
             return None
-        steps.moves_nothing = makes_its_state(optimizer)
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        # The gradients of a step with a closure are yet to come.
+        steps.moves_nothing = closure is None and makes_its_state(optimizer)
         if steps.moves_nothing:
             return None
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             around.open(index)
             return None

@@ -194,13 +194,21 @@ class Nonzeros:
     def _replace(self, tensor: Tensor, values: Tensor) -> None:
         if tensor.shape == values.shape:
             tensor.detach().copy_(values)
-            return
-        if tensor is self.parameter:
-            # Autograd's node for the parameter, which knows its shape, is made anew only where
-            # the type has changed; and an old loss that somebody holds keeps it alive.
-            other = torch.float32 if values.dtype == torch.float64 else torch.float64
-            tensor.data = values.new_empty(0, dtype=other)
-        tensor.data = values
+        elif tensor is self.parameter:
+            resize(tensor, values)
+        else:
+            tensor.data = values
+
+
+def resize(parameter: Tensor, values: Tensor) -> None:
+    """Let a parameter have another number of values from now on.
+
+    Autograd's node for it, which knows its shape, is made anew only where the type has changed; and
+    an old loss that somebody holds keeps it alive.
+    """
+    other = torch.float32 if values.dtype == torch.float64 else torch.float64
+    parameter.data = values.new_empty(0, dtype=other)
+    parameter.data = values
 
 
 # ---------------------------------------------------------------------------- in a model

@@ -121,6 +121,9 @@ class View(Sparsifier):
             }
         super()._set_mask(mask)
 
+    def _look_again(self) -> None:
+        """Optimizer state is that of θ: none of it is made fresh."""
+
     def _closing(self, name: str) -> Callable[[Tensor], object]:
         """The loop sees the gradient of all that the method trains, which is all there is."""
         return _leave

@@ -242,6 +242,9 @@ class Ranks(Alone):
 _NOTHING = object()
 
 
+_LISTS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+
+
 def blocks(model: nn.Module) -> Iterator[nn.Module]:
     """What lies in a ``Sequential`` or a ``ModuleList`` and has parameters: the innermost first, as
     ``fully_shard`` wants it; each once; no list, which nobody calls; and none that shares a
@@ -255,7 +258,7 @@ def blocks(model: nn.Module) -> Iterator[nn.Module]:
     listed = {block for found in lists for block in found.children()}
     everywhere = _owners(model)
     for module in reversed(list(model.modules())):
-        if module in listed and not isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+        if module in listed and not isinstance(module, _LISTS):
             here = _owners(module)
             if here and all(everywhere[key] == count for key, count in here.items()):
                 yield module
