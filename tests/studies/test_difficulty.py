@@ -419,11 +419,11 @@ def steps_kept(root: Path) -> list[int]:
 def test_killed_again_and_again_it_ends_with_the_same_bytes(finished, tmp_path, monkeypatch):
     root, note = tmp_path / "runs", tmp_path / "paused"
     words = tiny.study(finished.problem, root)
-    killed(words, note, pause_at=9)  # inside the first training runs
+    killed(words, note, pause_at=11)  # inside the first training runs, after the check
     assert max(steps_kept(root)) >= 7
     killed(words, note, after=12)
-    killed(words, note, pause_at=30)  # in a run or a search, wherever the workers are by then
-    killed(words, note, pause_at=33)
+    killed(words, note, pause_at=32)  # in a run or a search, wherever the workers are by then
+    killed(words, note, pause_at=35)
     assert not list(root.glob("*/results.json"))
     monkeypatch.setattr(local, "_Pool", tiny.PoolHere)
     assert main(words) == 0

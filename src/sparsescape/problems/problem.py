@@ -221,8 +221,8 @@ class Problem:
             )
         if not loss.requires_grad:
             raise InputError(
-                "The loss has no gradient with respect to the model's parameters: it is made of "
-                "decisions (argmax), or detached, or all parameters are frozen."
+                "The loss has no gradient with respect to the model's parameters, in evaluation: "
+                "it is made of decisions (argmax), or detached, or all parameters are frozen."
             )
 
 

@@ -160,8 +160,9 @@ class View(Sparsifier):
             shown = self.shown(name, self.dense_weights[name])
             if not torch.equal(local(self._weights[name]).nan_to_num(), shown.nan_to_num()):
                 raise InputError(
-                    f"{type(self).__name__} keeps dense weights behind the shown ones, and what "
-                    f"wraps the optimizer has moved the shown {name!r}: take the optimizer alone."
+                    f"{type(self).__name__} keeps dense weights behind the shown ones, and the "
+                    f"shown {name!r} was moved beside the optimizer that is wrapped: take that "
+                    "alone."
                 )
 
     @torch.no_grad()
