@@ -206,3 +206,17 @@ def test_optimizer_state_of_dense_weights_is_left_alone_when_a_schedule_moves_th
         outside = ~sparsifier.mask["weight"]
         assert outside.any()
         assert optimizer.state[model.weight]["prev"][outside].all()
+
+
+@pytest.mark.parametrize("method", [ss.TopKAST(0.5, update_every=9), ss.STR(initial=-2.0)])
+def test_what_is_shown_outside_the_mask_is_0_where_the_dense_weight_is_nan(method):
+    torch.manual_seed(0)
+    model = nn.Linear(6, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparsifier = method.attach(model, optimizer)
+    sparsifier.dense_weights["weight"][~sparsifier.mask["weight"]] = torch.inf
+    model(torch.ones(2, 6)).sum().backward()
+    optimizer.step()
+    closed = ~sparsifier.mask["weight"]
+    assert closed.any()
+    assert (model.weight[closed] == 0).all()

@@ -169,7 +169,9 @@ class View(Sparsifier):
     def _hold(self, *indices: int) -> None:
         for index in indices:
             for name in self._of_optimizer(index):
-                local(self._weights[name]).copy_(self.shown(name, self.dense_weights[name]))
+                weight = local(self._weights[name])
+                weight.copy_(self.shown(name, self.dense_weights[name]))
+                self._held[name].close(weight)  # where θ is NaN, a product with 0 is that too
 
     def _of_optimizer(self, index: int) -> list[str]:
         return [name for name in self._weights if self._owners.index(name) == index]
