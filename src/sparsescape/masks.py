@@ -112,7 +112,6 @@ class Mask(Mapping[str, Tensor]):
         if (densities is None) == (sparsity is None):
             raise InputError("Give either densities (per layer) or sparsity (one threshold).")
         for name, score in scores.items():
-            # A sum is NaN if one of them is: that many times faster to see than which.
             if has_nan(score):
                 raise InputError(f"The scores of {name!r} contain NaN.")
         if densities is None:

@@ -118,7 +118,7 @@ def twin_over(
             with global_seed(0, "a twin"):
                 twin(optimizer, settings, probes).step()
                 return twin(optimizer, settings, parameters)
-        except Exception:
+        except Exception:  # whatever an optimizer raises that is not made or stepped so
             continue
     return None
 
@@ -148,7 +148,7 @@ def _twin_state(
         try:
             with global_seed(0, "fresh state"):
                 return shape, _observe(twin(optimizer, group, [probe]), probe, gradient(probe))
-        except Exception:
+        except Exception:  # whatever an optimizer raises that is not made or stepped so
             continue
     return shape, None
 

@@ -174,7 +174,7 @@ class PowerPropagation(View, GradualMagnitude):
         return weight.sign() * weight.abs() ** (1 / self.alpha)
 
     def shown(self, name: str, theta: Tensor) -> Tensor:
-        return theta * theta.abs() ** (self.alpha - 1) * self._multipliers[name]
+        return theta * theta.abs() ** (self.alpha - 1)
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         return grad * self.alpha * theta.abs() ** (self.alpha - 1) * self._multipliers[name]

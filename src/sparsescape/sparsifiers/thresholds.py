@@ -78,7 +78,7 @@ class STR(View):
     def shown(self, name: str, theta: Tensor) -> Tensor:
         # A threshold moves with its own optimizer, the mask when all have stepped.
         threshold = torch.sigmoid(self.thresholds[name].detach())
-        return theta.sign() * (theta.abs() - threshold).clamp(min=0) * self._multipliers[name]
+        return theta.sign() * (theta.abs() - threshold).clamp(min=0)
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         inside = grad * self._multipliers[name]

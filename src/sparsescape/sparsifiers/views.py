@@ -43,8 +43,8 @@ class View(Sparsifier):
         return weight.clone()
 
     def shown(self, name: str, theta: Tensor) -> Tensor:
-        """What the forward pass uses of θ: what is inside the mask, unless the method says more."""
-        return theta * self._multipliers[name]
+        """What the forward pass uses of θ, inside the mask: θ itself, unless the method says so."""
+        return theta
 
     def chain(self, name: str, theta: Tensor, grad: Tensor) -> Tensor:
         """The gradient of θ from that of the shown weights: straight through."""
@@ -110,7 +110,7 @@ class View(Sparsifier):
         return Within(weight, layers) if layers else Masked(weight)
 
     def _set_mask(self, mask: NextMask) -> None:
-        # As numbers: views multiply by them.
+        # As numbers: gradients are multiplied by them.
         self._multipliers = {
             n: share(self._held[n].own(mask[n]), w).to(local(w).dtype)
             for n, w in self._weights.items()
@@ -157,8 +157,8 @@ class View(Sparsifier):
             InputError: it has moved them.
         """
         for name in self._of_optimizer(index):
-            shown = self.shown(name, self.dense_weights[name])
-            if not torch.equal(local(self._weights[name]).nan_to_num(), shown.nan_to_num()):
+            shown, weight = self._inside(name), local(self._weights[name])
+            if not torch.equal(weight.nan_to_num(), shown.nan_to_num()):
                 raise InputError(
                     f"{type(self).__name__} keeps dense weights behind the shown ones, and the "
                     f"shown {name!r} was moved beside the optimizer that is wrapped: take that "
@@ -169,9 +169,13 @@ class View(Sparsifier):
     def _hold(self, *indices: int) -> None:
         for index in indices:
             for name in self._of_optimizer(index):
-                weight = local(self._weights[name])
-                weight.copy_(self.shown(name, self.dense_weights[name]))
-                self._held[name].close(weight)  # where θ is NaN, a product with 0 is that too
+                local(self._weights[name]).copy_(self._inside(name))
+
+    def _inside(self, name: str) -> Tensor:
+        """What is shown, and 0 outside the mask: closed, since NaN times 0 is NaN."""
+        shown = self.shown(name, self.dense_weights[name]).clone()
+        self._held[name].close(shown)
+        return shown
 
     def _of_optimizer(self, index: int) -> list[str]:
         return [name for name in self._weights if self._owners.index(name) == index]
