@@ -432,8 +432,12 @@ def test_an_unknown_batch_norm_mode_is_refused(data):
             lambda point: point.update({"2.weight": torch.zeros(3, 9)}),
             r"'2.weight' has shape \(3, 9\) in the point and \(3, 8\) in the model",
         ),
+        (
+            lambda point: point.update({"2.weight": torch.zeros(3, 8, dtype=torch.float32)}),
+            "'2.weight' is of float32 in the point and of float64 in the model",
+        ),
     ],
-    ids=["missing", "unknown", "shape"],
+    ids=["missing", "unknown", "shape", "type"],
 )
 def test_a_point_that_does_not_fit_is_refused(data, change, message):
     model = perceptron(DOUBLE)

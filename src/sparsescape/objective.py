@@ -19,7 +19,7 @@ from .errors import InputError, is_real, is_whole, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
-from .points import Point, PointLike, fitting, named_parameters, plain_name
+from .points import Point, PointLike, as_point, fitting, named_parameters, plain_name
 from .second_order import twice_differentiable
 from .stateless import Stateless
 
@@ -291,8 +291,15 @@ class Objective:
         return Tensors(*self.tensors())
 
     def check(self, point: PointLike) -> Point:
-        """The point, if it fits the model; :class:`InputError` otherwise."""
-        return fitting(point, self._model)
+        """The point, if it fits the model; :class:`InputError` otherwise. The model is run at it,
+        so its numbers must be of the model's types, too."""
+        fits = fitting(point, self._model)
+        types = {name: tensor.dtype for name, tensor in as_point(self._model).items()}
+        for name, tensor in fits.items():
+            if tensor.dtype != types[name]:
+                kind, other = (str(t).removeprefix("torch.") for t in (tensor.dtype, types[name]))
+                raise InputError(f"{name!r} is of {kind} in the point and of {other} in the model.")
+        return fits
 
     def _channels_last(self, point: Point) -> Point:
         """The point, laid out for a network that keeps channels last from the first convolution
