@@ -25,6 +25,8 @@ LAYERS = [
     nn.BatchNorm2d(4, momentum=None, affine=False),
     nn.BatchNorm2d(4, track_running_stats=False),
     nn.BatchNorm1d(4),
+    nn.Linear(4, 3),
+    nn.Linear(4, 3, bias=False),
 ]
 
 
@@ -36,7 +38,8 @@ def test_carriers_compute_the_same_and_keep_the_order(layer, training):
     carrier = copy.deepcopy(plain)
     carry_layout(carrier)
     assert isinstance(carrier, type(plain))
-    shape = (6, 4) if isinstance(layer, nn.BatchNorm1d) else (6, 4, 7, 8)
+    of_features = isinstance(layer, nn.BatchNorm1d | nn.Linear)
+    shape = (6, 4) if of_features else (6, 4, 7, 8)
     for _ in range(2):
         x = torch.randn(shape, requires_grad=True)
         own = batch_innermost(x.detach()).requires_grad_()
@@ -44,9 +47,10 @@ def test_carriers_compute_the_same_and_keep_the_order(layer, training):
         torch.testing.assert_close(found, expected)
         assert has_batch_innermost(found)
         g = torch.randn_like(expected)
-        (wanted,) = torch.autograd.grad(expected, x, g)
-        (got,) = torch.autograd.grad(found, own, batch_innermost(g))
+        wanted = torch.autograd.grad(expected, [x, *plain.parameters()], g)
+        got = torch.autograd.grad(found, [own, *carrier.parameters()], batch_innermost(g))
         torch.testing.assert_close(got, wanted)
+        assert has_batch_innermost(got[0])
         torch.testing.assert_close(carrier(x), plain(x))  # torch's usual order: as it was
     for one, other in zip(carrier.buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(one, other)
