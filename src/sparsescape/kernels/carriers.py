@@ -1,9 +1,9 @@
 """Layers that keep the batch innermost, in the place of torch's that would not.
 
 Elementwise layers keep the memory order of their input. Three kinds of layer do not, pooling,
-BatchNorm and a dense Linear: :func:`carry_layout` gives those a forward that looks at the same memory from the side.
-And a dense convolution before a sparse one (a network's first) hands its output on in that order:
-what a shortcut carries around the sparse layers is then in theirs.
+BatchNorm and a dense Linear: :func:`carry_layout` gives those a forward that looks at the same
+memory from the side. And a dense convolution before a sparse one (a network's first) hands its
+output on in that order: what a shortcut carries around the sparse layers is then in theirs.
 """
 
 from __future__ import annotations
@@ -142,10 +142,10 @@ CARRIERS: dict[type[nn.Module], type[nn.Module]] = {
 def carry_layout(model: nn.Module) -> None:
     """Let the model's layers hand on what its sparse ones like, in place.
 
-    Pooling, BatchNorm and dense Linear layers keep the batch innermost, and so does a dense convolution that
-    comes before a sparse one among the model's modules. They stay the objects that they are (hooks,
-    parameters, buffers); their class becomes a subclass of it. Subclasses of one's own are left
-    alone.
+    Pooling, BatchNorm and dense Linear layers keep the batch innermost, and so does a dense
+    convolution that comes before a sparse one among the model's modules. They stay the objects that
+    they are (hooks, parameters, buffers); their class becomes a subclass of it. Subclasses of one's
+    own are left alone.
     """
     for module in model.modules():
         module.__class__ = CARRIERS.get(type(module), type(module))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..problems import catalogue
 
-SCHEMA = 9
+SCHEMA = 10
 """Goes into every key. Raise it whenever the same settings would give another result."""
 
 

@@ -23,7 +23,10 @@ STEPS = 3
 """Newton steps in a row."""
 
 AWAY = 20
-"""And at most so many from beside a saddle, where the slope is slight at first."""
+"""And at most so many from beside a saddle or a plateau, where the slope is slight at first."""
+
+_LITTLE = 3e-5
+"""Share of the loss that a step has to win for another to be taken."""
 
 _KRYLOV = 10
 """Dimension of the Krylov space that each is taken in."""
@@ -59,15 +62,15 @@ def newton_descent(
 
     A step is p = −V·|VᵀHV|⁻¹·Vᵀg with V a basis of the Krylov space of H and g, of dimension 10
     (Dauphin et al. 2014, *Identifying and Attacking the Saddle Point Problem*, section 5 and
-    algorithm 1): about what ten steps of conjugate gradients get. Where no length lowers the loss
-    it ends.
+    algorithm 1): about what ten steps of conjugate gradients get. It ends where a step lowers the
+    loss by next to nothing, whatever its length.
     """
     here = Descent(as_point(point), loss, loss)
     for _ in range(steps):
         below = _newton_step(objective, here, mask)
-        if not below.decrease > 0:
-            break
         here = Descent(below.point, below.loss, loss)
+        if below.decrease <= _LITTLE * abs(loss):
+            break
     return here
 
 

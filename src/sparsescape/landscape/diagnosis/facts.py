@@ -13,11 +13,14 @@ from ...masks import Mask
 from ...objective import Objective
 from ...points import PointLike, as_point
 from ...seeds import derived_seed
-from ..curvature.descent import AWAY, Descent, curvature_descent, newton_descent
+from ..curvature.descent import AWAY, STEPS, Descent, curvature_descent, newton_descent
 from ..curvature.stationarity import Ends, Stationarity, eigenvalues, with_slopes
 from ..search.paths import FoundPath, find_path
 from ..search.trials import Trial
 from .constant import constant_answer
+
+_NOTHING_LEARNED = 0.9
+"""Share of the best constant answer's loss from which on a network has learned next to nothing."""
 
 TOL = 1e-5
 """Error of the eigenvalues that a diagnosis rests on, as a share of the largest."""
@@ -80,8 +83,12 @@ class Facts:
 
     @cached_property
     def inside(self) -> Descent:
-        """Newton steps in the mask."""
-        return newton_descent(self.objective, self.point, self.mask, self.loss)
+        """Newton steps in the mask; more of them where nothing was learned yet, since a run that
+        has only begun is beside a saddle or a plateau, where three of them win little."""
+        loss, constant = self.loss - self.objective.penalty(self.point), self.constant
+        learned = constant is None or loss < _NOTHING_LEARNED * constant
+        steps = STEPS if learned else AWAY
+        return newton_descent(self.objective, self.point, self.mask, self.loss, steps)
 
     @cached_property
     def dense(self) -> Descent:
