@@ -168,11 +168,11 @@ def _train(
     held: Mask,
 ) -> Outcome:
     recipe, ranks = problem.recipe, job.ranks
-    example = Batches(problem.train, batch_size=8, seed=0)(0)
-    flops = step_flops(model, example, problem.loss)
+    inputs, targets = Batches(problem.train, batch_size=8, seed=0)(0)
+    flops = step_flops(model, (inputs, targets), problem.loss)
     sparse_inside(model, held)
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
-    trained = ranks.spread(model)
+    trained = ranks.spread(model, lambda m: problem.loss(m(inputs), targets))
     optimizer = make_optimizer(trained, recipe)
     ranks.fit(optimizer)
     if sparsifier is not None:
