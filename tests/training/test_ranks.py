@@ -158,8 +158,9 @@ def test_blocks_come_innermost_first_and_share_nothing_with_what_is_outside():
 def test_a_parameter_that_has_no_dimension_cannot_be_sharded():
     model = nn.Linear(2, 2)
     model.scale = nn.Parameter(torch.tensor(1.0))
+    alone = Ranks("fsdp", None, torch.device("cpu"), 0, 1)
     with pytest.raises(InputError, match="'scale' has no shards"):
-        Ranks("fsdp", None, torch.device("cpu"), 0, 1).spread(model, lambda m: m(torch.ones(1, 2)).sum())
+        alone.spread(model, lambda m: m(torch.ones(1, 2)).sum())
 
 
 def torchrun(*words: str) -> str:

@@ -52,7 +52,16 @@ def absolute_root(given: str | None) -> str | None:
     path = root.removeprefix(HUB)
     if path == root:
         return str(Path(root).absolute())
-    return HUB + str(Path(path).absolute()) if Path(path).is_dir() else root
+    return HUB + absolute_if_folder(path)
+
+
+def absolute_if_folder(name: str) -> str:
+    """The path of a folder, whole; the name of what is none, as it is.
+
+    >>> absolute_if_folder("ILSVRC/imagenet-1k")
+    'ILSVRC/imagenet-1k'
+    """
+    return str(Path(name).absolute()) if Path(name).is_dir() else name
 
 
 def class_folders(split: Path) -> list[str]:
