@@ -31,7 +31,7 @@ def data_root(given: str | None, what: str, holds: str, hint: str = "") -> Path:
         InputError: neither names one.
     """
     root = given or os.environ.get(DATA_ROOT)
-    if root is None:
+    if not root:
         more = f" ({hint})" if hint else ""
         raise InputError(
             f"{what} is needed: give the folder that holds {holds} with --data-root or in "

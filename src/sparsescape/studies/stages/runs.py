@@ -30,6 +30,7 @@ from ...training.trainer import Outcome, Run
 from .execution import executed, held_sparse
 from .further import Trajectory, as_set, from_point, options, with_snapshots
 from .job import Job, Metrics
+from .origin import note_origin
 
 
 def check(job: Job) -> Metrics:
@@ -50,6 +51,7 @@ def check(job: Job) -> Metrics:
         check_room(count, size - keep_count(size, job.settings["sparsity"]))
     if job.own_method:
         _check_method(job, problem)
+    note_origin(problem, job.context, job.out)
     return {split: problem.count(split) for split in ("train", "test")}
 
 
