@@ -13,6 +13,7 @@ from ..files import FileFunction, is_file
 from .entries import CATALOGUE, Entry
 from .recipe import Recipe, scaled
 from .recipes import HUGGING_FACE
+from .roots import absolute_if_folder
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -52,8 +53,6 @@ def absolute(problem: str) -> str:
     ('digits-conv', 'hf:google-bert/bert-base-uncased:nyu-mll/glue:sst2')
     """
     if problem.startswith(_HUB):
-        from .folder import absolute_if_folder
-
         model, *dataset = problem.removeprefix(_HUB).split(":")
         first = map(absolute_if_folder, [model, *dataset[:1]])
         return _HUB + ":".join([*first, *dataset[1:]])  # a configuration is no folder

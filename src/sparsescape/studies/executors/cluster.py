@@ -23,7 +23,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...problems import catalogue as problems
-from ...problems.folder import absolute_root
+from ...problems.roots import absolute_root
 from ...sparsifiers import catalogue as methods
 from ..graph import Stage, with_inputs
 from ..stages.context import Context

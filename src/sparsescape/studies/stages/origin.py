@@ -7,30 +7,28 @@ it; a command that is given another place is refused where other data lies there
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from ...data import as_examples
 from ...errors import InputError
 from ...problems import catalogue
-from ...problems.folder import absolute_root
-from ...problems.problem import Problem
-from ...seeds import Draw
+from ...problems.roots import absolute_root
 from ..graph import Stage, with_inputs
 from ..store import Store, read_json, write_json
 from .context import Context
 
+if TYPE_CHECKING:
+    # This imports torch, which a command whose runs are all finished does without.
+    from ...problems.problem import Problem
+
 _FILE = "data.json"
-_EXAMPLES = 64  # the first of each split are part of the digest
 
 
 def note_origin(problem: Problem, context: Context, folder: Path) -> None:
     """Write down where a problem's data lies, if it is told where, and its digest."""
     if (place := _place(context)) is not None:
-        write_json(folder / _FILE, {"place": place, "digest": digest(problem)})
+        write_json(folder / _FILE, {"place": place, "digest": _digest(problem)})
 
 
 def check_origin(stages: Iterable[Stage], store: Store, context: Context) -> None:
@@ -50,7 +48,7 @@ def check_origin(stages: Iterable[Stage], store: Store, context: Context) -> Non
         if noted["place"] == here:
             continue
         found = catalogue.load(context.problem, data_root=context.data_root, device="cpu")
-        if digest(found) != noted["digest"]:
+        if _digest(found) != noted["digest"]:
             raise InputError(
                 f"The store {store.address!r} has runs that were trained on the data in "
                 f"{noted['place']!r}, and {here!r} holds other data: give another --store."
@@ -65,15 +63,7 @@ def _place(context: Context) -> str | None:
     return named if named.startswith("hf:") else None
 
 
-def digest(problem: Problem) -> str:
-    """Of the number of examples and of the first of them, as they are read."""
-    found = hashlib.sha256()
-    for data in (problem.train, problem.test):
-        examples = as_examples(data).plain
-        chosen = torch.arange(min(_EXAMPLES, len(examples)))
-        found.update(str(len(examples)).encode())
-        for tensor in examples.read(chosen, Draw(0, 0)):
-            kind = f"{tensor.dtype} {tuple(tensor.shape)}"
-            found.update(kind.encode())
-            found.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+def _digest(problem: Problem) -> str:
+    from ...problems.digest import digest
+
+    return digest(problem)
