@@ -116,6 +116,19 @@ def test_a_copy_that_was_removed_is_fetched_again(machine):
     assert read_json(one.path(STAGE.key) / "metrics.json") == {"loss": 0.5}
 
 
+def test_a_url_of_a_folder_is_the_same_from_another_folder(tmp_path, monkeypatch):
+    """As in a worker on another node, which works in a folder of its own."""
+    monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path / "cache"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    here = open_store("file://runs")
+    with here.lock("train-0"):
+        monkeypatch.chdir(elsewhere)
+        assert open_store(here.address).is_held("train-0")
+    assert here.root != open_store("file://runs").root
+
+
 def test_the_same_in_memory(monkeypatch, tmp_path):
     monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path))
     store = open_store("memory://bucket/runs")

@@ -38,9 +38,12 @@ class RemoteStore(Store):
 
     def __init__(self, url: str):
         import fsspec  # type: ignore[import-untyped]
+        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
         try:
             self._files, base = fsspec.core.url_to_fs(url)
+            if isinstance(self._files, LocalFileSystem):  # whose paths may hang on where one is
+                url = self._files.unstrip_protocol(base)
             self._base = base.rstrip("/")
             self._files.exists(f"{self._base}/done")
         except ImportError as error:
