@@ -129,6 +129,20 @@ def test_a_url_of_a_folder_is_the_same_from_another_folder(tmp_path, monkeypatch
     assert here.root != open_store("file://runs").root
 
 
+def test_a_store_that_cannot_be_written_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    """As in a bucket that is not there, which can be asked for what it holds all the same."""
+
+    def no_bucket(*_, **__):
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path))
+    store = open_store("memory://nowhere/runs")
+    monkeypatch.setattr(fsspec.filesystem("memory"), "pipe_file", no_bucket)
+    said = r"^The store 'memory://nowhere/runs' cannot be written: .* bucket does not exist$"
+    with pytest.raises(InputError, match=said), store.lock("train-0"):
+        pass
+
+
 def test_the_same_in_memory(monkeypatch, tmp_path):
     monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path))
     store = open_store("memory://bucket/runs")
