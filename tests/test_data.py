@@ -115,3 +115,12 @@ def test_a_pair_goes_to_a_device_whole():
     moved = Tensors(torch.ones(2, 3), torch.ones(2)).to("meta")
     assert (moved.inputs.device.type, moved.targets.device.type) == ("meta", "meta")
     assert Draw(0, 1).generator("a").initial_seed() != Draw(0, 1).generator("b").initial_seed()
+
+
+def refused(number):
+    raise ss.InputError(f"Batch {number} cannot be read.")
+
+
+def test_what_a_process_that_reads_ahead_refuses_is_said_in_the_same_sentence():
+    with pytest.raises(ss.InputError, match=r"^Batch 3 cannot be read\.$"):
+        reader(refused, workers=1, stop=8)(3)

@@ -196,13 +196,16 @@ class _Ahead:
     def __init__(self, make: Callable[[int], Batch], workers: int, stop: int):
         self._make, self._workers, self._stop = make, workers, stop
         self._next = -1
-        self._made: Iterator[Batch] = iter(())
+        self._made: Iterator[Batch | InputError] = iter(())
 
     def __call__(self, number: int) -> Batch:
         if number != self._next:
             self._made = iter(self._loader(number))
         self._next = number + 1
-        inputs, targets = next(self._made)
+        made = next(self._made)
+        if isinstance(made, InputError):
+            raise made
+        inputs, targets = made
         return inputs, targets
 
     def _loader(self, first: int) -> torch.utils.data.DataLoader:
@@ -224,8 +227,12 @@ class _Made(torch.utils.data.Dataset):
         self._files = Imported()  # first, or a class in one of them would not be found
         self._make = make
 
-    def __getitem__(self, number: int) -> Batch:
-        return self._make(number)
+    def __getitem__(self, number: int) -> Batch | InputError:
+        """The batch, or why it cannot be had: raised here, a DataLoader would add a traceback."""
+        try:
+            return self._make(number)
+        except InputError as error:
+            return error
 
 
 def _part(examples: Examples, count: int, number: int) -> Batch:

@@ -8,8 +8,8 @@ import torch
 from folders import image_folder
 from sparsescape import InputError
 from sparsescape.problems import hub
-from sparsescape.problems.folder import absolute_root
 from sparsescape.problems.imagenet import imagenet
+from sparsescape.problems.roots import absolute_root
 from sparsescape.seeds import Draw
 from sparsescape.training.batches import Batches
 

@@ -10,7 +10,7 @@ import sparsescape as ss
 from helpers import bits
 from sparsescape.data import as_examples
 from sparsescape.points import named_weights
-from sparsescape.problems.catalogue import describe, load
+from sparsescape.problems.catalogue import absolute, describe, load
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "the", "a", "very")
 
@@ -115,3 +115,33 @@ def test_a_library_that_is_missing_is_named(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ss.InputError, match=rf"needs {library}: pip install 'sparsescape"):
         load("hf:model:data")
+
+
+def test_folders_are_named_by_their_whole_paths_from_elsewhere(hub, monkeypatch):
+    """As on the nodes of a cluster; a name of the hub and a configuration are no folders."""
+    monkeypatch.chdir(hub)
+    assert absolute("hf:bert:reviews:bert") == f"hf:{hub / 'bert'}:{hub / 'reviews'}:bert"
+    assert absolute("hf:a/model:a/dataset") == "hf:a/model:a/dataset"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"sentence": "good", "label": -1}, r"whole numbers from 0 on: example 1 .*train has -1"),
+        ({"sentence": "good", "label": None}, r"whole numbers from 0 on: example 1 .*has None"),
+        ({"sentence": None, "label": 1}, "Example 1 of the data set has no text in 'sentence'"),
+    ],
+)
+def test_an_example_that_lacks_its_label_or_its_text_is_named(named, tmp_path, row, said):
+    for split in ("train", "validation"):
+        lines = [json.dumps(one) for one in ({"sentence": "bad", "label": 0}, row)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ss.InputError, match=said):
+        load(named("bert", tmp_path))
+
+
+def test_labels_that_are_words_are_refused(named, tmp_path):
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.jsonl").write_text('{"sentence": "good", "label": "yes"}')
+    with pytest.raises(ss.InputError, match=r"whole numbers from 0 on: example 0 .* has 'yes'"):
+        load(named("bert", tmp_path))

@@ -63,6 +63,17 @@ def test_splits_of_other_classes_are_refused(root, tmp_path):
         tiny_imagenet(str(tmp_path / "imagenet"))
 
 
+@pytest.mark.parametrize("keep", [0, 300])
+def test_an_image_that_is_broken_or_cut_short_is_named(root, tmp_path, keep):
+    shutil.copytree(root / "imagenet", tmp_path / "imagenet")
+    broken = tmp_path / "imagenet" / "train" / "n02" / "001.jpg"
+    broken.write_bytes(broken.read_bytes()[:keep])
+    train, _, _ = imagenet(str(tmp_path))
+    with pytest.raises(InputError, match=rf"^{broken} cannot be read as an image: .") as caught:
+        train.draw(torch.arange(len(train)), Draw(0, 0))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("load", [imagenet, tiny_imagenet])
 def test_without_data_it_says_in_a_sentence_where_to_put_it(load, tmp_path):
     with pytest.raises(InputError, match=r"that folder must hold .*\{train,val\}/CLASS") as caught:

@@ -203,3 +203,23 @@ def test_label_smoothing_keeps_the_weights_of_the_classes():
     wanted = cross_entropy(outputs, data[1], weight=weights, label_smoothing=0.1)
     assert torch.equal(problem.loss(outputs, data[1]), wanted)
     assert torch.equal(problem.to("cpu").loss(outputs, data[1]), wanted)
+
+
+@pytest.mark.parametrize(
+    ("batch", "held"),
+    [
+        (({"x": INPUTS}, TARGETS), "hold a dict"),
+        (INPUTS, "are 1 tensors"),
+        ((INPUTS, INPUTS, TARGETS), "are 3 tensors"),
+    ],
+)
+def test_batches_that_are_no_pair_of_tensors_are_refused(problem, batch, held):
+    class Odd(ss.Examples):
+        def __len__(self):
+            return len(INPUTS)
+
+        def read(self, chosen, draw):
+            return batch
+
+    with pytest.raises(ss.InputError, match=f"^The train data's batches {held}: .* one tensor"):
+        replace(problem, train=Odd()).check()

@@ -116,6 +116,33 @@ def test_a_copy_that_was_removed_is_fetched_again(machine):
     assert read_json(one.path(STAGE.key) / "metrics.json") == {"loss": 0.5}
 
 
+def test_a_url_of_a_folder_is_the_same_from_another_folder(tmp_path, monkeypatch):
+    """As in a worker on another node, which works in a folder of its own."""
+    monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path / "cache"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    here = open_store("file://runs")
+    with here.lock("train-0"):
+        monkeypatch.chdir(elsewhere)
+        assert open_store(here.address).is_held("train-0")
+    assert here.root != open_store("file://runs").root
+
+
+def test_a_store_that_cannot_be_written_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    """As in a bucket that is not there, which can be asked for what it holds all the same."""
+
+    def no_bucket(*_, **__):
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path))
+    store = open_store("memory://nowhere/runs")
+    monkeypatch.setattr(fsspec.filesystem("memory"), "pipe_file", no_bucket)
+    said = r"^The store 'memory://nowhere/runs' cannot be written: .* bucket does not exist$"
+    with pytest.raises(InputError, match=said), store.lock("train-0"):
+        pass
+
+
 def test_the_same_in_memory(monkeypatch, tmp_path):
     monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path))
     store = open_store("memory://bucket/runs")

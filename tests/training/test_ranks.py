@@ -51,6 +51,20 @@ return problem(model=Nested, recipe=recipe(batch_size=15))
 """
 
 
+# A layer that the loss does not use; its weights have no gradient, and do not decay.
+UNUSED = """
+class Unused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.unused = nn.Linear(6, 16), nn.Linear(16, 2), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x)))
+
+return problem(model=Unused, recipe=recipe(batch_size=15, weight_decay=0.1))
+"""
+
+
 def launch(problem: str, parallel: str, store: Path, world: int, stop: str) -> list[list[dict]]:
     """What each rank's executor told."""
     meeting = store.with_name(f"meeting-{parallel}-{world}")
@@ -121,8 +135,9 @@ def test_two_ranks_train_as_one_process_does_and_one_goes_on(tmp_path, parallel)
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_ranks_train_nested_blocks_and_shared_weights_as_one_process_does(tmp_path, parallel):
-    problem = tiny.write(tmp_path, NESTED)
+@pytest.mark.parametrize("model", [NESTED, UNUSED], ids=["nested-and-shared", "unused"])
+def test_two_ranks_train_as_one_process_does_whatever_is_in_the_model(tmp_path, parallel, model):
+    problem = tiny.write(tmp_path, model)
     launch(problem, parallel, tmp_path / "together", world=2, stop="no")
     runs = ranks_worker.runs(problem, parallel)
     one = alone(runs, problem, tmp_path / "alone")
@@ -143,8 +158,9 @@ def test_blocks_come_innermost_first_and_share_nothing_with_what_is_outside():
 def test_a_parameter_that_has_no_dimension_cannot_be_sharded():
     model = nn.Linear(2, 2)
     model.scale = nn.Parameter(torch.tensor(1.0))
+    alone = Ranks("fsdp", None, torch.device("cpu"), 0, 1)
     with pytest.raises(InputError, match="'scale' has no shards"):
-        Ranks("fsdp", None, torch.device("cpu"), 0, 1).spread(model)
+        alone.spread(model, lambda m: m(torch.ones(1, 2)).sum())
 
 
 def torchrun(*words: str) -> str:

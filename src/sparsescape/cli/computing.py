@@ -159,7 +159,9 @@ def compute(
 ) -> None:
     """Do the stages that are not done yet, in front of the person who waits."""
     from ..studies.graph import with_inputs
+    from ..studies.stages.origin import check_origin
 
+    check_origin(stages, store, context)
     live.expect({s.key: s.label for s in with_inputs(stages) if not store.has(s.key)})
     executor.run(stages, store, context, live)
 

@@ -13,6 +13,7 @@ from ..files import FileFunction, is_file
 from .entries import CATALOGUE, Entry
 from .recipe import Recipe, scaled
 from .recipes import HUGGING_FACE
+from .roots import absolute_if_folder
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -45,12 +46,17 @@ def describe(problem: str) -> dict[str, Any]:
 
 
 def absolute(problem: str) -> str:
-    """The problem as it is named from any folder: the path of its file, if it has one, whole.
+    """The problem as it is named from any folder: the paths of its file, or of a model and a data
+    set that are folders, whole.
 
-    >>> absolute("digits-conv")
-    'digits-conv'
+    >>> absolute("digits-conv"), absolute("hf:google-bert/bert-base-uncased:nyu-mll/glue:sst2")
+    ('digits-conv', 'hf:google-bert/bert-base-uncased:nyu-mll/glue:sst2')
     """
-    return problem if problem.startswith(_HUB) or not is_file(problem) else _own(problem).absolute
+    if problem.startswith(_HUB):
+        model, *dataset = problem.removeprefix(_HUB).split(":")
+        first = map(absolute_if_folder, [model, *dataset[:1]])
+        return _HUB + ":".join([*first, *dataset[1:]])  # a configuration is no folder
+    return _own(problem).absolute if is_file(problem) else problem
 
 
 def _as_json(recipe: Recipe) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from ..data import Examples
 from ..errors import InputError
 from ..init import he_normal
-from .folder import class_folders, data_root, decoded
+from .folder import class_folders, decoded
 from .images import Images
 from .problem import Problem, units
 from .recipe import Recipe
 from .resnets import resnet20, wrn22_2
+from .roots import data_root
 from .vgg import vgg16
 
 _MEAN = {10: (0.4914, 0.4822, 0.4465), 100: (0.5071, 0.4865, 0.4409)}

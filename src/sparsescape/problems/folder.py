@@ -1,4 +1,4 @@
-"""Where data lies: the folder that the user names, and images in one folder for each class."""
+"""Images in one folder for each class."""
 
 from __future__ import annotations
 
@@ -6,53 +6,14 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 
-DATA_ROOT = "SPARSESCAPE_DATA"
-HUB = "hf:"
-"""What a data root begins with that is not a folder, but a data set of Hugging Face."""
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-
-
-def data_root(given: str | None, what: str, holds: str, hint: str = "") -> Path:
-    """The folder that the user names.
-
-    Args:
-        given: the folder; otherwise the environment variable ``SPARSESCAPE_DATA``.
-        what: the data set, for the message.
-        holds: what lies in the folder, for the message.
-        hint: where it comes from, for the message.
-
-    Raises:
-        InputError: neither names one.
-    """
-    root = given or os.environ.get(DATA_ROOT)
-    if root is None:
-        more = f" ({hint})" if hint else ""
-        raise InputError(
-            f"{what} is needed: give the folder that holds {holds} with --data-root or in "
-            f"{DATA_ROOT}{more}."
-        )
-    return Path(root)
-
-
-def absolute_root(given: str | None) -> str | None:
-    """The same data root, for a process that works in another folder.
-
-    >>> absolute_root("hf:ILSVRC/imagenet-1k")
-    'hf:ILSVRC/imagenet-1k'
-    """
-    root = given or os.environ.get(DATA_ROOT)
-    if not root:
-        return None
-    path = root.removeprefix(HUB)
-    if path == root:
-        return str(Path(root).absolute())
-    return HUB + str(Path(path).absolute()) if Path(path).is_dir() else root
 
 
 def class_folders(split: Path) -> list[str]:
@@ -94,21 +55,31 @@ def decoded(split: Path, size: int, classes: list[str]) -> tuple[Tensor, Tensor]
     return pixels, targets
 
 
-def _decode(path: Path, size: int) -> Tensor:
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
+def opened(path: str | Path) -> Any:
+    """The image in a file, whole and in colors.
+
+    Raises:
+        InputError: the file is no image, or is cut short.
+    """
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
-            image = image.convert("RGB")
-            if image.size != (size, size):
-                scale = size / min(image.size)
-                image = image.resize(tuple(max(size, round(scale * s)) for s in image.size))
-                left, top = ((s - size) // 2 for s in image.size)
-                image = image.crop((left, top, left + size, top + size))
-            return torch.from_numpy(np.array(image))
-    except (UnidentifiedImageError, OSError) as error:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:  # each format has its own
         raise InputError(f"{path} cannot be read as an image: {error}") from error
+
+
+def _decode(path: Path, size: int) -> Tensor:
+    import numpy as np
+
+    image = opened(path)
+    if image.size != (size, size):
+        scale = size / min(image.size)
+        image = image.resize(tuple(max(size, round(scale * s)) for s in image.size))
+        left, top = ((s - size) // 2 for s in image.size)
+        image = image.crop((left, top, left + size, top + size))
+    return torch.from_numpy(np.array(image))
 
 
 def _hash(split: Path, files: list[Path], size: int) -> str:

@@ -96,17 +96,26 @@ def _texts(data: Any) -> list[str]:
     return columns
 
 
+def _text(rows: Any, column: str) -> list[str]:
+    found = list(rows[column])
+    if None in found:
+        missing = found.index(None)
+        raise InputError(f"Example {missing} of the data set has no text in {column!r}.")
+    return found
+
+
 # ---------------------------------------------------------------------------- classification
 
 
 def _classifier(
     name: str, tokenizer: Any, data: Mapping[str, Any], label: str, recipe: Recipe
 ) -> Problem:
-    classes = 1 + max(data["train"][label])
-    config = _from_hub("configuration", name, num_labels=classes)
-    splits = {split: _encoded(tokenizer, rows, label) for split, rows in data.items()}
-    if splits["test"].targets.min() < 0 or splits["test"].targets.max() >= classes:
+    labels = {split: _labels(rows, label, split) for split, rows in data.items()}
+    classes = 1 + max(labels["train"])
+    if max(labels["test"]) >= classes:
         raise InputError("The test split has labels that the training split has not.")
+    config = _from_hub("configuration", name, num_labels=classes)
+    splits = {split: _encoded(tokenizer, rows, labels[split]) for split, rows in data.items()}
     keys = tokenizer.model_input_names
 
     def model() -> nn.Module:
@@ -120,13 +129,25 @@ def _classifier(
     )
 
 
-def _encoded(tokenizer: Any, rows: Any, label: str) -> Tensors:
-    columns = [list(rows[column]) for column in _texts(rows)[:2]]
+def _labels(rows: Any, label: str, split: str) -> list[int]:
+    """The classes, which are numbers from 0 on: a split without answers often has -1 for them."""
+    found = list(rows[label])
+    for number, given in enumerate(found):
+        if not isinstance(given, int) or given < 0:
+            raise InputError(
+                f"The labels of the data set are no whole numbers from 0 on: example {number} of "
+                f"the split {split} has {given!r}."
+            )
+    return found
+
+
+def _encoded(tokenizer: Any, rows: Any, labels: list[int]) -> Tensors:
+    columns = [_text(rows, column) for column in _texts(rows)[:2]]
     found = tokenizer(
         *columns, truncation=True, padding="max_length", max_length=_LENGTH, return_tensors="pt"
     )
     inputs = torch.stack([found[key] for key in tokenizer.model_input_names], dim=1)
-    return Tensors(inputs, torch.tensor(rows[label]))
+    return Tensors(inputs, torch.tensor(labels, dtype=torch.long))
 
 
 class Classifier(nn.Module):
@@ -164,7 +185,7 @@ def _language_model(name: str, tokenizer: Any, data: Mapping[str, Any], recipe: 
 def _stream(tokenizer: Any, rows: Any) -> Tensor:
     """All texts, one after the other, an end between them where the tokenizer has one."""
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    encoded = tokenizer(list(rows[_texts(rows)[0]]), add_special_tokens=False)["input_ids"]
+    encoded = tokenizer(_text(rows, _texts(rows)[0]), add_special_tokens=False)["input_ids"]
     return torch.tensor(list(itertools.chain.from_iterable([*part, *end] for part in encoded)))
 
 

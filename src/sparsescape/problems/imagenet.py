@@ -10,10 +10,11 @@ from torch import nn
 from ..errors import InputError
 from ..init import he_normal
 from . import hub
-from .folder import HUB, data_root, has_splits
+from .folder import has_splits, opened
 from .images import IMAGENET_DEVIATION, IMAGENET_MEAN
 from .problem import Problem, units
 from .recipe import Recipe
+from .roots import HUB, data_root
 from .streamed import Streamed
 
 Network = Callable[..., nn.Module]
@@ -109,9 +110,9 @@ def imagenet(
     if found is None:
         raise InputError(f"ImageNet is not in {place}: that folder must hold {holds}.")
     try:
-        train = datasets.ImageFolder(found / "train", trained)
-        plain = datasets.ImageFolder(found / "train", evaluated)
-        test = datasets.ImageFolder(found / "val", evaluated)
+        train = datasets.ImageFolder(found / "train", trained, loader=opened)
+        plain = datasets.ImageFolder(found / "train", evaluated, loader=opened)
+        test = datasets.ImageFolder(found / "val", evaluated, loader=opened)
     except FileNotFoundError as error:
         raise InputError(f"{found} is no folder of images: {error}") from None
     if test.classes != train.classes:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ..data import Batch
 from ..errors import InputError
 from ..init import glorot_uniform, he_normal
-from .folder import data_root
 from .problem import Problem, units
 from .recipe import Recipe
+from .roots import data_root
 
 
 def lenet300(recipe: Recipe, root: str | None = None) -> Problem:

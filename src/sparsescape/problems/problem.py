@@ -165,7 +165,7 @@ class Problem:
     def _first(self, split: str, count: int) -> Batch:
         """So many examples of the training or test set, or as many as there are."""
         examples = as_examples(self.train if split == "train" else self.test)
-        return examples.plain.draw(torch.arange(min(count, len(examples))), Draw(0, 0))
+        return _drawn(split, examples, torch.arange(min(count, len(examples))))
 
     def _tried(self, split: str) -> Batch:
         """The first examples, and of a pair of tensors those with the smallest and the largest
@@ -177,7 +177,7 @@ class Problem:
             if targets.numel():
                 ends = int(targets.amin(1).argmin()), int(targets.amax(1).argmax())
                 chosen += [end for end in ends if end not in chosen]
-        return examples.plain.draw(torch.tensor(chosen), Draw(0, 0))
+        return _drawn(split, examples, torch.tensor(chosen))
 
     def _check_fresh(self, model: nn.Module) -> None:
         """A model that is not made anew would go into every run as the last one left it."""
@@ -247,6 +247,20 @@ def _checked(split: str, data: Batch | Examples) -> None:
     if isinstance(examples, Tensors):
         _check_numbers(f"{split} inputs", examples.inputs)
         _check_numbers(f"{split} targets", examples.targets)
+
+
+def _drawn(split: str, examples: Examples, chosen: Tensor) -> Batch:
+    """These examples without augmentation, which are to be a pair of tensors."""
+    batch: Any = examples.plain.draw(chosen, Draw(0, 0))
+    parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+    kinds = [type(part).__name__ for part in parts if not isinstance(part, Tensor)]
+    if kinds or len(parts) != 2:
+        held = f"hold a {kinds[0]}" if kinds else f"are {len(parts)} tensors"
+        raise InputError(
+            f"The {split} data's batches {held}: inputs and targets are one tensor each; a model "
+            "of several inputs takes them stacked, and takes them apart itself."
+        )
+    return batch[0], batch[1]
 
 
 def _check_numbers(what: str, values: Tensor) -> None:

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from .folder import data_root
 from .gpt import GPT, Size
 from .problem import Problem, units
 from .recipe import Recipe
+from .roots import data_root
 from .text import Windows
 
 _FILE = "tinyshakespeare.txt"

@@ -9,11 +9,12 @@ import torch
 
 from ..data import Examples
 from ..errors import InputError
-from .folder import class_folders, data_root, decoded, has_splits
+from .folder import class_folders, decoded, has_splits
 from .images import IMAGENET_DEVIATION, IMAGENET_MEAN, Images
 from .problem import Problem
 from .recipe import Recipe
 from .resnets import resnet18
+from .roots import data_root
 
 
 def tiny_imagenet_resnet18(recipe: Recipe, root: str | None = None) -> Problem:

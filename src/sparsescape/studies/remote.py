@@ -38,9 +38,12 @@ class RemoteStore(Store):
 
     def __init__(self, url: str):
         import fsspec  # type: ignore[import-untyped]
+        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
         try:
             self._files, base = fsspec.core.url_to_fs(url)
+            if isinstance(self._files, LocalFileSystem):  # whose paths may hang on where one is
+                url = self._files.unstrip_protocol(base)
             self._base = base.rstrip("/")
             self._files.exists(f"{self._base}/done")
         except ImportError as error:
@@ -85,9 +88,17 @@ class RemoteStore(Store):
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold a stage against other processes of this machine, and show it to other machines."""
+        """Hold a stage against other processes of this machine, and show it to other machines.
+
+        Raises:
+            InputError: the store cannot be written: there is no such bucket, say.
+        """
         with super().lock(key):
-            self._mark(f"locks/{key}")
+            try:
+                self._mark(f"locks/{key}")  # the first thing that is written for a stage
+            except Exception as error:  # each file system has errors of its own
+                sentence = f"The store {self.address!r} cannot be written: {error}"
+                raise InputError(sentence) from error
             try:
                 yield
             finally:

@@ -1,6 +1,7 @@
 """A real Ray cluster of two nodes, one of which is killed in the middle of a stage."""
 
 import os
+import socket
 import threading
 import time
 from pathlib import Path
@@ -107,6 +108,23 @@ def is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_an_address_where_no_cluster_is_is_refused_at_once(tmp_path, monkeypatch):
+    """A host that nobody listens at is not left to Ray, which would try for minutes."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    problem = tiny.write(tmp_path)
+    for address, reason in [
+        (f"127.0.0.1:{port}", "refused"),
+        (f"ray://127.0.0.1:{port}", "refused"),
+        ("nonsense", "Invalid address format"),
+        ("http://127.0.0.1", "Invalid Ray address"),
+    ]:
+        executor = RayExecutor(address)
+        with pytest.raises(InputError, match=f"^There is no Ray cluster at '{address}'.*{reason}"):
+            executor.run(checks(problem, 1), Store(tmp_path / "runs"), Context(problem), print)
 
 
 def test_a_stage_that_refuses_what_it_is_given_raises_input_error(nodes, tmp_path):

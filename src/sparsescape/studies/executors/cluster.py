@@ -11,6 +11,7 @@ before its first stage.
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 import warnings
 from collections import deque
@@ -22,7 +23,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...problems import catalogue as problems
-from ...problems.folder import absolute_root
+from ...problems.roots import absolute_root
 from ...sparsifiers import catalogue as methods
 from ..graph import Stage, with_inputs
 from ..stages.context import Context
@@ -32,6 +33,7 @@ from .schedule import Schedule, Watcher
 from .worker import perform
 
 _LOOK_EVERY = 0.25  # seconds between two looks at what tasks tell
+_ANSWERED_WITHIN = 10.0  # seconds for a cluster's port to be opened
 
 
 @dataclass(frozen=True)
@@ -115,15 +117,25 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody was asked
+    named = address if address not in (None, "auto") else os.environ.get("RAY_ADDRESS")
     try:
+        _knock(named)
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except ConnectionError as error:
-        where = f"at {address!r}" if address else "where RAY_ADDRESS says"
-        raise InputError(f"There is no Ray cluster {where}: {error}") from None
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        where = f"at {named!r}" if named else "on this machine"
+        raise InputError(f"There is no Ray cluster {where}: {reason}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Try whether anybody listens where a host and a port are named: Ray would wait for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERED_WITHIN).close()
 
 
 # ---------------------------------------------------------------------------- the nodes' ground

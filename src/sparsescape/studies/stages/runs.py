@@ -30,6 +30,7 @@ from ...training.trainer import Outcome, Run
 from .execution import executed, held_sparse
 from .further import Trajectory, as_set, from_point, options, with_snapshots
 from .job import Job, Metrics
+from .origin import note_origin
 
 
 def check(job: Job) -> Metrics:
@@ -50,6 +51,7 @@ def check(job: Job) -> Metrics:
         check_room(count, size - keep_count(size, job.settings["sparsity"]))
     if job.own_method:
         _check_method(job, problem)
+    note_origin(problem, job.context, job.out)
     return {split: problem.count(split) for split in ("train", "test")}
 
 
@@ -168,11 +170,11 @@ def _train(
     held: Mask,
 ) -> Outcome:
     recipe, ranks = problem.recipe, job.ranks
-    example = Batches(problem.train, batch_size=8, seed=0)(0)
-    flops = step_flops(model, example, problem.loss)
+    inputs, targets = Batches(problem.train, batch_size=8, seed=0)(0)
+    flops = step_flops(model, (inputs, targets), problem.loss)
     sparse_inside(model, held)
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
-    trained = ranks.spread(model)
+    trained = ranks.spread(model, lambda m: problem.loss(m(inputs), targets))
     optimizer = make_optimizer(trained, recipe)
     ranks.fit(optimizer)
     if sparsifier is not None:
