@@ -527,8 +527,8 @@ def done(tmp_path_factory) -> tuple[list[str], Path]:
     return words, tiny.results_file(folder / "runs").parent
 
 
-def test_a_finished_study_is_shown_again_without_torch_or_matplotlib(done):
-    words, folder = done
+def imported_by(words: list[str]) -> tuple[str, str]:
+    """What a command prints, and which heavy packages it imports for it."""
     program = (
         "import sys; from sparsescape.cli import main; assert main(sys.argv[1:]) == 0\n"
         "heavy = 'torch matplotlib sklearn scipy.stats numpy'.split()\n"
@@ -537,12 +537,27 @@ def test_a_finished_study_is_shown_again_without_torch_or_matplotlib(done):
     shown = subprocess.run(
         [sys.executable, "-c", program, *words], capture_output=True, text=True, check=True
     )
-    imported = shown.stderr.strip()
+    return shown.stdout, shown.stderr.strip()
+
+
+def test_a_finished_study_is_shown_again_without_torch_or_matplotlib(done):
+    words, folder = done
+    printed, imported = imported_by(words)
     assert "torch" not in imported
     assert "matplotlib" not in imported
     assert "sklearn" not in imported
-    assert "Findings" in shown.stdout
-    assert str(folder / "report.html") in shown.stdout
+    assert "Findings" in printed
+    assert str(folder / "report.html") in printed
+
+
+def test_runs_and_methods_are_listed_without_torch(done):
+    _, folder = done
+    printed, imported = imported_by(["list", "runs", "--store", str(folder.parent)])
+    assert "train" in printed
+    assert imported == "[]"
+    printed, imported = imported_by(["list", "methods"])
+    assert "rigl" in printed
+    assert imported == "[]"
 
 
 def test_report_draws_a_finished_study_anew(done, capsys):
