@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +37,17 @@ class StepFlops:
                 needs it of closed weights too, as RigL's updates do of all (Evci et al. 2020,
                 appendix H); those of the weights unless given.
         """
+        if not densities and gradients is None:  # asked at every step of a dense run
+            return self._dense
         total = self.rest + sum(f * densities.get(n, 1.0) for n, f in self.by_weight.items())
         if gradients is None:
             return total
         wider = {n: gradients.get(n, 1.0) - densities.get(n, 1.0) for n in self.gradients}
         return total + sum(f * wider[n] for n, f in self.gradients.items())
+
+    @cached_property
+    def _dense(self) -> float:
+        return float(self.rest + sum(self.by_weight.values()))
 
 
 def step_flops(model: nn.Module, batch: Batch, loss: Loss) -> StepFlops:
