@@ -88,6 +88,7 @@ class Restricted:
     def __call__(self, vector: Tensor) -> Tensor:
         self.products += 1
         product = self.coordinates.flatten(self.hessian.product(self.coordinates.point(vector)))
-        if not product.isfinite().all():
+        # A sum is finite where all terms are, but for an overflow, and takes a tenth of the time.
+        if not product.sum().isfinite() and not product.isfinite().all():
             raise InputError("The second derivatives of the loss are not finite at the point.")
         return product
