@@ -250,6 +250,19 @@ MISTAKES = {
         lambda: ss.random_plane(perceptron(), subspace={"0.weight": torch.ones(1)}),
         "The mask is an ss.Mask",
     ),
+    "a model for a mask": (
+        lambda: ss.diagnose(objective(), perceptron(), perceptron()),
+        "The mask is an ss.Mask, not a Sequential",
+    ),
+    "a model to escape from": (
+        lambda: ss.Escape(perceptron(), open=2),
+        "The mask is an ss.Mask, not a Sequential",
+    ),
+    "a model to hold": (lambda: ss.Static(perceptron()), "not a Sequential; a sparsity"),
+    "a model to fit": (
+        lambda: ss.fit_curve(perceptron(), objective()),
+        "What is fitted is a curve, not a Sequential",
+    ),
     "a folder for a mask": (lambda: ss.Mask.load("."), "is not a mask"),
     "a model for a function": (lambda: made_of(perceptron()).check(), "a function that makes one"),
 }

@@ -70,6 +70,16 @@ def check_within(least: float = -math.inf, most: float = math.inf, **settings: o
             raise InputError(f"{name} is a number{bounds}, not {number!r:.60}.")
 
 
+def shown(value: object) -> str:
+    """A wrong argument in a sentence: what it is, or of which class where that takes lines.
+
+    >>> shown("set"), shown(0.5), shown({"0.weight": None})
+    ("'set'", '0.5', 'a dict')
+    """
+    plain = value is None or isinstance(value, (str, Real, type))
+    return f"{value!r:.60}" if plain else f"a {type(value).__name__}"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is in no table, with the nearest names that are.
 
