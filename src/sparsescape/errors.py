@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -78,6 +79,29 @@ def shown(value: object) -> str:
     """
     plain = value is None or isinstance(value, (str, Real, type))
     return f"{value!r:.60}" if plain else f"a {type(value).__name__}"
+
+
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's says, in one line.
+
+    >>> first_line(ValueError("no such axis\\n  in line 3")), first_line(ValueError())
+    ('no such axis', 'ValueError')
+    """
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """What code of a user's own says of its input, as an :class:`InputError`.
+
+    Not that memory is lacking, which says nothing of the input.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError) or type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise InputError(f"{what}: {first_line(error)}") from error
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
