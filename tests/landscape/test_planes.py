@@ -174,3 +174,7 @@ def test_a_models_buffers_are_no_coordinates():
     for plane in planes:
         assert list(plane.along) == ["weight", "bias"]
         assert torch.equal(plane.point(1.0, 2.0)["mean"], torch.full((1, 4), 0.5))
+
+
+def test_a_plane_does_not_print_its_points():
+    assert repr(ss.random_plane({"w": torch.eye(3)})) == "Plane(explained=None)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,10 +27,10 @@ class Plane:
     it.
     """
 
-    origin: Point
-    along: Point
+    origin: Point = field(repr=False)
+    along: Point = field(repr=False)
     """The direction of x: parameter name → tensor."""
-    across: Point
+    across: Point = field(repr=False)
     """The direction of y."""
     explained: tuple[float, float] | None = None
     """Of a plane of principal components: the share of the variance along each direction."""
