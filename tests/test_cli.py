@@ -209,13 +209,30 @@ def test_flags_that_do_not_go_together_are_refused_in_a_sentence(refused, tmp_pa
 
 @pytest.mark.parametrize(
     "words",
-    [["train", "--no-such-flag"], ["train", "--seed", "x"], ["list", "nothing"], ["study"], []],
+    [["train", "--no-such-flag"], ["train", "--seed", "x"], ["list", "nothing"]],
 )
 def test_words_that_no_command_takes_end_with_status_2(words, capsys):
     with pytest.raises(SystemExit) as ending:
         main(words)
     assert ending.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "names"), [([], [*COMMANDS, "study"]), (["study"], [*STUDIES])], ids=["none", "study"]
+)
+def test_without_a_command_all_of_them_are_named(refused, words, names):
+    assert all(name in refused(*words) for name in names)
+
+
+def test_a_flag_that_a_study_does_not_have_is_answered_with_that_studys_own(capsys, monkeypatch):
+    """Not with those of all studies, nor with the help of a command that there is not."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(["study", "dimensions", "--sparsities", "0.9"])
+    said = capsys.readouterr().err
+    assert said.count("--sparsity ") == 1
+    assert "sparsescape study dimensions --help" in said
 
 
 def test_a_refusal_of_the_installed_program(tmp_path):

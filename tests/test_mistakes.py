@@ -156,6 +156,22 @@ MISTAKES = {
     "a loss by its name": (lambda: objective(loss="ce"), "function of outputs and targets"),
     "no targets": (lambda: objective(data=torch.randn(8, 6)), "not Tensor"),
     "no data": (lambda: objective(data=None), "not NoneType"),
+    "inputs of another width": (
+        lambda: ss.profile(curve(), objective(data=(torch.randn(8, 5), torch.arange(8) % 3))),
+        "The model cannot take the inputs: mat1 and mat2",
+    ),
+    "targets for a regression": (
+        lambda: objective(data=(torch.randn(8, 6), torch.randn(8)))(perceptron()),
+        r"The loss cannot take targets of type torch.float32 and shape \(\) per example: ",
+    ),
+    "a class too many": (
+        lambda: ss.find_path(
+            perceptron(),
+            at_rest(perceptron()),
+            objective(data=(torch.randn(8, 6), torch.arange(8))),
+        ),
+        "The loss cannot take targets of type torch.int64",
+    ),
     "decay below 0": (lambda: objective(weight_decay=-0.1), "0 or more"),
     "no model": (lambda: objective(model=3), "not a int"),
     "half a degree": (lambda: ss.Bezier(perceptron(), perceptron(), degree=2.5), "not 2.5"),
@@ -249,6 +265,19 @@ MISTAKES = {
     "no mask for a plane to lie in": (
         lambda: ss.random_plane(perceptron(), subspace={"0.weight": torch.ones(1)}),
         "The mask is an ss.Mask",
+    ),
+    "a model for a mask": (
+        lambda: ss.diagnose(objective(), perceptron(), perceptron()),
+        "The mask is an ss.Mask, not a Sequential",
+    ),
+    "a model to escape from": (
+        lambda: ss.Escape(perceptron(), open=2),
+        "The mask is an ss.Mask, not a Sequential",
+    ),
+    "a model to hold": (lambda: ss.Static(perceptron()), "not a Sequential; a sparsity"),
+    "a model to fit": (
+        lambda: ss.fit_curve(perceptron(), objective()),
+        "What is fitted is a curve, not a Sequential",
     ),
     "a folder for a mask": (lambda: ss.Mask.load("."), "is not a mask"),
     "a model for a function": (lambda: made_of(perceptron()).check(), "a function that makes one"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -68,6 +69,39 @@ def check_within(least: float = -math.inf, most: float = math.inf, **settings: o
             bounds = "" if least == -math.inf else f" from {least}"
             bounds += "" if most == math.inf else f" to {most}"
             raise InputError(f"{name} is a number{bounds}, not {number!r:.60}.")
+
+
+def shown(value: object) -> str:
+    """A wrong argument in a sentence: what it is, or of which class where that takes lines.
+
+    >>> shown("set"), shown(0.5), shown({"0.weight": None})
+    ("'set'", '0.5', 'a dict')
+    """
+    plain = value is None or isinstance(value, (str, Real, type))
+    return f"{value!r:.60}" if plain else f"a {type(value).__name__}"
+
+
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's says, in one line.
+
+    >>> first_line(ValueError("no such axis\\n  in line 3")), first_line(ValueError())
+    ('no such axis', 'ValueError')
+    """
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """What code of a user's own says of its input, as an :class:`InputError`.
+
+    Not that memory is lacking, which says nothing of the input.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError) or type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise InputError(f"{what}: {first_line(error)}") from error
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from torch import Tensor
+
+from .errors import told
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
@@ -36,7 +39,8 @@ class Tally:
         self.classes = True
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        self.total += float(self.loss(outputs, targets)) * len(targets)
+        with taking(targets):
+            self.total += float(self.loss(outputs, targets)) * len(targets)
         self.classes = self.classes and _are_classes(outputs, targets)
         if self.classes:
             hits = outputs.argmax(1) == targets
@@ -50,6 +54,14 @@ class Tally:
             accuracy=self.correct / self.count if self.classes else None,
             count=int(self.count),
         )
+
+
+def taking(targets: Tensor) -> AbstractContextManager[None]:
+    """Where a loss is given targets: what it says against them is an :class:`InputError`."""
+    shape = tuple(targets.shape[1:])
+    return told(
+        f"The loss cannot take targets of type {targets.dtype} and shape {shape} per example"
+    )
 
 
 def _are_classes(outputs: Tensor, targets: Tensor) -> bool:

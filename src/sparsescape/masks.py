@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import InputError
+from .errors import InputError, shown
 from .points import PointLike, as_point, named_weights, plain_name
 from .positions import Positions
 from .selection import has_nan, keep_count, top
@@ -303,4 +303,4 @@ def _positions(name: str, active: Mapping[str, Any]) -> Positions:
 def check_mask(mask: object) -> None:
     """Raise :class:`InputError` for anything but a mask, or None for all of weight space."""
     if mask is not None and not isinstance(mask, Mask):
-        raise InputError(f"The mask is an ss.Mask, not {mask!r:.60}.")
+        raise InputError(f"The mask is an ss.Mask, not {shown(mask)}.")

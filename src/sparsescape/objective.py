@@ -15,7 +15,7 @@ from .architecture import channels_last, convolutions, runs_channels_last, split
 from .batchnorm import BatchNormMode, batch_norms, recompute
 from .batchnorm import statistics as statistics_of_norms
 from .data import Batch, Examples, Tensors, check_data, in_batches, is_pair
-from .errors import InputError, is_real, is_whole, unknown
+from .errors import InputError, is_real, is_whole, told, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
@@ -159,7 +159,9 @@ class Objective:
         by batch; of some of the :meth:`batches` only, where they are given."""
         state = self._with_statistics(self._channels_last(self.check(point)))
         for inputs, targets in self.batches() if batches is None else batches:
-            yield self._run(state, inputs), targets
+            with told("The model cannot take the inputs"):
+                outputs = self._run(state, inputs)
+            yield outputs, targets
 
     def halves(self) -> tuple[Half, Half] | None:
         """The network's first layer and the rest of it, each a function of a point and a batch of
@@ -178,7 +180,8 @@ class Objective:
         point = self.check(point)
         names = [n for n, _ in (*part.named_parameters(), *part.named_buffers())]
         state = {n: point[plain_name(n)] for n in names if plain_name(n) in point}
-        return Stateless(part)(state, inputs)
+        with told("The model cannot take the inputs"):
+            return Stateless(part)(state, inputs)
 
     def penalty(self, point: PointLike) -> float:
         """The regularizer (λ/2)·‖θ‖², which is part of the loss."""

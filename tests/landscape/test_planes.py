@@ -103,6 +103,7 @@ def test_principal_components_are_those_of_the_singular_value_decomposition():
         flat = torch.cat([direction["a"].reshape(-1), direction["b"]])
         assert abs(float(flat @ expected)) == pytest.approx(1)
     assert plane.locate(points[-1]) == (0, 0, 0)
+    assert ss.principal_plane(iter(points)).explained == plane.explained  # they may be loaded so
     assert all(coordinate > 0 for coordinate in plane.locate(points[0])[:2])
 
 
@@ -173,3 +174,7 @@ def test_a_models_buffers_are_no_coordinates():
     for plane in planes:
         assert list(plane.along) == ["weight", "bias"]
         assert torch.equal(plane.point(1.0, 2.0)["mean"], torch.full((1, 4), 0.5))
+
+
+def test_a_plane_does_not_print_its_points():
+    assert repr(ss.random_plane({"w": torch.eye(3)})) == "Plane(explained=None)"

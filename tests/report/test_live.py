@@ -90,3 +90,10 @@ def test_where_there_is_no_terminal_a_line_says_the_same():
         "[1 of 1 planned, 30 s] first",
         "[2 of 3 planned, 95 s] second",
     ]
+
+
+def test_in_a_file_a_stage_is_one_line_however_long_its_name():
+    seen, name = Seen(terminal=False), 12 * "a long name "
+    seen.live.expect({"a": name})
+    seen.do("a", at=1)
+    assert seen.text.getvalue() == f"[1 of 1 planned, 1 s] {name}\n"

@@ -165,7 +165,10 @@ def test_runs_that_are_off_the_budget_are_done_again_and_the_nearest_kept(tmp_pa
 def test_where_no_start_is_bad_nothing_is_tried(tmp_path, here, capsys):
     problem = tiny.write(tmp_path, "return problem(recipe=recipe(steps=60, lr=1e-6))")
     assert study(problem, tmp_path / "runs") == 0
-    assert "No start is bad" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "No start is bad" in told
+    (shown,) = (tmp_path / "runs").glob("escape-*/report.html")
+    assert not any("Against RigL" in text for text in (told, shown.read_text())), "no row"
     results = results_in(tmp_path / "runs")
     assert results["runs"] == results["ways"] == results["unpriced"] == []
     assert len(Store(tmp_path / "runs").runs()) == len(results["solutions"]) == 2

@@ -51,6 +51,12 @@ def _dispatch(words: list[str]) -> None:
 def _call(
     prog: str, commands: dict[str, Callable[..., None]], words: list[str], about: str, kind: str
 ) -> None:
-    if words and not words[0].startswith("-") and words[0] not in commands:
-        raise unknown(kind, words[0], [*commands, *(["study"] if commands is COMMANDS else [])])
+    if words and words[0] in commands:  # alone: what is said of a flag is then of this command
+        tyro.cli(commands[words[0]], prog=f"{prog} {words[0]}", args=words[1:])
+        return
+    names = sorted([*commands, *(["study"] if commands is COMMANDS else [])])
+    if not words:
+        raise InputError(f"Which {kind}? There are: {', '.join(names)}.")
+    if not words[0].startswith("-"):
+        raise unknown(kind, words[0], names)
     tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=words)

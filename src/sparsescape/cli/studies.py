@@ -206,7 +206,8 @@ def study_escape(
         seeds: how many seeds, from 0 on.
         steps: training steps instead of the problem's own, before and from the bad solution.
         budget: the training FLOPs from there on, as a multiple of the bad solution's own.
-        open: how many closed weights to open, one after the other: counts, or shares of them.
+        open: how many closed weights to open, one after the other: counts, shares of them, or
+            measured: what ss.extra_dimensions finds (docs/escape.md).
         noise: of the active weights, relative to their root mean square in each layer.
         constant_lr: learning rate of training on, as a share of the recipe's.
         trajectory: places along each run at which the whole training set is evaluated.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,10 +27,10 @@ class Plane:
     it.
     """
 
-    origin: Point
-    along: Point
+    origin: Point = field(repr=False)
+    along: Point = field(repr=False)
     """The direction of x: parameter name → tensor."""
-    across: Point
+    across: Point = field(repr=False)
     """The direction of y."""
     explained: tuple[float, float] | None = None
     """Of a plane of principal components: the share of the variance along each direction."""
@@ -160,7 +160,7 @@ def _filterwise(
     return noise * scale[of].reshape(weight.shape)
 
 
-def principal_plane(points: Sequence[PointLike]) -> Plane:
+def principal_plane(points: Iterable[PointLike]) -> Plane:
     """The plane that holds most of how points differ: the first two principal components.
 
     The origin is the last point, as where a run ended. ``explained`` states the share of the
@@ -177,6 +177,7 @@ def principal_plane(points: Sequence[PointLike]) -> Plane:
     >>> [round(share, 3) for share in principal_plane(run).explained]
     [0.993, 0.007]
     """
+    points = list(points)
     if len(points) < 3:
         raise InputError(f"A plane needs three points or more, not {len(points)}.")
     names = _shared_coordinates(points)

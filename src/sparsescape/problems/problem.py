@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Batch, Examples, Tensors, as_examples
-from ..errors import InputError
+from ..errors import InputError, first_line, told
+from ..evaluation import taking
 from ..objective import Loss, Objective
 from ..points import named_weights
 from ..seeds import Draw, global_seed
@@ -127,7 +128,7 @@ class Problem:
         try:
             model = self.make_model(0)
         except Exception as error:  # whatever a user's function raises is for the user to read
-            message = f"{type(error).__name__}: {_first_line(error)}"
+            message = f"{type(error).__name__}: {first_line(error)}"
             raise InputError(f"The problem's model function fails: {message}") from error
         if not isinstance(model, nn.Module):
             raise InputError(f"The problem's model function made a {type(model).__name__}.")
@@ -190,27 +191,23 @@ class Problem:
 
     @torch.enable_grad()
     def _check_outputs(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
-        try:
+        with told("The model cannot take the inputs"):
             outputs = model(inputs)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"The model cannot take the inputs: {_first_line(error)}") from error
         if not isinstance(outputs, Tensor):
             raise InputError(f"The model returns a {type(outputs).__name__}, not a tensor.")
         if not outputs.isfinite().all():
             raise InputError("The model returns NaN or infinite numbers where it starts.")
         try:
-            with warnings.catch_warnings():  # torch's mse_loss and the like stretch them, and warn
+            with (
+                taking(targets),
+                warnings.catch_warnings(),
+            ):  # torch's mse_loss and the like stretch them, and warn
                 warnings.filterwarnings("error", message="Using a target size")
                 loss = self.loss(outputs, targets)
         except UserWarning as error:
             raise InputError(
                 f"The loss broadcasts outputs of shape {tuple(outputs.shape)} and targets of "
                 f"shape {tuple(targets.shape)}: give both the same shape."
-            ) from error
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"The loss cannot take targets of type {targets.dtype} and shape "
-                f"{tuple(targets.shape[1:])} per example: {_first_line(error)}"
             ) from error
         if loss.ndim or not loss.isfinite():
             raise InputError("The loss must be one finite number, the mean over a batch.")
@@ -269,7 +266,3 @@ def _check_numbers(what: str, values: Tensor) -> None:
     if missing.any():
         first = int(missing.reshape(len(values), -1).any(1).nonzero()[0])
         raise InputError(f"The {what} hold NaN: example {first} is the first that does.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

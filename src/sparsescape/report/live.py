@@ -107,4 +107,5 @@ class LiveProgress:
                 f"{self.clock() - self.began:.0f} s] {self.labels[event['key']]}",
                 highlight=False,
                 markup=False,
+                soft_wrap=True,
             )

@@ -29,8 +29,9 @@ def print_results(results: Results, console: Console | None = None) -> None:
     console = console or Console()
     reading = study(results).read(results)
     for name in reading.printed:
-        grid = _grid(reading.tables[name])
-        _wide_enough(grid, console).print(grid, "")
+        if reading.tables[name].rows:
+            grid = _grid(reading.tables[name])
+            _wide_enough(grid, console).print(grid, "")
     for sentence in reading.diverged:
         console.print(Text(sentence, style="yellow"))
     console.print()

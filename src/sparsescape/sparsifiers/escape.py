@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import distributions, schedules, scores
 from ..errors import InputError, check_steps
-from ..masks import Mask
+from ..masks import Mask, check_mask
 from ..selection import top
 from .base import Active, Sparsifier
 from .nonzeros import shaped_weights
@@ -99,6 +99,7 @@ class Escape(Sparsifier):
     def _check(self) -> None:
         if self.given is not None and self.sparsity is not None:
             raise InputError("Escape takes a mask or a sparsity, not both.")
+        check_mask(self.given)
         if self.sparsity is not None:
             check_sparsity(self.sparsity)
         check_open(self.opened)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions, scores
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..masks import Mask
 from ..positions import Positions
 from ..seeds import check_seed
@@ -65,7 +65,7 @@ class Static(Sparsifier):
         if (mask is None) == (sparsity is None):
             raise InputError("Static takes either a mask or a sparsity.")
         if mask is not None and not isinstance(mask, Mask):
-            raise InputError(f"The mask is an ss.Mask, not {mask!r:.60}; a sparsity is named so.")
+            raise InputError(f"The mask is an ss.Mask, not {shown(mask)}; a sparsity is named so.")
         check_structure(structure, self.patterns, self)
         if sparsity is not None:
             sparsity = check_sparsity(sparsity)

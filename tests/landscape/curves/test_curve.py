@@ -101,3 +101,11 @@ def test_a_degree_below_1_is_refused(degree):
 def test_a_negative_number_of_bends_is_refused():
     with pytest.raises(ss.InputError, match="bends"):
         ss.PolygonalChain(point(0), point(1), bends=-1)
+
+
+def test_a_curve_says_how_large_it_is_and_where_it_lies():
+    ends = {"w": torch.tensor([[1.0, 0.0]])}, {"w": torch.tensor([[2.0, 0.0]])}
+    mask = ss.Mask({"w": torch.tensor([[True, False]])})
+    assert repr(ss.Bezier(*ends, degree=3)) == "Bezier(2 free control points of 2 numbers)"
+    inside = f"PolygonalChain(1 free control point of 2 numbers, inside {mask})"
+    assert repr(ss.PolygonalChain(*ends, subspace=mask)) == inside

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,16 @@ def test_two_stages_at_once_and_their_reader_after_both(tmp_path, store):
     assert set(events[2:4]) == {("done", first.key), ("done", second.key)}
     assert events[4:] == [("begun", last.key), ("done", last.key)]
     assert store.metrics(last.key) == {"train": 64, "test": 64}
+
+
+@pytest.mark.usefixtures("deadline")
+def test_a_file_in_the_working_directory_does_not_hide_a_module(tmp_path, store, monkeypatch):
+    """A user's queue.py, say, which the command line itself does not see either."""
+    problem = tiny.write(tmp_path)
+    tmp_path.joinpath("queue.py").write_text("raise RuntimeError('not the queue of Python')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    assert run(problem, checks(problem, 1), store)[-1]["event"] == "done"
 
 
 @pytest.mark.usefixtures("deadline")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from .units import Axis, Units, find_units
 class Alignment:
     """A relabelling of hidden units, and the point that it leads to."""
 
-    point: Point
+    point: Point = field(repr=False)
     """The same function as the point given, its units relabelled."""
     units: tuple[Units, ...]
     permutations: tuple[Tensor, ...]

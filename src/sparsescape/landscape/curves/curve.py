@@ -76,6 +76,11 @@ class Curve(nn.Module):
         along = torch.arange(1, bends + 1, dtype=ends.dtype, device=ends.device) / (bends + 1)
         self.control = nn.Parameter((1 - along)[:, None] * ends[0] + along[:, None] * ends[1])
 
+    def extra_repr(self) -> str:
+        free, numbers = self.control.shape
+        where = "" if self.subspace is None else f", inside {self.subspace}"
+        return f"{free} free control point{'s' * (free != 1)} of {numbers} numbers{where}"
+
     @property
     def names(self) -> Collection[str]:
         """The parameters, which follow the curve."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...errors import InputError, is_real, is_whole
+from ...errors import InputError, is_real, is_whole, shown
 from ...masks import Mask
 from ...objective import Objective, check_objective
 from ...points import Point, PointLike, matching, snapshot
@@ -225,7 +225,7 @@ def _check_known(known: Mapping[int, Curve], start: Point, end: Point, mask: Mas
     closed = mask.total - mask.count
     for count, curve in known.items():
         if not isinstance(curve, Curve):
-            raise InputError(f"What is known of a count is a curve, not {curve!r:.60}.")
+            raise InputError(f"What is known of a count is a curve, not {shown(curve)}.")
         if not is_whole(count, 0) or count > closed:
             raise InputError(f"Of {closed} closed weights {count} cannot be open.")
         pairs = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError, is_real, is_whole, unknown
+from ...errors import InputError, is_real, is_whole, shown, unknown
 from ...kernels.execution import Compressed, compressed
 from ...objective import Batch, Objective, check_objective
 from ...schedules import cosine
@@ -132,7 +132,7 @@ def fit_curve(
     Search(steps=5, passes=5, examples=20, diverged=False, run_sparse=())
     """
     if not isinstance(curve, Curve):
-        raise InputError(f"What is fitted is a curve, not {curve!r:.60}.")
+        raise InputError(f"What is fitted is a curve, not {shown(curve)}.")
     check_objective(objective)
     objective.check(curve.start)
     objective.check(curve.end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 from ...errors import InputError, is_real
@@ -45,6 +45,9 @@ class Trial:
     """One way to search: which curve, from where, for which goal, and how long it is trained.
 
     The arguments of :func:`sparsescape.fit_curve` mean what they mean there.
+
+    >>> Trial(degree=1, steps=0)
+    Trial(degree=1, steps=0)
     """
 
     degree: int = 3
@@ -65,6 +68,13 @@ class Trial:
     """A goal that is low enough to end before the last step."""
     reach: float | None = None
     """Where given, the learning rate is so many times :attr:`Curve.spread`, instead of ``lr``."""
+
+    def __repr__(self) -> str:
+        """What is not as it is unless given."""
+        told = [
+            f"{f.name}={v!r}" for f in fields(self) if (v := getattr(self, f.name)) != f.default
+        ]
+        return f"Trial({', '.join(told)})"
 
     def __post_init__(self) -> None:
         # Here, and not where it is its turn: by then the trials before it have been searched.

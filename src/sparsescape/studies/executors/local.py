@@ -88,12 +88,20 @@ class _Pool:
             worker.close()
 
 
+def _program(threads: int) -> str:
+    """What a worker runs. It finds modules where the parent does and nowhere else: with -m, and -c,
+    Python looks in the working directory first, where a file may be named as a module of its own.
+    """
+    begin = f"from sparsescape.studies.executors.worker import main; main({threads})"
+    return f"import sys; sys.path[:] = {[str(place) for place in sys.path]!r}; {begin}"
+
+
 class _Worker:
     def __init__(self, threads: int, answers: queue.Queue[tuple[_Worker, dict[str, Any]]]):
         limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self.key: str | None = None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sparsescape.studies.executors.worker", str(threads)],
+            [sys.executable, "-c", _program(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

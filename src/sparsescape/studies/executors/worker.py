@@ -204,7 +204,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
