@@ -45,8 +45,11 @@ class Linear(nn.Linear):
         if input.ndim != 2 or not has_batch_innermost(input):
             return super().forward(input)
         if self.bias is None:
-            return torch.mm(self.weight, input.t()).t()
-        return torch.addmm(self.bias[:, None], self.weight, input.t()).t()
+            out = torch.mm(self.weight, input.t()).t()
+        else:
+            out = torch.addmm(self.bias[:, None], self.weight, input.t()).t()
+        # A view that was made without gradients, autograd lets nobody write into later.
+        return out if torch.is_grad_enabled() else out.clone()
 
 
 class BatchNorm1d(nn.BatchNorm1d):
