@@ -161,6 +161,16 @@ def test_compiled_models_run():
         torch.testing.assert_close(compiled(x), layer(x).relu())
 
 
+def test_layers_of_other_sizes_are_no_reason_to_compile_a_model_again():
+    sizes = [(20, 18), (18, 16), (16, 14), (14, 12), (12, 10)]
+    layers = [SparseLinear.random(*size, sparsity=0.7) for size in sizes]
+    model = torch.nn.Sequential(*layers, torch.nn.ReLU())
+    with torch._dynamo.config.patch(error_on_recompile=True), torch.no_grad():
+        compiled = torch.compile(model, backend="eager")
+        x = torch.randn(3, 20)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo's own look at what it is given
 def test_nothing_of_what_numba_compiles_is_traced(monkeypatch):
     """Or the first step of a compiled model would trace numba's own compiler, and fail there."""

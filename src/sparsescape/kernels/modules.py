@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, compiler, nn
 from torch.nn.functional import pad
 
 from ..errors import InputError, is_whole
@@ -86,6 +86,7 @@ class SparseLinear(Sparse):
     def dense_shape(self) -> torch.Size:
         return torch.Size((self.out_features, self.in_features))
 
+    @compiler.disable  # what numba compiles is nothing to trace: compiled models end a graph here
     def forward(self, input: Tensor) -> Tensor:  # torch's name: some models call it by that
         if not input.ndim or input.shape[-1] != self.in_features:
             raise InputError(
@@ -180,6 +181,7 @@ class SparseConv2d(Sparse):
     def dense_shape(self) -> torch.Size:
         return torch.Size((self.out_channels, self.in_channels // self.groups, *self.kernel_size))
 
+    @compiler.disable
     def forward(self, input: Tensor) -> Tensor:
         x = input
         if x.ndim == 3:
