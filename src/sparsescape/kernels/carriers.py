@@ -17,6 +17,7 @@ from torch.autograd import Function
 
 from .layout import batch_innermost, by_itself, has_batch_innermost, in_usual_order, lies_innermost
 from .normalization import normalized, normalizes
+from .transforms import by_torch_alone
 
 
 class _Pooling(nn.Module):
@@ -126,7 +127,8 @@ class Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         out = super().forward(in_usual_order(input))
         # A compiled model ends its graph before a sparse layer, which then does that itself.
-        as_it_is = out.ndim != 4 or compiler.is_dynamo_compiling() or lies_innermost(out)
+        seen_by_torch = compiler.is_dynamo_compiling() or by_torch_alone()
+        as_it_is = out.ndim != 4 or seen_by_torch or lies_innermost(out)
         handed_on: Tensor = out if as_it_is else _HandedOn.apply(out)
         return handed_on
 
