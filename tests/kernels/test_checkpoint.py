@@ -165,6 +165,14 @@ def test_csr_of_torch_and_scipy():
         assert np.array_equal(scipy.toarray(), matrix.numpy())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scipy_takes_half_precision_as_float32(dtype):
+    layer = ss.SparseLinear.random(9, 7, sparsity=0.5).to(dtype)
+    found = ss.export.scipy_csr(layer)["weight"].toarray()
+    assert found.dtype == np.float32
+    assert np.array_equal(found, layer.dense_weight().detach().float().numpy())
+
+
 def test_onnx_runs_in_onnxruntime(tmp_path):
     model = make_sparse().float()
     ss.export.onnx(model, tmp_path / "model.onnx", X.float())
