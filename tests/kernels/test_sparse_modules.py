@@ -10,6 +10,7 @@ import torch
 
 import sparsescape as ss
 from sparsescape import InputError, SparseConv2d, SparseLinear
+from sparsescape.kernels import ops
 from sparsescape.kernels.compiled import CompiledConv, CompiledLinear
 
 
@@ -42,6 +43,7 @@ def test_the_start_keeps_the_signal():
     assert 1.8 < signal.var().item() < 2.2
 
 
+@pytest.mark.parametrize("numba", [True, False])
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
@@ -50,7 +52,9 @@ def test_the_start_keeps_the_signal():
         (SparseConv2d.random(3, 4, 1, sparsity=0.5), (0, 3, 5, 5)),
     ],
 )
-def test_a_batch_of_no_examples_has_a_gradient_of_0(layer, shape):
+def test_a_batch_of_no_examples_has_a_gradient_of_0(layer, shape, numba, monkeypatch):
+    monkeypatch.setattr(ops, "_numba", [numba])
+    layer.zero_grad()
     x = torch.empty(shape, requires_grad=True)
     out = layer(x * 1.0)
     out.sum().backward()
