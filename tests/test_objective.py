@@ -448,6 +448,17 @@ def test_a_point_that_does_not_fit_is_refused(data, change, message):
             use_of(point)
 
 
+@pytest.mark.parametrize("batch_norm", ["recompute", "stored", "batch"])
+def test_a_mean_of_two_states_is_a_point_though_its_count_of_batches_is_a_fraction(batch_norm):
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
+    objective = Objective(model, (torch.randn(8, 6), torch.randint(4, (8,))), batch_norm=batch_norm)
+    state = model.state_dict()
+    mean = {name: (tensor + tensor) / 2 for name, tensor in state.items()}
+    assert mean["1.num_batches_tracked"].is_floating_point()
+    assert objective(mean) == objective(state)
+    assert torch.equal(objective.gradient(mean)["0.weight"], objective.gradient(state)["0.weight"])
+
+
 # ---------------------------------------------------------------------- layout in memory
 
 

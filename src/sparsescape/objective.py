@@ -19,7 +19,15 @@ from .errors import InputError, is_real, is_whole, told, unknown
 from .evaluation import Evaluation, Loss, Tally
 from .hessian import KEEP, Hessian, Losses
 from .layers import Outputs, watched
-from .points import Point, PointLike, as_point, fitting, named_parameters, plain_name
+from .points import (
+    Point,
+    PointLike,
+    as_point,
+    fitting,
+    is_statistic,
+    named_parameters,
+    plain_name,
+)
 from .second_order import twice_differentiable
 from .stateless import Stateless
 
@@ -295,11 +303,13 @@ class Objective:
 
     def check(self, point: PointLike) -> Point:
         """The point, if it fits the model; :class:`InputError` otherwise. The model is run at it,
-        so its numbers must be of the model's types, too."""
+        so its numbers must be of the model's types, too; but for BatchNorm's count of batches,
+        which nothing is computed from: of a mean of two points it is a fraction."""
         fits = fitting(point, self._model)
         types = {name: tensor.dtype for name, tensor in as_point(self._model).items()}
         for name, tensor in fits.items():
-            if tensor.dtype != types[name]:
+            is_count = is_statistic(name) and not types[name].is_floating_point
+            if tensor.dtype != types[name] and not is_count:
                 kind, other = (str(t).removeprefix("torch.") for t in (tensor.dtype, types[name]))
                 raise InputError(f"{name!r} is of {kind} in the point and of {other} in the model.")
         return fits

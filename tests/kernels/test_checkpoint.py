@@ -53,6 +53,20 @@ def test_loading_gives_the_same_model(tmp_path, target):
     assert not any(t.is_meta for t in twin.state_dict().values())
 
 
+@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_compiled_model_has_the_file_of_a_plain_one(saved, loaded, tmp_path):
+    first, second = (ss.SparseLinear.random(8, 8, sparsity=0.5, seed=seed) for seed in (0, 1))
+    models = [nn.Sequential(layer, nn.ReLU()) for layer in (first, second)]
+    given, taken = (
+        torch.compile(model, backend="eager") if compiled else model
+        for model, compiled in zip(models, (saved, loaded), strict=True)
+    )
+    ss.save_sparse(given, tmp_path / "model.safetensors")
+    assert ss.load_sparse(taken, tmp_path / "model.safetensors") is taken
+    assert torch.equal(second.dense_weight(), first.dense_weight())
+
+
 def test_far_steps_and_ties(tmp_path):
     layers = nn.Sequential(
         ss.SparseLinear(300, 2000, positions=torch.tensor([5, 70_000, 70_001, 65_536 * 9 - 1])),
@@ -163,6 +177,14 @@ def test_csr_of_torch_and_scipy():
         scipy = ss.export.scipy_csr(model)[name]
         scipy.check_format()
         assert np.array_equal(scipy.toarray(), matrix.numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scipy_takes_half_precision_as_float32(dtype):
+    layer = ss.SparseLinear.random(9, 7, sparsity=0.5).to(dtype)
+    found = ss.export.scipy_csr(layer)["weight"].toarray()
+    assert found.dtype == np.float32
+    assert np.array_equal(found, layer.dense_weight().detach().float().numpy())
 
 
 def test_onnx_runs_in_onnxruntime(tmp_path):

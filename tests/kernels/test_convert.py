@@ -170,6 +170,16 @@ def test_an_attached_sparsifier_is_refused():
     assert type(ss.to_sparse(model)[4]) is ss.SparseConv2d
 
 
+@pytest.mark.parametrize("why", ["tied", "detach"])
+def test_what_is_refused_is_refused_before_anything_is_measured(why):
+    model = Tied(nn.Embedding(8, 8), nn.Linear(8, 8)) if why == "tied" else make_model()
+    if why == "detach":
+        ss.Static(sparsity=0.9).attach(model, torch.optim.SGD(model.parameters(), 0.1))
+    model.register_forward_pre_hook(lambda *_: pytest.fail("it was run"))
+    with pytest.raises(ss.InputError, match=why):
+        ss.to_sparse(model, 0.5, torch.zeros(4, 8, dtype=torch.long) if why == "tied" else X)
+
+
 def test_layers_whose_weights_others_read_stay_dense():
     torch.manual_seed(0)
     model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0).eval()

@@ -200,6 +200,21 @@ def test_what_follows_may_write_into_what_a_sparse_layer_gives_out(
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_a_frozen_network_gives_out_may_be_scaled_in_place(bias):
+    plain = nn.Sequential(nn.Linear(9, 8), nn.Linear(8, 4, bias))
+    sparse = ss.to_sparse(copy.deepcopy(plain), 0.0, dense=["1"])
+    x, results = torch.randn(5, 9), []
+    for model in (plain, sparse):
+        scale = torch.ones(4, requires_grad=True)
+        with torch.no_grad():
+            features = model(x)
+        features.mul_(scale).square().sum().backward()
+        results.append(scale.grad)
+    assert has_batch_innermost(features)
+    torch.testing.assert_close(*results)
+
+
 def test_layers_may_be_called_by_the_name_of_torchs_argument():
     layers = [nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.MaxPool2d(2)]
     layers += [nn.Flatten(), nn.Linear(8, 6), nn.BatchNorm1d(6)]

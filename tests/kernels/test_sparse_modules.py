@@ -10,6 +10,7 @@ import torch
 
 import sparsescape as ss
 from sparsescape import InputError, SparseConv2d, SparseLinear
+from sparsescape.kernels import ops
 from sparsescape.kernels.compiled import CompiledConv, CompiledLinear
 
 
@@ -42,6 +43,7 @@ def test_the_start_keeps_the_signal():
     assert 1.8 < signal.var().item() < 2.2
 
 
+@pytest.mark.parametrize("numba", [True, False])
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
@@ -50,7 +52,9 @@ def test_the_start_keeps_the_signal():
         (SparseConv2d.random(3, 4, 1, sparsity=0.5), (0, 3, 5, 5)),
     ],
 )
-def test_a_batch_of_no_examples_has_a_gradient_of_0(layer, shape):
+def test_a_batch_of_no_examples_has_a_gradient_of_0(layer, shape, numba, monkeypatch):
+    monkeypatch.setattr(ops, "_numba", [numba])
+    layer.zero_grad()
     x = torch.empty(shape, requires_grad=True)
     out = layer(x * 1.0)
     out.sum().backward()
@@ -159,6 +163,16 @@ def test_compiled_models_run():
     compiled = torch.compile(torch.nn.Sequential(layer, torch.nn.ReLU()), backend="eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), layer(x).relu())
+
+
+def test_layers_of_other_sizes_are_no_reason_to_compile_a_model_again():
+    sizes = [(20, 18), (18, 16), (16, 14), (14, 12), (12, 10)]
+    layers = [SparseLinear.random(*size, sparsity=0.7) for size in sizes]
+    model = torch.nn.Sequential(*layers, torch.nn.ReLU())
+    with torch._dynamo.config.patch(error_on_recompile=True), torch.no_grad():
+        compiled = torch.compile(model, backend="eager")
+        x = torch.randn(3, 20)
+        torch.testing.assert_close(compiled(x), model(x))
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo's own look at what it is given

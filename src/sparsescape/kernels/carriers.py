@@ -17,6 +17,7 @@ from torch.autograd import Function
 
 from .layout import batch_innermost, by_itself, has_batch_innermost, in_usual_order, lies_innermost
 from .normalization import normalized, normalizes
+from .transforms import by_torch_alone
 
 
 class _Pooling(nn.Module):
@@ -45,8 +46,11 @@ class Linear(nn.Linear):
         if input.ndim != 2 or not has_batch_innermost(input):
             return super().forward(input)
         if self.bias is None:
-            return torch.mm(self.weight, input.t()).t()
-        return torch.addmm(self.bias[:, None], self.weight, input.t()).t()
+            out = torch.mm(self.weight, input.t()).t()
+        else:
+            out = torch.addmm(self.bias[:, None], self.weight, input.t()).t()
+        # A view that was made without gradients, autograd lets nobody write into later.
+        return out if torch.is_grad_enabled() else out.clone()
 
 
 class BatchNorm1d(nn.BatchNorm1d):
@@ -123,7 +127,8 @@ class Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         out = super().forward(in_usual_order(input))
         # A compiled model ends its graph before a sparse layer, which then does that itself.
-        as_it_is = out.ndim != 4 or compiler.is_dynamo_compiling() or lies_innermost(out)
+        seen_by_torch = compiler.is_dynamo_compiling() or by_torch_alone()
+        as_it_is = out.ndim != 4 or seen_by_torch or lies_innermost(out)
         handed_on: Tensor = out if as_it_is else _HandedOn.apply(out)
         return handed_on
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..sparsifiers.nonzeros import resize
+from ..sparsifiers.shards import unwrapped
 from .candidates import become_sparse
 from .carriers import carry_layout
 from .convert import Model, check_unspread
@@ -48,6 +49,7 @@ def save_sparse(model: nn.Module, path: str | Path) -> None:
     from safetensors.torch import save_file
 
     check_writable(path)
+    model = unwrapped(model)
     held: dict[str, Tensor] = {}
     seen: set[int] = set()
     shapes: dict[str, list[int]] = {}
@@ -84,19 +86,25 @@ def load_sparse(model: Model, path: str | Path) -> Model:
     """Read :func:`save_sparse`'s file into a model of the same architecture; it is returned too.
 
     The model may be dense, sparse already, or without any memory (made under
-    ``torch.device("meta")``): its layers become sparse without a dense weight being made. Sparse
-    layers keep their parameters, as ``load_state_dict`` does, and an optimizer's state is to be
-    loaded beside; an optimizer of weights that are dense before is to be made afterwards.
+    ``torch.device("meta")``): its layers become sparse without a dense weight being made. What
+    ``torch.compile`` has wrapped is the same model, here and in the file. Sparse layers keep
+    their parameters, as ``load_state_dict`` does, and an optimizer's state is to be loaded beside;
+    an optimizer of weights that are dense before is to be made afterwards.
 
     Raises:
         InputError: the file is not such a checkpoint, or is one of another architecture; a
             sparsifier is attached to a weight in it; the model is spread over ranks. The model is
             then as it was.
     """
+    check_unspread(model)
+    _load(unwrapped(model), path)
+    return model
+
+
+def _load(model: nn.Module, path: str | Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    check_unspread(model)
     if not Path(path).is_file():
         raise InputError(f"There is no file {str(path)!r}.")
     try:
@@ -146,7 +154,6 @@ def load_sparse(model: Model, path: str | Path) -> Model:
     meta = any(t.is_meta for t in _state(model).values())
     model.load_state_dict(state, strict=False, assign=meta)
     carry_layout(model)
-    return model
 
 
 def _hold(model: nn.Module, patterns: dict[str, Pattern], values: dict[str, Tensor]) -> None:

@@ -77,9 +77,9 @@ def to_sparse(
     check_unspread(model)
     check_migratable(optimizer, model)
     found = candidates(model, min_sparsity, mask, dense)
+    _refuse(model, found)
     if example_inputs is not None and found:
         found = faster(model, example_inputs, found)
-    _refuse(model, found)
     moved: dict[nn.Parameter, tuple[nn.Parameter, Tensor]] = {}
     for module, pattern in found.items():
         weight: Any = module.weight

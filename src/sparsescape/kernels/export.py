@@ -43,6 +43,8 @@ def torch_csr(model: nn.Module) -> dict[str, Tensor]:
 def scipy_csr(model: nn.Module) -> dict[str, csr_matrix]:
     """Weight name → SciPy CSR matrix; a convolution's is (outputs, all the rest).
 
+    Of half precision, which SciPy lacks, it is float32.
+
     >>> from sparsescape.kernels.modules import SparseLinear
     >>> scipy_csr(SparseLinear.random(30, 20, sparsity=0.9))["weight"].nnz
     60
@@ -51,7 +53,8 @@ def scipy_csr(model: nn.Module) -> dict[str, csr_matrix]:
 
     found = {}
     for name, layer in _sparse_layers(model).items():
-        parts = (layer.weight, layer.pattern.indices.long(), layer.pattern.indptr.long())
+        weight = layer.weight.float() if layer.weight.dtype.itemsize < 4 else layer.weight
+        parts = (weight, layer.pattern.indices.long(), layer.pattern.indptr.long())
         values, indices, indptr = (t.detach().cpu().numpy().copy() for t in parts)
         found[name] = csr_matrix((values, indices, indptr), shape=_matrix_shape(layer.pattern))
     return found

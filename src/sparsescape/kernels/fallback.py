@@ -65,11 +65,13 @@ class TorchConv:
 
     def sums(self, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         out = TorchLinear(self.pattern).sums(values, bias, self._patches(x))
-        return out.reshape(len(x), self.height.output, self.width.output, -1).movedim(3, 1)
+        size = (len(x), self.height.output, self.width.output, self.pattern.shape[0])
+        return out.reshape(size).movedim(3, 1)
 
     def sums_back(self, values: Tensor, g: Tensor) -> Tensor:
         patches = TorchLinear(self.pattern).sums_back(values, _rows(g))
-        patches = patches.reshape(len(g), self.height.output * self.width.output, -1)
+        positions = self.height.output * self.width.output
+        patches = patches.reshape(len(g), positions, patches.shape[1])
         return self._folded(patches.transpose(1, 2))
 
     def products(self, x: Tensor, g: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch import Tensor, compiler, nn
+from torch.nn.functional import linear, pad
 
 from ..errors import InputError, is_whole
 from ..seeds import derived_seed
@@ -16,6 +16,7 @@ from .layer import Sparse
 from .ops import sparse_conv2d, sparse_linear
 from .pattern import Pattern, check_shape
 from .positions import random_positions
+from .transforms import by_torch_alone
 
 _ATTRIBUTES = (
     "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
@@ -86,12 +87,15 @@ class SparseLinear(Sparse):
     def dense_shape(self) -> torch.Size:
         return torch.Size((self.out_features, self.in_features))
 
+    @compiler.disable  # what numba compiles is nothing to trace: compiled models end a graph here
     def forward(self, input: Tensor) -> Tensor:  # torch's name: some models call it by that
         if not input.ndim or input.shape[-1] != self.in_features:
             raise InputError(
                 f"The input is (…, {self.in_features}), the last its features, not "
                 f"{tuple(input.shape)}."
             )
+        if by_torch_alone():
+            return linear(input.to(self.weight.dtype), self.dense_weight(), self.bias)
         rows = input.reshape(input.shape[:-1].numel(), self.in_features)
         out = sparse_linear(self.pattern, self.weight, self.bias, rows, self.watch)
         return out if input.ndim == 2 else out.reshape(*input.shape[:-1], self.out_features)
@@ -180,6 +184,7 @@ class SparseConv2d(Sparse):
     def dense_shape(self) -> torch.Size:
         return torch.Size((self.out_channels, self.in_channels // self.groups, *self.kernel_size))
 
+    @compiler.disable
     def forward(self, input: Tensor) -> Tensor:
         x = input
         if x.ndim == 3:
@@ -188,6 +193,9 @@ class SparseConv2d(Sparse):
             raise InputError(
                 f"The input is (batch, {self.in_channels}, height, width), not {tuple(x.shape)}."
             )
+        if by_torch_alone():
+            dense: Any = nn.Conv2d._conv_forward  # which asks for what this layer has too
+            return dense(self, x.to(self.weight.dtype), self.dense_weight(), self.bias)
         before_and_after = self._padding()
         if self.padding_mode != "zeros":
             border = [side for pair in reversed(before_and_after) for side in pair]

@@ -15,6 +15,7 @@ from torch.autograd import Function
 
 from ..compilation import works
 from .layout import batch_innermost
+from .transforms import by_torch_alone
 
 _COMPUTED = (torch.float32, torch.float64)
 _WORTH_A_CALL = 1024  # numbers of a channel: with fewer, torch is as fast
@@ -28,6 +29,7 @@ def normalizes(x: Tensor, *others: Tensor | None) -> bool:
         and x.dtype in _COMPUTED
         and all(other is None or other.dtype == x.dtype for other in others)
         and not compiler.is_compiling()
+        and not by_torch_alone()
         and works()
     )
 

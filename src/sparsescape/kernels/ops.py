@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor, compiler
+from torch import Tensor
 from torch.autograd import Function
 
 from ..compilation import works
@@ -87,8 +87,6 @@ def _apply(
     layer: Operations, values: Tensor, bias: Tensor | None, x: Tensor, watch: Watch | None
 ) -> Tensor:
     """All that a small layer computes takes as long as a few calls: none without a need."""
-    if compiler.is_dynamo_compiling():
-        return _untraced(layer, values, bias, x, watch)
     dtype = values.dtype
     if dtype not in _COMPUTED:
         values = values.float()
@@ -106,12 +104,6 @@ def _apply(
         x.register_hook(batch_innermost if as_it_is else Tensor.contiguous)
     out = _Sums.apply(values, bias, source, layer, None if watch is None else watch())
     return out if out.dtype == dtype else out.to(dtype)
-
-
-@compiler.disable
-def _untraced(*args: Any) -> Tensor:
-    """In a compiled model: what numba compiles, now or before, is nothing to trace."""
-    return _apply(*args)
 
 
 def _compiles(values: Tensor) -> bool:
