@@ -35,7 +35,7 @@ def test_the_same_places_are_drawn_without_a_list_of_them(case):
     assert outside.count == marked.count
 
 
-def test_without_numba_the_same_places_are_drawn(without_numba, monkeypatch):
+def test_without_numba_the_same_places_are_drawn(monkeypatch):
     active = torch.rand(40, 50, generator=torch.Generator().manual_seed(0)) < 0.1
     found = []
     for works in (False, True):
