@@ -1,3 +1,4 @@
+import argparse
 import functools
 import inspect
 import json
@@ -542,6 +543,20 @@ def done(tmp_path_factory) -> tuple[list[str], Path]:
         patch.setattr(local, "_Pool", tiny.PoolHere)
         assert main(words) == 0
     return words, tiny.results_file(folder / "runs").parent
+
+
+def test_a_run_whose_mask_was_given_is_not_told_to_train_with_another(done):
+    _, folder = done
+    told = {}
+    for stage in (folder.parent / "stages").glob("train-*"):
+        described = json.loads((stage / "stage.json").read_text(encoding="utf-8"))
+        job = Job({}, {"run": stage}, stage, Context(""), lambda steps: None)
+        found = argparse.Namespace(remedies=VERDICTS["under-trained"].remedies)
+        (remedy,) = diagnoses._remedies(found, job, 20)
+        assert "diagnosis.better" in remedy["code"]
+        told["mask" in described["inputs"]] = remedy["command"]
+    assert told[True] == ""
+    assert "--steps 40" in told[False]
 
 
 def imported_by(words: list[str]) -> tuple[str, str]:

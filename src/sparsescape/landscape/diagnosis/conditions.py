@@ -79,7 +79,8 @@ def in_the_way(facts: Facts) -> Condition:
 def on_par(facts: Facts) -> Condition | None:
     if facts.reference is None:
         return None
-    what = f"loss, against {facts.reference_loss:.4g} of the reference"
+    decay = ", weight decay included" if facts.objective.weight_decay else ""
+    what = f"loss{decay}, against {facts.reference_loss:.4g} of the reference"
     return Condition(what, facts.loss, "≤", *par(facts.reference_loss, facts.constant))
 
 

@@ -37,6 +37,9 @@ class Remedy:
     """A command line, with the run's settings in braces."""
     finds_reference: bool = False
     """Whether it is for those who gave none."""
+    makes_mask: bool = False
+    """Whether its command trains with a mask that the run's method makes, which for a run that was
+    given its mask is another one."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ RULES = (
                 "train on, or longer",
                 "model.load_state_dict({**model.state_dict(), **diagnosis.better})",
                 f"{_TRAIN} --method {{method}} --steps {{more_steps}}",
+                makes_mask=True,
             ),
         ),
     ),
@@ -130,6 +134,7 @@ RULES = (
                 "ss.init.sparse_fan_in(model, mask, seed=1)",
                 "sparsescape train --problem {problem} --sparsity {sparsity} --method {method} "
                 "--seed {other_seed}{execution}",
+                makes_mask=True,
             ),
         ),
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...landscape.diagnosis.conditions import Condition
 from ...landscape.diagnosis.diagnose import Diagnosis, diagnose
+from ...landscape.diagnosis.rules import Remedy
 from ...landscape.search.paths import FoundPath
 from ...landscape.search.trials import Trial
 from ...points import save_point
@@ -73,7 +74,13 @@ def _path(found: FoundPath | None) -> dict[str, Any] | None:
 def _remedies(found: Diagnosis, job: Job, steps: int) -> list[dict[str, str]]:
     """What to try, the commands with this run's settings."""
     words = _words(job, steps)
-    return [{**asdict(r), "command": r.command.format_map(words)} for r in found.remedies]
+    mask_is_given = "mask" in read_json(job.inputs["run"] / "stage.json")["inputs"]
+
+    def command(remedy: Remedy) -> str:
+        """None where it would train with another mask: there the line of Python is left."""
+        return "" if remedy.makes_mask and mask_is_given else remedy.command.format_map(words)
+
+    return [{**asdict(remedy), "command": command(remedy)} for remedy in found.remedies]
 
 
 def _words(job: Job, steps: int) -> Mapping[str, str]:
