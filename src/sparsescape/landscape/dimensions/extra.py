@@ -53,6 +53,10 @@ class ExtraDimensions:
     the answer; with 0 they are neighbours, with 1 none was tried."""
     seed: int = 0
 
+    def __repr__(self) -> str:
+        tried = f"{len(self.profiles)} counts tried, {self.passes} passes"
+        return f"ExtraDimensions({self.count} of {self.closed}, {self.choose!r}, {tried})"
+
     @property
     def curve(self) -> Curve:
         """The path at the answer; where there is none, the one that climbs least."""
@@ -161,6 +165,8 @@ def extra_dimensions(
     >>> start, end = {"weight": torch.tensor([[-1.0, 0.0]])}, {"weight": torch.tensor([[1.0, 0.0]])}
     >>> mask = Mask({"weight": torch.tensor([[True, False]])})
     >>> found = extra_dimensions(start, end, mask, objective)
+    >>> found
+    ExtraDimensions(1 of 1, 'gradient', 2 counts tried, 28000 passes)
     >>> found.count, found.fraction, sorted(found.profiles)
     (1, 1.0, [0, 1])
     """

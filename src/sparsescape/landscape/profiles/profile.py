@@ -26,6 +26,10 @@ class Profile:
     run_sparse: tuple[str, ...] = ()
     """Weights of the layers that were run sparse (:mod:`sparsescape.kernels.execution`)."""
 
+    def __repr__(self) -> str:
+        """What it says; the numbers it is made of would take a page."""
+        return f"Profile({len(self.t)} points, climb {self.climb:.4g}, barrier {self.barrier:.4g})"
+
     @property
     def barrier(self) -> float:
         """Largest excess over the straight line between the end losses, at least 0."""
@@ -82,6 +86,8 @@ def profile(
     >>> model = torch.nn.Linear(1, 1, bias=False)
     >>> objective = Objective(model, (torch.ones(4, 1), torch.zeros(4, 1)), mse_loss)
     >>> line = Line({"weight": torch.ones(1, 1)}, {"weight": -torch.ones(1, 1)})
+    >>> profile(line, objective, points=3)
+    Profile(3 points, climb 0, barrier 0)
     >>> profile(line, objective, points=3).loss
     (1.0, 0.0, 1.0)
     """

@@ -48,6 +48,10 @@ class FoundPath:
     """Of the best path, over all data."""
     attempts: tuple[Attempt, ...]
 
+    def __repr__(self) -> str:
+        found = f"{type(self.curve).__name__}, climb {self.profile.climb:.4g}"
+        return f"FoundPath({found}, {len(self.attempts)} tried, {self.passes} passes)"
+
     @property
     def passes(self) -> int:
         """Forward and backward passes of all attempts together: what a "not found" is worth."""
@@ -96,6 +100,8 @@ def find_path(
     >>> objective = Objective(model, (torch.ones(4, 1), torch.zeros(4, 1)), mse_loss)
     >>> ends = {"weight": torch.ones(1, 1)}, {"weight": torch.zeros(1, 1)}
     >>> found = find_path(*ends, objective)
+    >>> found
+    FoundPath(Bezier, climb 0, 1 tried, 0 passes)
     >>> found.profile.climb, len(found.attempts), found.passes
     (0.0, 1, 0)
     """
