@@ -1,5 +1,7 @@
 """Data sets that are more than a pair of tensors: what every use of them sees."""
 
+import multiprocessing
+
 import pytest
 import torch
 from torch import nn
@@ -105,8 +107,10 @@ def made(number):
 def test_a_process_that_reads_ahead_gives_the_same_batches_from_any_step():
     random = torch.get_rng_state()
     read = reader(made, workers=1, stop=8)
-    for number in (3, 4, 5):
+    before = len(multiprocessing.active_children())
+    for number, processes in ((3, 0), (4, 1), (5, 1), (3, 0), (4, 1)):  # none for one batch alone
         assert read(number)[0].tolist() == [number, number]
+        assert len(multiprocessing.active_children()) - before == processes
     assert torch.equal(torch.get_rng_state(), random)
     assert reader(made, workers=0) is made
 
@@ -118,9 +122,13 @@ def test_a_pair_goes_to_a_device_whole():
 
 
 def refused(number):
-    raise ss.InputError(f"Batch {number} cannot be read.")
+    if number > 3:
+        raise ss.InputError(f"Batch {number} cannot be read.")
+    return made(number)
 
 
 def test_what_a_process_that_reads_ahead_refuses_is_said_in_the_same_sentence():
-    with pytest.raises(ss.InputError, match=r"^Batch 3 cannot be read\.$"):
-        reader(refused, workers=1, stop=8)(3)
+    read = reader(refused, workers=1, stop=8)
+    read(3)
+    with pytest.raises(ss.InputError, match=r"^Batch 4 cannot be read\.$"):
+        read(4)

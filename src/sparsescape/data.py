@@ -196,12 +196,15 @@ class _Ahead:
     def __init__(self, make: Callable[[int], Batch], workers: int, stop: int):
         self._make, self._workers, self._stop = make, workers, stop
         self._next = -1
-        self._made: Iterator[Batch | InputError] = iter(())
+        self._made: Iterator[Batch | InputError] | None = None
 
     def __call__(self, number: int) -> Batch:
-        if number != self._next:
+        follows, self._next = number == self._next, number + 1
+        if not follows:  # one batch, perhaps the only one, is here before other processes begin
+            self._made = None
+            return self._make(number)
+        if self._made is None:
             self._made = iter(self._loader(number))
-        self._next = number + 1
         made = next(self._made)
         if isinstance(made, InputError):
             raise made

@@ -42,7 +42,7 @@ AHEAD = """
 import torch, sparsescape as ss
 
 class Squares(ss.Examples):
-    workers = 1
+    workers, size = 1, 5
 
     def __len__(self):
         return 12
