@@ -11,7 +11,7 @@ from typing import Literal, TypeGuard
 from .facts import Facts
 
 SLOPE = 0.05
-"""Share of the loss that three Newton steps have to win for the gradient not to be small."""
+"""Share of the loss that Newton steps have to win for the gradient not to be small."""
 
 NEGATIVE = 1e-3
 """How negative the smallest eigenvalue must be, as a share of the largest absolute one."""
