@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,11 +12,11 @@ from torch import Tensor
 
 from . import drivers, moments
 from .everywhere import conv_everywhere, linear_everywhere
-from .geometry import Axis, backward_regions, forward_regions
+from .geometry import Axis
 from .pattern import Pattern
+from .views import array_of, channels_of, parts_of, planes_of, rows_of
+from .ways import Way, way_of
 
-# Starting threads takes about as long as this many multiply-adds.
-_WORTH_A_THREAD = 200_000
 _NO_GROUPS = (1, 0)  # rows per group, channels per group: places count from the first channel
 
 
@@ -33,8 +31,8 @@ class CompiledLinear:
         batch, rows = x.shape[0], self.pattern.shape[0]
         out = x.new_empty(rows, batch)
         drivers.linear_sums(
-            _parts(self.pattern.arrays[0], batch), *self.pattern.arrays, _array(values),
-            _bias(bias, rows, x), batch, _rows(x), _array(out),
+            parts_of(self.pattern.arrays[0], batch), *self.pattern.arrays, array_of(values),
+            _bias(bias, rows, x), batch, rows_of(x), array_of(out),
         )  # fmt: skip
         return out.t()
 
@@ -43,9 +41,9 @@ class CompiledLinear:
         order, batch = self.pattern.transposed, g.shape[0]
         out = g.new_empty(self.pattern.channels, batch)
         drivers.linear_sums(
-            _parts(order.arrays[0], batch), *order.arrays[:2],
-            _array(values[order.order]), _bias(None, self.pattern.channels, g), batch,
-            _rows(g), _array(out),
+            parts_of(order.arrays[0], batch), *order.arrays[:2],
+            array_of(values[order.order]), _bias(None, self.pattern.channels, g), batch,
+            rows_of(g), array_of(out),
         )  # fmt: skip
         return out.t()
 
@@ -53,8 +51,8 @@ class CompiledLinear:
         """⟨g[row], x[column]⟩ of every held position."""
         batch, gradient = x.shape[0], x.new_zeros(self.pattern.count)
         drivers.linear_products(
-            _parts(self.pattern.arrays[0], batch), *self.pattern.arrays, batch, _rows(x),
-            _rows(g), _array(gradient),
+            parts_of(self.pattern.arrays[0], batch), *self.pattern.arrays, batch, rows_of(x),
+            rows_of(g), array_of(gradient),
         )  # fmt: skip
         return gradient
 
@@ -64,8 +62,8 @@ class CompiledLinear:
         out = x.new_empty(self.pattern.channels, batch)
         gradient = x.new_zeros(self.pattern.count)
         drivers.linear_both(
-            _parts(order.arrays[0], batch), *order.arrays, _array(values), batch, _rows(g),
-            _rows(x), _array(out), _array(gradient),
+            parts_of(order.arrays[0], batch), *order.arrays, array_of(values), batch, rows_of(g),
+            rows_of(x), array_of(out), array_of(gradient),
         )  # fmt: skip
         return out.t(), gradient
 
@@ -84,65 +82,71 @@ class CompiledConv:
 
     def sums(self, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         """x ∗ W + b."""
-        batch, rows = x.shape[0], self.pattern.shape[0]
-        out = x.new_empty(rows, self.height.output, self.width.output, batch)
-        regions = forward_regions(self.height, self.width)
+        rows, way = self.pattern.shape[0], self._way(x)
+        out = self._outputs(rows, x)
+        room = way.outputs.room(out)
         drivers.conv_sums(
-            _parts(self.pattern.arrays[0], self._outputs * batch), *self.pattern.arrays,
-            _array(values), _bias(bias, rows, x),
-            *regions, (self._inputs, self._outputs), self._groups, batch,
-            _planes(x), _array(out),
+            self._parts(self.pattern.arrays[0], x), *self.pattern.arrays, array_of(values),
+            _bias(bias, rows, x), *way.forward, way.planes, self._groups, x.shape[0],
+            way.inputs.numbers(x), room,
         )  # fmt: skip
-        return out.permute(3, 0, 1, 2)
+        way.outputs.put(room, out)
+        return out
 
     def sums_back(self, values: Tensor, g: Tensor) -> Tensor:
         """The transposed convolution of g."""
-        order, batch, rows = self.pattern.transposed, g.shape[0], self.pattern.channels
-        out = g.new_empty(rows, self.height.input, self.width.input, batch)
-        regions = backward_regions(self.height, self.width)
+        order, channels, way = self.pattern.transposed, self.pattern.channels, self._way(g)
+        out = self._inputs(channels, g)
+        room = way.inputs.room(out)
         drivers.conv_sums(
-            _parts(order.arrays[0], self._outputs * batch), *order.arrays[:2],
-            _array(values[order.order]), _bias(None, rows, g),
-            *regions, (self._outputs, self._inputs), _NO_GROUPS, batch,
-            _planes(g), _array(out),
+            self._parts(order.arrays[0], g), *order.arrays[:2], array_of(values[order.order]),
+            _bias(None, channels, g), *way.backward, way.planes[::-1], _NO_GROUPS,
+            g.shape[0], way.outputs.numbers(g), room,
         )  # fmt: skip
-        return out.permute(3, 0, 1, 2)
+        way.inputs.put(room, out)
+        return out
 
     def products(self, x: Tensor, g: Tensor) -> Tensor:
         """The gradient of every held value."""
-        batch, gradient = x.shape[0], x.new_zeros(self.pattern.count)
-        regions = forward_regions(self.height, self.width)
+        way, gradient = self._way(x), x.new_zeros(self.pattern.count)
         drivers.conv_products(
-            _parts(self.pattern.arrays[0], self._outputs * batch), *self.pattern.arrays, *regions,
-            (self._inputs, self._outputs), self._groups,
-            batch, _planes(x), _planes(g), _array(gradient),
+            self._parts(self.pattern.arrays[0], x), *self.pattern.arrays, *way.forward,
+            way.planes, self._groups, x.shape[0], way.inputs.numbers(x),
+            way.outputs.numbers(g), array_of(gradient),
         )  # fmt: skip
         return gradient
 
     def both(self, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`sums_back` and :meth:`products` in one pass."""
-        order, batch, rows = self.pattern.transposed, g.shape[0], self.pattern.channels
-        gradient = x.new_zeros(self.pattern.count)
-        out = x.new_empty(rows, self.height.input, self.width.input, batch)
-        regions = backward_regions(self.height, self.width)
+        order, way = self.pattern.transposed, self._way(x)
+        gradient, out = x.new_zeros(self.pattern.count), self._inputs(self.pattern.channels, x)
+        room = way.inputs.room(out)
         drivers.conv_both(
-            _parts(order.arrays[0], self._outputs * batch), *order.arrays, _array(values),
-            *regions, (self._outputs, self._inputs), _NO_GROUPS, batch,
-            _planes(g), _planes(x), _array(out), _array(gradient),
+            self._parts(order.arrays[0], x), *order.arrays, array_of(values), *way.backward,
+            way.planes[::-1], _NO_GROUPS, x.shape[0], way.outputs.numbers(g),
+            way.inputs.numbers(x), room, array_of(gradient),
         )  # fmt: skip
-        return out.permute(3, 0, 1, 2), gradient
+        way.inputs.put(room, out)
+        return out, gradient
 
     def everywhere(self, x: Tensor, g: Tensor) -> Tensor:
         """The gradient of every position, held or not."""
         return conv_everywhere(self.pattern, self.height, self.width, x, g)
 
-    @property
-    def _inputs(self) -> int:
-        return self.height.input * self.width.input
+    def _way(self, x: Tensor) -> Way:
+        channels = self.pattern.channels, self.pattern.shape[0]
+        return way_of(self.height, self.width, channels, self.pattern.count, x.shape[0])
 
-    @property
-    def _outputs(self) -> int:
-        return self.height.output * self.width.output
+    def _inputs(self, channels: int, like: Tensor) -> Tensor:
+        size = channels, self.height.input, self.width.input, like.shape[0]
+        return like.new_empty(size).permute(3, 0, 1, 2)
+
+    def _outputs(self, channels: int, like: Tensor) -> Tensor:
+        size = channels, self.height.output, self.width.output, like.shape[0]
+        return like.new_empty(size).permute(3, 0, 1, 2)
+
+    def _parts(self, pointers: npt.NDArray[Any], x: Tensor) -> npt.NDArray[np.int64]:
+        return parts_of(pointers, self.height.output * self.width.output * x.shape[0])
 
     @property
     def _groups(self) -> tuple[int, int]:
@@ -156,8 +160,8 @@ def normalize(
     channels = x.shape[1]
     out, mean, variance = torch.empty_like(x), x.new_empty(channels), x.new_empty(channels)
     moments.normalize(
-        _shares(x), x.numel() // channels, eps, _scale(weight, x), _bias(bias, channels, x),
-        _planes(x), _planes(out), _array(mean), _array(variance),
+        channels_of(x), x.numel() // channels, eps, _scale(weight, x), _bias(bias, channels, x),
+        planes_of(x), planes_of(out), array_of(mean), array_of(variance),
     )  # fmt: skip
     return out, mean, variance
 
@@ -169,60 +173,15 @@ def normalize_back(
     channels = x.shape[1]
     out, of_weight, of_bias = torch.empty_like(x), x.new_empty(channels), x.new_empty(channels)
     moments.normalize_back(
-        _shares(x), x.numel() // channels, _scale(weight, x), _array(mean), _array(inverse),
-        _planes(g), _planes(x), _planes(out), _array(of_weight), _array(of_bias),
+        channels_of(x), x.numel() // channels, _scale(weight, x), array_of(mean), array_of(inverse),
+        planes_of(g), planes_of(x), planes_of(out), array_of(of_weight), array_of(of_bias),
     )  # fmt: skip
     return out, of_weight, of_bias
 
 
-# A view costs about as much as all that a small layer computes, and numpy's a tenth of torch's.
-
-
-def _array(tensor: Tensor) -> npt.NDArray[Any]:
-    """The numbers of a contiguous tensor, flat."""
-    return tensor.detach().numpy().reshape(-1)
-
-
-def _rows(x: Tensor) -> npt.NDArray[Any]:
-    """The numbers of (batch, features) with the batch innermost, flat."""
-    return x.detach().numpy().T.reshape(-1)
-
-
-def _planes(x: Tensor) -> npt.NDArray[Any]:
-    """The numbers of (batch, channels, height, width) with the batch innermost, flat."""
-    return x.detach().numpy().transpose(1, 2, 3, 0).reshape(-1)
-
-
 def _scale(weight: Tensor | None, x: Tensor) -> npt.NDArray[Any]:
-    return _array(x.new_ones(x.shape[1]) if weight is None else weight)
-
-
-def _shares(x: Tensor) -> npt.NDArray[np.int64]:
-    """The channels that each thread takes."""
-    channels = x.shape[1]
-    return _parts(np.arange(channels + 1), x.numel() // channels)
+    return array_of(x.new_ones(x.shape[1]) if weight is None else weight)
 
 
 def _bias(bias: Tensor | None, rows: int, like: Tensor) -> npt.NDArray[Any]:
-    return _array(like.new_zeros(rows) if bias is None else bias)
-
-
-def _parts(pointers: npt.NDArray[Any], positions: int) -> npt.NDArray[np.int64]:
-    """The rows that each thread takes, so that each has as many nonzeros."""
-    rows, count = len(pointers) - 1, int(pointers[-1])
-    threads = min(torch.get_num_threads(), 1 + count * positions // _WORTH_A_THREAD)
-    if threads == 1:
-        return np.array([0, rows])
-    threads = min(threads, _most_threads())
-    numba.set_num_threads(threads)
-    shares = np.arange(1, threads) * count / threads
-    return np.array([0, *np.searchsorted(pointers, shares), rows])
-
-
-@lru_cache(maxsize=1)
-def _most_threads() -> int:
-    """How many threads numba has. Asked first, it starts them, and may set torch's number to it."""
-    before = torch.get_num_threads()
-    found = int(numba.get_num_threads())
-    torch.set_num_threads(before)
-    return found
+    return array_of(like.new_zeros(rows) if bias is None else bias)
