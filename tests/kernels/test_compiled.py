@@ -9,14 +9,14 @@ import torch
 from numba.core.dispatcher import Dispatcher
 
 from sparsescape import compilation, marks, quickselect
-from sparsescape.kernels import drivers, everywhere, loops, passes, registers
+from sparsescape.kernels import copies, drivers, everywhere, loops, passes, registers
 from sparsescape.kernels.modules import SparseLinear
 
 
 def test_no_two_compiled_functions_have_one_name():
     """Or a process takes one for the other from the cache that another is filling."""
     found = {}
-    for module in (loops, passes, registers, drivers, everywhere, quickselect, marks):
+    for module in (loops, passes, registers, drivers, copies, everywhere, quickselect, marks):
         for holder in vars(module).values():
             pair = vars(holder).values() if isinstance(holder, drivers.Compiled) else [holder]
             for function in filter(lambda f: isinstance(f, Dispatcher), pair):

@@ -8,18 +8,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from sparsescape.kernels import ops
+from sparsescape.kernels import compiled, ops, ways
 from sparsescape.kernels.modules import SparseConv2d, SparseLinear
 
 BATCHES = st.sampled_from([1, 2, 7, 8, 12, 20, 36, 65, 100, 131])
 DENSITIES = st.sampled_from([0.0, 0.05, 0.3, 0.7, 1.0])
 
 
-@pytest.fixture(params=["compiled", "torch.sparse"], scope="module")
+@pytest.fixture(params=["as it is", "on a grid", "torch.sparse"], scope="module")
 def way(request):
+    """The first two are of the compiled loops: whatever shape or batch, convolutions take it."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "torch.sparse":
             patch.setattr(ops, "_compiles", lambda values: False)
+        else:
+            chosen = ways.as_it_is if request.param == "as it is" else ways.on_grid
+            patch.setattr(compiled, "way_of", lambda height, width, *_: chosen(height, width))
         yield request.param
 
 
@@ -161,6 +165,7 @@ def test_threads_change_no_bit():
     layers = [
         (SparseLinear.random(300, 200, sparsity=0.8).double(), (100, 300)),
         (SparseConv2d.random(16, 12, 3, padding=1, sparsity=0.8).double(), (40, 16, 9, 9)),
+        (SparseConv2d.random(90, 80, 3, 2, 1, sparsity=0.8).double(), (2, 90, 9, 9)),
     ]
     before = torch.get_num_threads()
     for layer, shape in layers:

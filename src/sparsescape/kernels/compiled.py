@@ -29,23 +29,23 @@ class CompiledLinear:
     def sums(self, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         """W x + b."""
         batch, rows = x.shape[0], self.pattern.shape[0]
-        out = x.new_empty(rows, batch)
+        out = _columns(rows, x)
         drivers.linear_sums(
             parts_of(self.pattern.arrays[0], batch), *self.pattern.arrays, array_of(values),
-            _bias(bias, rows, x), batch, rows_of(x), array_of(out),
+            _bias(bias, rows, x), batch, rows_of(x), rows_of(out),
         )  # fmt: skip
-        return out.t()
+        return out
 
     def sums_back(self, values: Tensor, g: Tensor) -> Tensor:
         """Wᵀ g."""
         order, batch = self.pattern.transposed, g.shape[0]
-        out = g.new_empty(self.pattern.channels, batch)
+        out = _columns(self.pattern.channels, g)
         drivers.linear_sums(
             parts_of(order.arrays[0], batch), *order.arrays[:2],
             array_of(values[order.order]), _bias(None, self.pattern.channels, g), batch,
-            rows_of(g), array_of(out),
+            rows_of(g), rows_of(out),
         )  # fmt: skip
-        return out.t()
+        return out
 
     def products(self, x: Tensor, g: Tensor) -> Tensor:
         """⟨g[row], x[column]⟩ of every held position."""
@@ -59,13 +59,13 @@ class CompiledLinear:
     def both(self, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`sums_back` and :meth:`products` in one pass."""
         order, batch = self.pattern.transposed, x.shape[0]
-        out = x.new_empty(self.pattern.channels, batch)
+        out = _columns(self.pattern.channels, x)
         gradient = x.new_zeros(self.pattern.count)
         drivers.linear_both(
             parts_of(order.arrays[0], batch), *order.arrays, array_of(values), batch, rows_of(g),
-            rows_of(x), array_of(out), array_of(gradient),
+            rows_of(x), rows_of(out), array_of(gradient),
         )  # fmt: skip
-        return out.t(), gradient
+        return out, gradient
 
     def everywhere(self, x: Tensor, g: Tensor) -> Tensor:
         """The product of :meth:`products` for every position, held or not."""
@@ -138,12 +138,10 @@ class CompiledConv:
         return way_of(self.height, self.width, channels, self.pattern.count, x.shape[0])
 
     def _inputs(self, channels: int, like: Tensor) -> Tensor:
-        size = channels, self.height.input, self.width.input, like.shape[0]
-        return like.new_empty(size).permute(3, 0, 1, 2)
+        return _images(channels, self.height.input, self.width.input, like)
 
     def _outputs(self, channels: int, like: Tensor) -> Tensor:
-        size = channels, self.height.output, self.width.output, like.shape[0]
-        return like.new_empty(size).permute(3, 0, 1, 2)
+        return _images(channels, self.height.output, self.width.output, like)
 
     def _parts(self, pointers: npt.NDArray[Any], x: Tensor) -> npt.NDArray[np.int64]:
         return parts_of(pointers, self.height.output * self.width.output * x.shape[0])
@@ -177,6 +175,21 @@ def normalize_back(
         planes_of(g), planes_of(x), planes_of(out), array_of(of_weight), array_of(of_bias),
     )  # fmt: skip
     return out, of_weight, of_bias
+
+
+# No views of what has another shape: those autograd lets nobody write into, and they take time.
+
+
+def _columns(features: int, like: Tensor) -> Tensor:
+    """Room for (batch, features), as many examples as ``like``, the batch innermost."""
+    batch = like.shape[0]
+    return like.new_empty_strided((batch, features), (1, batch))
+
+
+def _images(channels: int, height: int, width: int, like: Tensor) -> Tensor:
+    batch = like.shape[0]
+    strides = 1, height * width * batch, width * batch, batch
+    return like.new_empty_strided((batch, channels, height, width), strides)
 
 
 def _scale(weight: Tensor | None, x: Tensor) -> npt.NDArray[Any]:

@@ -11,6 +11,7 @@ from torch.nn.functional import fold, pad, unfold
 
 from .everywhere import border, conv_everywhere, linear_everywhere
 from .geometry import Axis
+from .layout import by_itself
 from .pattern import Pattern
 
 _AT_ONCE = 1 << 24  # numbers gathered at a time for the gradient of the values
@@ -24,7 +25,7 @@ class TorchLinear:
 
     def sums(self, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         out = self._matrix(values) @ x.t()
-        return (out if bias is None else out + bias[:, None]).t()
+        return by_itself((out if bias is None else out + bias[:, None]).t())
 
     def sums_back(self, values: Tensor, g: Tensor) -> Tensor:
         return (self._matrix(values).t() @ g.t()).t()
@@ -66,7 +67,7 @@ class TorchConv:
     def sums(self, values: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         out = TorchLinear(self.pattern).sums(values, bias, self._patches(x))
         size = (len(x), self.height.output, self.width.output, self.pattern.shape[0])
-        return out.reshape(size).movedim(3, 1)
+        return by_itself(out.reshape(size).movedim(3, 1))
 
     def sums_back(self, values: Tensor, g: Tensor) -> Tensor:
         patches = TorchLinear(self.pattern).sums_back(values, _rows(g))

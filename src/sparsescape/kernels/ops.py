@@ -26,7 +26,7 @@ from torch.autograd import Function
 from ..compilation import works
 from ..errors import InputError
 from .geometry import Axis
-from .layout import batch_innermost, by_itself
+from .layout import batch_innermost
 from .pattern import Pattern
 
 Term: TypeAlias = Callable[[], Tensor]
@@ -138,7 +138,7 @@ class _Sums(Function):
     ) -> Tensor:
         ctx.save_for_backward(values, x)
         ctx.layer, ctx.told = layer, told
-        return by_itself(layer.sums(values, bias, x))
+        return layer.sums(values, bias, x)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:

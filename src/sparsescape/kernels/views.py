@@ -35,11 +35,12 @@ def planes_of(x: Tensor) -> npt.NDArray[Any]:
 
 def parts_of(pointers: npt.NDArray[Any], positions: int) -> npt.NDArray[np.int64]:
     """The rows that each thread takes, so that each has as many nonzeros."""
-    rows, count = len(pointers) - 1, int(pointers[-1])
-    threads = min(torch.get_num_threads(), 1 + count * positions // _WORTH_A_THREAD)
+    rows, threads = len(pointers) - 1, torch.get_num_threads()
+    if threads > 1:
+        count = int(pointers[-1])
+        threads = min(threads, 1 + count * positions // _WORTH_A_THREAD, _most_threads())
     if threads == 1:
-        return np.array([0, rows])
-    threads = min(threads, _most_threads())
+        return _all(rows)
     numba.set_num_threads(threads)
     shares = np.arange(1, threads) * count / threads
     return np.array([0, *np.searchsorted(pointers, shares), rows])
@@ -49,6 +50,11 @@ def channels_of(x: Tensor) -> npt.NDArray[np.int64]:
     """The channels of (batch, channels, …) that each thread takes."""
     channels = x.shape[1]
     return parts_of(np.arange(channels + 1), x.numel() // max(channels, 1))
+
+
+@lru_cache
+def _all(rows: int) -> npt.NDArray[np.int64]:
+    return np.array([0, rows])
 
 
 @lru_cache(maxsize=1)
