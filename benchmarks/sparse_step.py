@@ -1,7 +1,7 @@
 """What truly sparse layers gain: a training step against torch's dense one, interleaved.
 
-    python benchmarks/sparse_step.py [perceptron | conv | vgg | resnet20] [--sparsity 0.9 0.95 ...]
-        [--rounds N] [--threads 1] [--batch 128] [--keep-memory]
+    python benchmarks/sparse_step.py [perceptron | conv | awkward | vgg | resnet20]
+        [--sparsity 0.9 0.95 ...] [--rounds N] [--threads 1] [--batch 128] [--keep-memory]
 
 A step is forward, backward and SGD. Each round gives every contender a turn, in random order: steps
 in a row, as training takes them. Printed are the medians of all but the first step of a turn, and
@@ -11,6 +11,9 @@ Dense contenders: torch in its usual layout and in ``channels_last``; for the pe
 matrix product with the masks of ``ss.Static``, and oneDNN's (the layers as 1×1 convolutions, which
 torch always gives to oneDNN; without masks). Of ResNet-20 also the limit: the step with the work of
 the convolutions that become sparse removed (each gives out a slice or repetition of its input).
+
+``awkward`` are single convolutions of few examples, of other kernels, strides and groups, each with
+a batch of its own.
 
 With ``--keep-memory`` the process keeps what is freed, as the workers of studies do; without it,
 large tensors are fresh memory in every step, dense or sparse, which takes the system its time.
@@ -27,6 +30,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -48,6 +52,46 @@ def perceptron(batch: int) -> tuple[nn.Module, torch.Tensor]:
 def convolution(channels: int, size: int, batch: int) -> tuple[nn.Module, torch.Tensor]:
     layer = nn.Conv2d(channels, channels, 3, padding=1)
     return layer, torch.randn(batch, channels, size, size)
+
+
+class Awkward(NamedTuple):
+    inputs: int
+    outputs: int
+    size: tuple[int, int]
+    batch: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: int = 1
+    groups: int = 1
+
+    def __str__(self) -> str:
+        height, width = self.kernel
+        name = f"{self.inputs}->{self.outputs}, {height}x{width}"
+        name += f" stride {self.stride}" * (self.stride > 1)
+        name += f" groups {self.groups}" * (self.groups > 1)
+        return f"{name} at {self.size[0]}x{self.size[1]}, batch {self.batch}"
+
+    def make(self) -> tuple[nn.Module, torch.Tensor]:
+        height, width = self.kernel
+        around = (height // 2, width // 2)
+        layer = nn.Conv2d(
+            self.inputs, self.outputs, self.kernel, self.stride, around, groups=self.groups
+        )
+        return layer, torch.randn(self.batch, self.inputs, *self.size)
+
+
+AWKWARD = [
+    Awkward(64, 64, (16, 16), 1),
+    Awkward(64, 64, (16, 16), 7),
+    Awkward(64, 64, (16, 16), 100),
+    Awkward(512, 512, (4, 4), 7),
+    Awkward(32, 64, (14, 14), 7, kernel=(5, 5)),
+    Awkward(64, 64, (32, 32), 7, kernel=(5, 5), stride=2),
+    Awkward(64, 64, (32, 32), 100, kernel=(5, 5), stride=2),
+    Awkward(128, 128, (14, 10), 32, groups=4),
+    Awkward(64, 64, (20, 12), 100, kernel=(1, 5)),
+    Awkward(256, 256, (8, 8), 100, kernel=(1, 1)),
+    Awkward(3, 64, (64, 64), 16, kernel=(7, 7), stride=2),
+]
 
 
 def vgg(batch: int) -> tuple[nn.Module, torch.Tensor]:
@@ -162,7 +206,8 @@ def contenders(
     dense = ["0"] if kind == "resnet20" else []
     weights = ss.distributions.uniform(model, sparsity=sparsity, dense=dense)
     mask = ss.Mask.from_scores(ss.scores.random(model, seed=0), densities=weights)
-    x.requires_grad_(kind == "conv")  # an inner layer passes a gradient on
+    single = kind in ("conv", "awkward")
+    x.requires_grad_(single)  # an inner layer passes a gradient on
     runs = {"dense": Contender(model, x, clock)}
     if kind == "perceptron":
         ss.Static(mask=mask).attach(model, runs["dense"].optimizer)
@@ -175,7 +220,7 @@ def contenders(
         runs["limit"] = Contender(without_convolutions(make()[0]), x, clock)
     sparse = make()[0]
     mask.apply_(sparse)
-    if kind == "conv":  # as between sparse layers
+    if single:  # as between sparse layers
         x = x.detach().movedim(0, -1).contiguous().movedim(-1, 0).requires_grad_()
     runs["sparse"] = Contender(ss.to_sparse(sparse, min_sparsity=sparsity - 0.05), x, clock)
     return runs
@@ -194,7 +239,7 @@ def compare(name: str, runs: dict[str, Contender], rounds: int, steps: int) -> N
     for n in [n for n in runs if n != "sparse"]:
         warm, cold = later[n] / later["sparse"], first[n] / first["sparse"]
         parts.append(f"{n} {1e3 * later[n]:8.2f} ms {warm:5.2f}x ({cold:5.2f}x)")
-    print(f"{name:28} {'   '.join(parts)}", flush=True)
+    print(f"{name:50} {'   '.join(parts)}", flush=True)
 
 
 KINDS: dict[str, Callable[[int], dict[str, Make]]] = {
@@ -203,12 +248,19 @@ KINDS: dict[str, Callable[[int], dict[str, Make]]] = {
         f"{c}->{c} at {s}x{s}": lambda c=c, s=s: convolution(c, s, batch)  # type: ignore[misc]
         for c, s in ((64, 16), (128, 8), (32, 32))
     },
+    "awkward": lambda batch: {str(layer): layer.make for layer in AWKWARD},
     "vgg": lambda batch: {"VGG-style": lambda: vgg(batch)},
     "resnet20": lambda batch: {"ResNet-20": lambda: resnet20(batch)},
 }
 
 
-ROUNDS = {"perceptron": (20, 6), "conv": (5, 3), "vgg": (2, 3), "resnet20": (3, 3)}
+ROUNDS = {
+    "perceptron": (20, 6),
+    "conv": (5, 3),
+    "awkward": (5, 4),
+    "vgg": (2, 3),
+    "resnet20": (3, 3),
+}
 """Of each kind, the rounds and the steps of a turn."""
 
 
