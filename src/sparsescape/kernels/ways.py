@@ -70,18 +70,29 @@ class Way(NamedTuple):
         return nonzeros * loops + of_inputs + of_outputs
 
 
-@lru_cache(maxsize=256)
 def way_of(height: Axis, width: Axis, channels: tuple[int, int], nonzeros: int, batch: int) -> Way:
     """The faster one, for so many input and output channels."""
-    ways = as_it_is(height, width), on_grid(height, width)
-    return min(ways, key=lambda way: way.time(channels, nonzeros, batch))
+    faster = on_grid if _takes_grid(height, width, channels, nonzeros, batch) else as_it_is
+    return faster(height, width)
 
 
+@lru_cache(maxsize=4096)  # of each layer and batch; what is kept is small
+def _takes_grid(
+    height: Axis, width: Axis, channels: tuple[int, int], nonzeros: int, batch: int
+) -> bool:
+    here, there = (
+        way(height, width).time(channels, nonzeros, batch) for way in (as_it_is, on_grid)
+    )
+    return there < here
+
+
+@lru_cache(maxsize=256)
 def as_it_is(height: Axis, width: Axis) -> Way:
     sides = _AsItIs(height.input * width.input), _AsItIs(height.output * width.output)
     return Way(*sides, forward_regions(height, width), backward_regions(height, width))
 
 
+@lru_cache(maxsize=256)
 def on_grid(height: Axis, width: Axis) -> Way:
     grid = grid_of(height, width)
     sides = _OnGrid(*grid.inputs, margin=0), _OnGrid(*grid.outputs, margin=grid.margin)
