@@ -88,7 +88,7 @@ def step(module: torch.nn.Module, x: torch.Tensor, g: torch.Tensor) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9, 0.98, 0.99])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 7, 16, 32, 64, 128])
     args = parser.parse_args()
