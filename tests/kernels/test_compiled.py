@@ -10,14 +10,24 @@ import torch
 from numba.core.dispatcher import Dispatcher
 
 from sparsescape import compilation, marks, quickselect
-from sparsescape.kernels import copies, drivers, everywhere, loops, passes, registers, views
+from sparsescape.kernels import (
+    copies,
+    drivers,
+    everywhere,
+    loops,
+    moments,
+    passes,
+    registers,
+    views,
+)
 from sparsescape.kernels.modules import SparseConv2d, SparseLinear
 
 
 def test_no_two_compiled_functions_have_one_name():
     """Or a process takes one for the other from the cache that another is filling."""
     found = {}
-    for module in (loops, passes, registers, drivers, copies, everywhere, quickselect, marks):
+    kernels = (loops, passes, registers, drivers, copies, moments, everywhere)
+    for module in (*kernels, quickselect, marks):
         for holder in vars(module).values():
             pair = vars(holder).values() if isinstance(holder, drivers.Compiled) else [holder]
             for function in filter(lambda f: isinstance(f, Dispatcher), pair):
