@@ -56,6 +56,9 @@ LAYERS = [
     Layer(128, 128, (16, 16), 3, 2),
     Layer(64, 128, (16, 16), 1, 2),
     Layer(3, 64, (64, 64), 7, 2),
+    Layer(64, 64, (27, 27), 3, 3),
+    Layer(48, 96, (32, 32), 4, 4),
+    Layer(3, 96, (64, 64), 4, 4),
 ]
 
 
@@ -85,7 +88,7 @@ def step(module: torch.nn.Module, x: torch.Tensor, g: torch.Tensor) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9, 0.98, 0.99])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 7, 16, 32, 64, 128])
     args = parser.parse_args()

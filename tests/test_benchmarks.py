@@ -43,6 +43,7 @@ def ended_well(words):
 
 
 SMALLEST: dict[str, tuple[str, dict[str, object]]] = {
+    "convolution_ways": ("--sparsity 0.9 --batch 1", {"ROUNDS": 1, "STEPS": 1, "MOST": 2**12}),
     "curvature": (
         "perceptron --rounds 1",
         {"EXAMPLES": 20, "perceptron": one_layer_and_data, "is_there": lambda package: False},

@@ -9,7 +9,7 @@ from tests.kernels.test_geometry import axes, connections
 
 from sparsescape.kernels.geometry import Axis
 from sparsescape.kernels.grid import taps_of
-from sparsescape.kernels.ways import as_it_is, on_grid, way_of
+from sparsescape.kernels.ways import Way, as_it_is, on_grid, way_of
 
 
 @given(axes())
@@ -65,3 +65,20 @@ def test_few_examples_take_a_grid_and_many_do_not():
             found = way_of(axis, axis, (64, 64), 3700, batch)
             assert type(found.inputs) is type(way(axis, axis).inputs)
     assert type(way_of(plain, plain, (64, 64), 37, 7).inputs) is type(as_it_is(plain, plain).inputs)
+
+
+def test_what_a_kernel_does_not_overlap_takes_a_grid_for_few_examples_only():
+    """A nonzero is in one region of the input; in the others it takes no time."""
+    patches = Axis(64, 4, 4, 0, 1, 16)
+    for batch, way in ((1, on_grid), (32, as_it_is)):
+        assert way_of(patches, patches, (3, 96), 461, batch) is way(patches, patches)
+
+
+def test_no_layer_of_a_large_network_is_timed_anew_at_every_step(monkeypatch):
+    axis, timed = Axis(16, 3, 1, 1, 1, 16), []
+    time_of = Way.time
+    monkeypatch.setattr(Way, "time", lambda *args: timed.append(args) or time_of(*args))
+    for _ in range(3):
+        found = [way_of(axis, axis, (61, 61), nonzeros, 1) for nonzeros in range(3000, 3600)]
+    assert len(timed) == 2 * 600
+    assert len(set(map(id, found))) == 1  # what they hold, they share

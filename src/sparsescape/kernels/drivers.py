@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numba import prange
 
@@ -172,7 +173,11 @@ class Compiled:
         self.several = compiled_as(f"{driver.__name__}_by_threads", driver, parallel=True)
 
     def __call__(self, parts: Any, *arguments: Any) -> None:
-        (self.single if len(parts) == 2 else self.several)(parts, *arguments)
+        if len(parts) == 2:
+            self.single(parts, *arguments)
+        else:  # which of them runs next is known here alone
+            numba.set_num_threads(len(parts) - 1)
+            self.several(parts, *arguments)
 
 
 linear_sums, linear_products, linear_both = map(

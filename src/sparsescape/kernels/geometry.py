@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -86,13 +85,11 @@ class Regions(NamedTuple):
     shifts: Integers
 
 
-@lru_cache(maxsize=256)
 def forward_regions(height: Axis, width: Axis) -> Regions:
     """Regions of the output."""
     return _regions(forward_stretches(height), forward_stretches(width), width.output, width.input)
 
 
-@lru_cache(maxsize=256)
 def backward_regions(height: Axis, width: Axis) -> Regions:
     """Regions of the input."""
     return _regions(

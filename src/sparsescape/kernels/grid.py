@@ -12,7 +12,6 @@ comes out, and the numbers beside the image, which are computed and thrown away.
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -83,7 +82,6 @@ class Grid(NamedTuple):
     backward: Regions
 
 
-@lru_cache(maxsize=256)
 def grid_of(height: Axis, width: Axis) -> Grid:
     down, across = taps_of(height), taps_of(width)
     pitch = across.inputs.length

@@ -41,7 +41,6 @@ def parts_of(pointers: npt.NDArray[Any], positions: int) -> npt.NDArray[np.int64
         threads = min(threads, 1 + count * positions // _WORTH_A_THREAD, _most_threads())
     if threads == 1:
         return _all(rows)
-    numba.set_num_threads(threads)
     shares = np.arange(1, threads) * count / threads
     return np.array([0, *np.searchsorted(pointers, shares), rows])
 

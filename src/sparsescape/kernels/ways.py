@@ -15,16 +15,15 @@ import numpy.typing as npt
 from torch import Tensor
 
 from . import copies
-from .geometry import Axis, Regions, backward_regions, forward_regions
+from .geometry import CLOSED, Axis, Regions, backward_regions, forward_regions
 from .grid import Lattice, grid_of
 from .views import array_of, channels_of, planes_of
 
 Numbers = npt.NDArray[Any]
 
 # Nanoseconds, fitted to benchmarks/convolution_ways.py, which holds the choice against the clock.
-_GATHER, _PIECE, _PRODUCT = 12.0, 0.3, 0.12  # a nonzero takes in a region, a run, of a number
-_COPIED, _COPIED_RUN = 0.16, 1.6  # a number, a run of neighbours
-_COPYING = 10_000.0  # before the first number
+_GATHER, _PIECE, _PRODUCT = 29.0, 2.3, 0.1  # a nonzero takes in a region, a run, of a number
+_COPIED, _COPIED_APART = 0.2, 1.6  # a number, one whose neighbours go into another plane
 
 
 class Side(Protocol):
@@ -70,18 +69,29 @@ class Way(NamedTuple):
         return nonzeros * loops + of_inputs + of_outputs
 
 
-@lru_cache(maxsize=256)
 def way_of(height: Axis, width: Axis, channels: tuple[int, int], nonzeros: int, batch: int) -> Way:
     """The faster one, for so many input and output channels."""
-    ways = as_it_is(height, width), on_grid(height, width)
-    return min(ways, key=lambda way: way.time(channels, nonzeros, batch))
+    faster = on_grid if _takes_grid(height, width, channels, nonzeros, batch) else as_it_is
+    return faster(height, width)
 
 
+@lru_cache(maxsize=4096)  # of each layer and batch; what is kept is small
+def _takes_grid(
+    height: Axis, width: Axis, channels: tuple[int, int], nonzeros: int, batch: int
+) -> bool:
+    here, there = (
+        way(height, width).time(channels, nonzeros, batch) for way in (as_it_is, on_grid)
+    )
+    return there < here
+
+
+@lru_cache(maxsize=256)
 def as_it_is(height: Axis, width: Axis) -> Way:
     sides = _AsItIs(height.input * width.input), _AsItIs(height.output * width.output)
     return Way(*sides, forward_regions(height, width), backward_regions(height, width))
 
 
+@lru_cache(maxsize=256)
 def on_grid(height: Axis, width: Axis) -> Way:
     grid = grid_of(height, width)
     sides = _OnGrid(*grid.inputs, margin=0), _OnGrid(*grid.outputs, margin=grid.margin)
@@ -89,9 +99,11 @@ def on_grid(height: Axis, width: Axis) -> Way:
 
 
 def _loop_time(regions: Regions, batch: int) -> float:
-    """Of one nonzero."""
+    """Of one nonzero, which is in those regions alone in which its tap is inside."""
     lines, runs, run = (regions.table[:, column] for column in (1, 4, 7))
-    return float((_GATHER + lines * runs * (_PIECE + run * batch * _PRODUCT)).sum())
+    inside = (regions.shifts != CLOSED).mean(axis=1)
+    of_region = _GATHER + lines * runs * (_PIECE + run * batch * _PRODUCT)
+    return float((inside * of_region).sum())
 
 
 class _AsItIs:
@@ -116,13 +128,12 @@ class _OnGrid:
         phases = len(height.firsts) * len(width.firsts)
         self.plane = phases * height.length * width.length
         self.margin, self.whole = margin, height.is_whole and width.is_whole
-        self.runs = self.plane if width.step > 1 else phases * height.length
+        self.copied = _COPIED_APART if width.step > 1 else _COPIED
         firsts = np.array(height.firsts), np.array(width.firsts)
         self.lattices = *firsts, height[1:], width[1:], margin
 
     def copy_time(self, channels: int, batch: int) -> float:
-        numbers = channels * self.plane * batch
-        return _COPYING + numbers * _COPIED + channels * self.runs * _COPIED_RUN
+        return channels * self.plane * batch * self.copied
 
     def numbers(self, x: Tensor) -> Numbers:
         room = self.room(x)
