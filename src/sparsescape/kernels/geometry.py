@@ -100,7 +100,7 @@ def backward_regions(height: Axis, width: Axis) -> Regions:
 def _regions(
     rows: list[Stretch], columns: list[Stretch], target_width: int, source_width: int
 ) -> Regions:
-    table, shifts = [], []
+    table = []
     for h, w in itertools.product(rows, columns):
         first = h.start * target_width + w.start
         down = (h.length, h.step * target_width, h.source_step * source_width)
@@ -108,13 +108,16 @@ def _regions(
         neighbours = w.step == w.source_step == 1
         across = (1, 0, 0, w.length) if neighbours else (w.length, w.step, w.source_step, 1)
         table.append((first, *down, *across))
-        shifts.append(
-            [
-                CLOSED if i is None or j is None else i * source_width + j
-                for i, j in itertools.product(h.sources, w.sources)
-            ]
-        )
-    taps = len(rows[0].sources) * len(columns[0].sources) if rows and columns else 1
+    # A large kernel has thousands of regions, and as many taps in each.
+    i, j = _sources(rows)[:, None, :, None], _sources(columns)[None, :, None, :]
+    shifts = np.where((i < 0) | (j < 0), CLOSED, i * source_width + j)
     return Regions(
-        np.array(table, np.int64).reshape(-1, 8), np.array(shifts, np.int64).reshape(-1, taps)
+        np.array(table, np.int64).reshape(-1, 8),
+        shifts.reshape(len(table), shifts.shape[2] * shifts.shape[3]),
     )
+
+
+def _sources(stretches: list[Stretch]) -> Integers:
+    """Where each tap of each falls, -1 outside."""
+    taps = [[-1 if i is None else i for i in stretch.sources] for stretch in stretches]
+    return np.array(taps, np.int64).reshape(len(taps), len(taps[0]) if taps else 1)
