@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.kernels.test_geometry import axes, connections
 
+from axes import axes, connections
 from sparsescape.kernels.geometry import Axis
 from sparsescape.kernels.grid import taps_of
 from sparsescape.kernels.ways import Way, as_it_is, on_grid, way_of
