@@ -582,6 +582,12 @@ def test_a_finished_study_is_shown_again_without_torch_or_matplotlib(done):
     assert str(folder / "report.html") in printed
 
 
+@pytest.mark.parametrize("more", [[], ["--plan", "--plan-rate", "1e9"]])
+def test_a_device_that_torch_does_not_know_is_refused_where_all_is_done(done, refused, more):
+    words, _ = done
+    assert "The device 'cudaa' cannot be used" in refused(*words, *more, "--device", "cudaa")
+
+
 def test_runs_and_methods_are_listed_without_torch(done):
     _, folder = done
     printed, imported = imported_by(["list", "runs", "--store", str(folder.parent)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -372,3 +373,17 @@ def test_what_is_no_model_or_no_share_is_refused():
         ss.to_sparse(torch.ones(2, 2))
     with pytest.raises(ss.InputError, match="min_sparsity is a number"):
         ss.to_sparse(nn.Linear(4, 2), min_sparsity="0.8")
+
+
+def test_made_dense_again_it_is_of_the_classes_it_was_of_for_tools_that_look_for_those():
+    model = make_model().float().eval()
+    classes = [type(module) for module in model.modules()]
+    found = ss.to_dense(ss.to_sparse(copy.deepcopy(model), 0.0, dense=["0", "10"]))
+    assert [type(module) for module in found.modules()] == classes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch will move its quantization elsewhere
+        quantized = torch.ao.quantization.quantize_dynamic(found)
+    assert [type(quantized[i]).__module__.split(".")[2:5] for i in (7, 10)] == [
+        ["nn", "quantized", "dynamic"]
+    ] * 2
+    torch.testing.assert_close(quantized(X.float()), model(X.float()), rtol=0.1, atol=0.05)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad
+from torch.autograd.functional import jacobian
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
 
 import sparsescape as ss
@@ -86,3 +87,35 @@ def test_exporting_is_refused_in_a_sentence(models):
     _, sparse = models
     with pytest.raises(ss.InputError, match="takes no truly sparse layers: give it"):
         torch.export.export(sparse, (X,), strict=False)
+
+
+def _batch_norm_last() -> nn.Module:
+    """Whose own loops are reached by a gradient before any sparse layer is."""
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4)).to(DOUBLE)
+    return ss.to_sparse(model, 0.0)
+
+
+def _of_a_graph_that_is_there(model: nn.Module) -> object:
+    x = X.clone().requires_grad_()
+    y = model(x)
+    return vmap(lambda g: torch.autograd.grad(y, x, g))(torch.ones(2, *y.shape, dtype=DOUBLE))
+
+
+BATCHES = {
+    "jacobian": lambda model: jacobian(model, X, vectorize=True),
+    "hessian": lambda m: torch.autograd.functional.hessian(
+        lambda x: m(x).square().sum(), X, vectorize=True
+    ),
+    "of values": lambda model: torch.autograd.grad(
+        y := model(X), [*model.parameters()], y.new_ones(2, *y.shape), is_grads_batched=True
+    ),
+    "vmap": _of_a_graph_that_is_there,
+    "batch norm": lambda _: jacobian(_batch_norm_last(), X.repeat(16, 1, 1, 1), vectorize=True),
+}
+
+
+@pytest.mark.parametrize("differentiated", BATCHES)
+def test_batches_of_gradients_are_refused_in_a_sentence(models, differentiated):
+    _, sparse = models
+    with pytest.raises(ss.InputError, match=r"^Truly sparse layers take no .* torch\.func\.jacrev"):
+        BATCHES[differentiated](sparse)

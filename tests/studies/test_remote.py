@@ -158,6 +158,17 @@ def test_the_same_in_memory(monkeypatch, tmp_path):
     fsspec.filesystem("memory").rm("/bucket", recursive=True)
 
 
+@pytest.mark.parametrize("command", [["study", "difficulty"], ["train"]])
+def test_a_store_in_memory_is_refused_where_workers_would_do_the_stages(
+    tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path))
+    monkeypatch.setattr(local, "_Pool", None)  # before any work is done
+    where = ["--problem", tiny.write(tmp_path), "--store", "memory://bucket/runs"]
+    assert main([*command, *where]) == 2
+    assert "'memory://bucket/runs' is in the memory of one process" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("url", ["nothing://a/b", "s3:/"])
 def test_a_url_that_means_nothing_is_refused(url, tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSESCAPE_CACHE", str(tmp_path))

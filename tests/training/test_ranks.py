@@ -64,6 +64,23 @@ class Unused(nn.Module):
 return problem(model=Unused, recipe=recipe(batch_size=15, weight_decay=0.1))
 """
 
+# A layer that few examples reach, and so neither rank in some steps, and one of them in others.
+RARE = """
+class Rare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.rare = nn.Linear(6, 16), nn.Linear(16, 2), nn.Linear(16, 16)
+
+    def forward(self, x):
+        reached = (x[:, 0] > 1).nonzero().squeeze(1)
+        h = torch.relu(self.first(x))
+        if len(reached):
+            h = h.index_add(0, reached, torch.relu(self.rare(h[reached])))
+        return self.last(h)
+
+return problem(model=Rare, recipe=recipe(batch_size=5, momentum=0.9, weight_decay=0.1))
+"""
+
 
 def launch(problem: str, parallel: str, store: Path, world: int, stop: str) -> list[list[dict]]:
     """What each rank's executor told."""
@@ -145,6 +162,15 @@ def test_two_ranks_train_as_one_process_does_whatever_is_in_the_model(tmp_path, 
         assert_same_run(run, Store(tmp_path / "together"), one)
 
 
+def test_two_ranks_train_what_some_batches_leave_unused(tmp_path):
+    problem = tiny.write(tmp_path, RARE)
+    launch(problem, "ddp", tmp_path / "together", world=2, stop="no")
+    runs = ranks_worker.runs(problem, "ddp")
+    one = alone(runs, problem, tmp_path / "alone")
+    for run in runs:
+        assert_same_run(run, Store(tmp_path / "together"), one)
+
+
 def test_blocks_come_innermost_first_and_share_nothing_with_what_is_outside():
     inner = nn.Sequential(nn.Linear(2, 2))
     tied = nn.Linear(2, 2)
@@ -160,7 +186,7 @@ def test_a_parameter_that_has_no_dimension_cannot_be_sharded():
     model.scale = nn.Parameter(torch.tensor(1.0))
     alone = Ranks("fsdp", None, torch.device("cpu"), 0, 1)
     with pytest.raises(InputError, match="'scale' has no shards"):
-        alone.spread(model, lambda m: m(torch.ones(1, 2)).sum())
+        alone.spread(model)
 
 
 def torchrun(*words: str) -> str:

@@ -33,6 +33,17 @@ def test_a_cosine_ends_at_the_final_rate():
     assert rate(10) == pytest.approx(0.1)
 
 
+def test_momentum_begins_late_where_the_first_gradient_does():
+    late = nn.Parameter(torch.ones(2))
+    model = nn.ParameterList([nn.Parameter(torch.ones(2)), late])
+    optimizer = make_optimizer(model, ss.Recipe(lr=0.5, momentum=0.5, schedule="constant"))
+    for used in (model[:1], model, model):
+        optimizer.zero_grad()
+        sum(p.sum() for p in used).backward()
+        optimizer.step()
+    assert late.tolist() == [1 - 0.5 * (1 + 1.5)] * 2
+
+
 def test_adamw_decays_matrices_alone():
     model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
     recipe = ss.Recipe(

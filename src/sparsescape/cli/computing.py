@@ -85,10 +85,12 @@ def conduct(
     Args:
         problem, methods: as the command names them: where a user's own are found.
     """
+    from ..problems.catalogue import check_device
     from ..studies.stages.context import Context
     from ..studies.stores import open_store
 
     computing.check()
+    check_device(computing.device)
     kept, executor = open_store(computing.store), computing.make_executor()
     context = Context(
         problem,
@@ -171,9 +173,11 @@ def compute_one(
 ) -> Store:
     """Do one stage, and what it needs: in a worker process that has all of the machine, or in
     these processes, if they are several that train together."""
+    from ..problems.catalogue import check_device
     from ..studies.executors.local import LocalExecutor
     from ..studies.stores import open_store
 
+    check_device(context.device)
     kept = open_store(store)
     executor: Executor = LocalExecutor(workers=1)
     if parallel is not None:

@@ -15,7 +15,7 @@ from torch.autograd import Function
 
 from ..compilation import works
 from .layout import batch_innermost
-from .transforms import by_torch_alone
+from .transforms import by_torch_alone, one_by_one
 
 _COMPUTED = (torch.float32, torch.float64)
 _WORTH_A_CALL = 1024  # numbers of a channel: with fewer, torch is as fast
@@ -65,6 +65,7 @@ class _Normalized(Function):
     def backward(ctx: Any, g: Tensor | None, *_: Any) -> Any:
         if g is None:
             return None, None, None, None
+        one_by_one(g)
         from .compiled import normalize_back
 
         x, weight, mean, inverse = ctx.saved_tensors

@@ -28,6 +28,7 @@ from ..errors import InputError
 from .geometry import Axis
 from .layout import batch_innermost
 from .pattern import Pattern
+from .transforms import one_by_one
 
 Term: TypeAlias = Callable[[], Tensor]
 """Makes a term of the gradient over all positions, in the shape of the dense weight."""
@@ -142,6 +143,7 @@ class _Sums(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
+        one_by_one(g)
         values, x = ctx.saved_tensors
         of_values, of_bias, of_x, *_ = ctx.needs_input_grad
         g = batch_innermost(g)
@@ -171,6 +173,7 @@ class _SumsBack(Function):
 
     @staticmethod
     def backward(ctx: Any, ddx: Tensor) -> Any:
+        one_by_one(ddx)
         values, g = ctx.saved_tensors
         of_values, of_g, *_ = ctx.needs_input_grad
         ddx = batch_innermost(ddx)
@@ -192,6 +195,7 @@ class _Products(Function):
 
     @staticmethod
     def backward(ctx: Any, ddv: Tensor) -> Any:
+        one_by_one(ddv)
         # What takes the place of the values here is not the layer's weight: nobody is told.
         x, g = ctx.saved_tensors
         dx = _SumsBack.apply(ddv, g, ctx.layer, None) if ctx.needs_input_grad[0] else None
@@ -212,6 +216,7 @@ class _Both(Function):
 
     @staticmethod
     def backward(ctx: Any, ddx: Tensor, ddv: Tensor) -> Any:
+        one_by_one(ddx, ddv)
         values, x, g = ctx.saved_tensors
         ddx = batch_innermost(ddx)
         _tell(ctx, ddx, g)

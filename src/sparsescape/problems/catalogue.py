@@ -104,6 +104,25 @@ def load(
     return made if place is None else made.to(place)
 
 
+def check_device(asked: str) -> None:
+    """Refuse what is the name of no device. Whether it is there is seen where it is needed, which
+    may be another machine.
+
+    Raises:
+        InputError: torch knows no such name.
+
+    >>> check_device("cuda:7")
+    """
+    if asked == "auto":
+        return
+    import torch
+
+    try:
+        torch.device(asked)
+    except RuntimeError as error:
+        raise _unusable(asked, error) from None
+
+
 def _device(asked: str, gpu: bool) -> str | None:
     """The device to go to, if any: ``gpu`` is whether the problem gains by one."""
     import torch
@@ -113,9 +132,13 @@ def _device(asked: str, gpu: bool) -> str | None:
     try:
         torch.empty(0, device=asked)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"The device {asked!r} cannot be used: {reason}") from None
+        raise _unusable(asked, error) from None
     return asked
+
+
+def _unusable(device: str, error: Exception) -> InputError:
+    reason = str(error).strip().split("\n")[0]
+    return InputError(f"The device {device!r} cannot be used: {reason}")
 
 
 def _own(problem: str) -> FileFunction:

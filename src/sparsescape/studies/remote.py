@@ -39,6 +39,7 @@ class RemoteStore(Store):
     def __init__(self, url: str):
         import fsspec  # type: ignore[import-untyped]
         from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+        from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
         try:
             self._files, base = fsspec.core.url_to_fs(url)
@@ -52,6 +53,7 @@ class RemoteStore(Store):
             raise InputError(f"The store {url!r} cannot be reached: {error}") from None
         super().__init__(_copies() / hashlib.sha256(url.encode()).hexdigest()[:16])
         self.address = url
+        self.is_shared = not isinstance(self._files, MemoryFileSystem)
         self._done: set[str] = set()
         self._listed = -_LISTED_FOR
 

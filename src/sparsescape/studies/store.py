@@ -45,6 +45,8 @@ class Store:
         self.root = Path(root).absolute()
         self.address = str(self.root)
         """Where another process finds it, as ``open_store`` takes it."""
+        self.is_shared = True
+        """Whether another process finds anything there."""
         self._stages = f"{self.root}{os.sep}stages{os.sep}"  # joined ten thousand times
         nearest = next(p for p in (self.root, *self.root.parents) if p.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):

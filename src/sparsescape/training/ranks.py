@@ -14,7 +14,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice, zip_longest
@@ -45,12 +45,8 @@ class Alone:
     rank: int = 0
     size: int = 1
 
-    def spread(self, model: nn.Module, tried: Callable[[nn.Module], Tensor]) -> nn.Module:
-        """What is trained in the place of the model: the model itself, or a copy over the ranks.
-
-        Args:
-            tried: the loss of a model on a few examples, which shows what it leaves unused.
-        """
+    def spread(self, model: nn.Module) -> nn.Module:
+        """What is trained in the place of the model: the model itself, or a copy over the ranks."""
         return model
 
     def gather(self, trained: nn.Module, model: nn.Module) -> None:
@@ -131,17 +127,18 @@ class Ranks(Alone):
     rank: int
     size: int
 
-    def spread(self, model: nn.Module, tried: Callable[[nn.Module], Tensor]) -> nn.Module:
+    def spread(self, model: nn.Module) -> nn.Module:
         spread = copy.deepcopy(model).to(self.device)
         if self.parallel == "fsdp":
             return self._shard(spread)
         # Of a tensor with one channel DDP and autograd may write the same strides in two ways.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         ids = [self.device.index] if self.device.type == "cuda" else None
-        # DDP waits for the gradient of every parameter, unless it looks at each step which come.
-        look = leaves_some_unused(model, tried)
+        # DDP waits for ever for the gradient of a parameter that is not used, unless it looks at
+        # each step which come: no few examples tell, for what is used may hang on the batch.
+        warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
         return nn.parallel.DistributedDataParallel(
-            spread, device_ids=ids, find_unused_parameters=look
+            spread, device_ids=ids, find_unused_parameters=True
         )
 
     def _shard(self, model: nn.Module) -> nn.Module:
@@ -248,19 +245,6 @@ class Ranks(Alone):
 
 
 _NOTHING = object()
-
-
-def leaves_some_unused(model: nn.Module, tried: Callable[[nn.Module], Tensor]) -> bool:
-    """Whether a parameter is free but gets no gradient; on a copy, and torch's draws are put back.
-
-    >>> inner = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
-    >>> leaves_some_unused(inner, lambda m: m[0](torch.ones(1, 1)).sum())
-    True
-    """
-    model = copy.deepcopy(model).train()
-    with torch.random.fork_rng(devices=()):
-        tried(model).backward()
-    return any(p.requires_grad and p.grad is None for p in model.parameters())
 
 
 _LISTS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)

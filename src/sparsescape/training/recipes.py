@@ -36,7 +36,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     Fused, which is the same update in one pass: on small models a step is overhead.
     """
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             model.parameters(),
             lr=recipe.lr,
             momentum=recipe.momentum,
@@ -44,6 +44,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+        optimizer.register_step_pre_hook(_begin_late)
+        return optimizer
     weights = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     groups: list[dict[str, Any]] = [
@@ -53,6 +55,18 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = [group for group in groups if group["params"]]
     betas = (recipe.momentum, recipe.beta2)
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=True)
+
+
+def _begin_late(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Give momentum 0 to what gets its first gradient after others had theirs (of a branch that not
+    every batch takes, say): torch's fused SGD takes momentum of all or of none."""
+    state = optimizer.state
+    for group in optimizer.param_groups:
+        moved = [p for p in group["params"] if p.grad is not None]
+        late = [p for p in moved if state.get(p, {}).get("momentum_buffer") is None]
+        if group["momentum"] and 0 < len(late) < len(moved):
+            for parameter in late:
+                state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def clipping(model: nn.Module, recipe: Recipe) -> Callable[[], None]:

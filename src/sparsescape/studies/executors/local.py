@@ -44,12 +44,17 @@ class LocalExecutor:
             watch: called with every event: ``{"event": "begun" | "step" | "done", "key": …}``.
 
         Raises:
-            InputError: a stage refused what it was given.
+            InputError: a stage refused what it was given, or workers do not find the store.
             StageError: a stage failed, or its worker died.
         """
         pending = {s.key: s for s in with_inputs(stages) if not store.has(s.key)}
         if not pending:
             return
+        if not store.is_shared:
+            raise InputError(
+                f"The store {store.address!r} is in the memory of one process, where workers find "
+                "nothing: give --store a folder, or the URL of an object store."
+            )
         count = min(self.slots(), len(pending))
         pool = _Pool(count, threads=max(1, _cores() // count))
         try:

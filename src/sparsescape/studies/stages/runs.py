@@ -174,7 +174,7 @@ def _train(
     flops = step_flops(model, (inputs, targets), problem.loss)
     sparse_inside(model, held)
     batches = Batches(problem.train, batch_size=recipe.batch_size, seed=job.settings["seed"])
-    trained = ranks.spread(model, lambda m: problem.loss(m(inputs), targets))
+    trained = ranks.spread(model)
     optimizer = make_optimizer(trained, recipe)
     ranks.fit(optimizer)
     if sparsifier is not None:
