@@ -60,12 +60,12 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def _begin_late(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     """Give momentum 0 to what gets its first gradient after others had theirs (of a branch that not
     every batch takes, say): torch's fused SGD takes momentum of all or of none."""
-    state = optimizer.state
+    state, count = optimizer.state, sum(len(g["params"]) for g in optimizer.param_groups)
+    if len(state) in (0, count):  # none has begun, or all have
+        return
     for group in optimizer.param_groups:
-        moved = [p for p in group["params"] if p.grad is not None]
-        late = [p for p in moved if state.get(p, {}).get("momentum_buffer") is None]
-        if group["momentum"] and 0 < len(late) < len(moved):
-            for parameter in late:
+        for parameter in group["params"]:
+            if parameter.grad is not None and "momentum_buffer" not in state[parameter]:
                 state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
