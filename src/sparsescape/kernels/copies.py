@@ -1,7 +1,8 @@
 """What carries a tensor onto the grid of a convolution and back (:mod:`sparsescape.kernels.grid`).
 
 Planes are copied one by one, each a row at a time: the zeros before the image, its numbers, the
-zeros behind it. ``height`` and ``width`` are (step, length, size) of a lattice.
+zeros behind it. ``height`` and ``width`` are (step, length, size) of a lattice, ``tops`` and
+``lefts`` its planes.
 """
 
 from __future__ import annotations
@@ -16,14 +17,6 @@ from .lanes import REGISTER, load, splat, store
 
 WIDE, FEW = 64, 4
 """Numbers that are copied at once, in several registers and in part of one."""
-
-
-@compiled
-def _indices(first, lattice):
-    """Of the phase that begins at ``first``: from which index to which the image goes."""
-    step, length, size = lattice
-    start = min(max(0, -(first // step)), length)
-    return start, max(start, min(length, -((first - size) // step)))
 
 
 def _by(width: int) -> Any:
@@ -84,10 +77,10 @@ def _clear(target, start, stop):
 @compiled
 def _plane_of(channel, phase, tops, lefts, height, width):
     """Where it begins on the grid and in the image, and the rows and columns that are in both."""
-    top, left = tops[phase // len(lefts)], lefts[phase % len(lefts)]
+    down, across = tops[phase // len(lefts)], lefts[phase % len(lefts)]
     on_grid = (channel * len(tops) * len(lefts) + phase) * height[1] * width[1]
-    in_image = (channel * height[2] + top) * width[2] + left
-    return on_grid, in_image, _indices(top, height), _indices(left, width)
+    in_image = (channel * height[2] + down[0]) * width[2] + across[0]
+    return on_grid, in_image, (down[1], down[2]), (across[1], across[2])
 
 
 def _onto_grid(parts, tops, lefts, height, width, margin, batch, source, target):

@@ -34,9 +34,15 @@ class Lattice(NamedTuple):
     def inside(self, phase: int) -> range:
         """The indices that are positions of the image."""
         first = self.firsts[phase]
-        start = max(0, -(first // self.step))
+        start = min(self.length, max(0, -(first // self.step)))
         stop = min(self.length, -((first - self.size) // self.step))
         return range(start, max(start, stop))
+
+    def planes(self) -> Integers:
+        """Of each phase: its first position, and the indices inside the image, from and to."""
+        inside = [self.inside(a) for a in range(len(self.firsts))]
+        rows = [(f, i.start, i.stop) for f, i in zip(self.firsts, inside, strict=True)]
+        return np.array(rows, np.int64)
 
     @property
     def is_whole(self) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
@@ -34,7 +33,9 @@ class Side(Protocol):
         """Positions of a channel, as the loops count them."""
         ...
 
-    def copy_time(self, channels: int, batch: int) -> float: ...
+    def copy_time(self, channels: int, batch: int) -> float:
+        """Nanoseconds, there or back."""
+        ...
 
     def numbers(self, x: Tensor) -> Numbers:
         """What x holds, for the loops to read."""
@@ -129,8 +130,7 @@ class _OnGrid:
         self.plane = phases * height.length * width.length
         self.margin, self.whole = margin, height.is_whole and width.is_whole
         self.copied = _COPIED_APART if width.step > 1 else _COPIED
-        firsts = np.array(height.firsts), np.array(width.firsts)
-        self.lattices = *firsts, height[1:], width[1:], margin
+        self.lattices = height.planes(), width.planes(), height[1:], width[1:], margin
 
     def copy_time(self, channels: int, batch: int) -> float:
         return channels * self.plane * batch * self.copied
