@@ -11,7 +11,7 @@ from typing import Any
 
 from ..problems import catalogue
 
-SCHEMA = 10
+SCHEMA = 11
 """Goes into every key. Raise it whenever the same settings would give another result."""
 
 

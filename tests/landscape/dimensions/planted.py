@@ -51,6 +51,7 @@ class Planted:
         helpful: how many weights lower the wall.
         distance: between the ends.
         reach: how far a helpful weight must be raised.
+        examples: of the data, which are all alike.
     """
 
     helpful: int
@@ -62,6 +63,7 @@ class Planted:
     closed: int = 60
     shortfall: Callable[[Tensor], Tensor] = shortfall_squared
     scattered: int = 7
+    examples: int = 4
 
     @cached_property
     def where(self) -> Tensor:
@@ -81,7 +83,7 @@ class Planted:
 
     @property
     def objective(self) -> ss.Objective:
-        data = torch.zeros(4, 1), torch.zeros(4)
+        data = torch.zeros(self.examples, 1), torch.zeros(self.examples)
         model = Weights(self.closed // 10, 10)
         return ss.Objective(model, data, lambda weights, _: self.loss(weights[0]))
 

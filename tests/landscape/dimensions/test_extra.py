@@ -13,7 +13,11 @@ import sparsescape as ss
 from helpers import bits, classes, condition, draw, perceptron
 from sparsescape.landscape.dimensions import bisection
 from sparsescape.landscape.dimensions.openings import CHOICES, Journey, Order
+from sparsescape.landscape.profiles import glance
+from sparsescape.landscape.profiles.profile import profile
+from sparsescape.landscape.search import looks
 from sparsescape.landscape.search.fit import Search
+from sparsescape.landscape.search.looks import Look
 from sparsescape.landscape.search.trials import default_trials
 from sparsescape.training.checkpoints import Checkpoint
 from sparsescape.training.trainer import Run
@@ -94,9 +98,12 @@ def test_an_interruption_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "take", interrupted)
     with pytest.raises(KeyboardInterrupt):
         found_in(planted, checkpoint=kept, **settings)
-    monkeypatch.undo()
+    before = list(calls)
     assert list(tmp_path.iterdir())
     again = found_in(planted, checkpoint=kept, **settings)
+    onward = calls[len(before) :]
+    monkeypatch.setattr(Run, "take", take)
+    assert onward[0] == before[-1] > 0  # the step that was not taken: nothing before it again
     assert (again.attempts, again.climbs) == (whole.attempts, whole.climbs)
     assert torch.equal(again.curve.control, whole.curve.control)
     assert not list(tmp_path.iterdir())
@@ -203,15 +210,61 @@ def test_where_one_is_enough_none_is_tried_again_from_its_path():
 
 
 def test_no_count_is_searched_at_twice(monkeypatch):
-    searched, find = [], bisection.find_path
+    searched, find = [], bisection.best_path
 
-    def counted(*ends, **settings):
-        searched.append(settings["subspace"].count)
-        return find(*ends, **settings)
+    def counted(line, *given, **settings):
+        searched.append(line.subspace.count)
+        return find(line, *given, **settings)
 
-    monkeypatch.setattr(bisection, "find_path", counted)
+    monkeypatch.setattr(bisection, "best_path", counted)
     found = found_in(Planted(2, closed=10), passes=80)
     assert sorted(searched) == [1 + count for count in found.profiles]
+
+
+LARGE = glance.WORTH * glance.PART
+
+
+def closely_seen(monkeypatch):
+    """The climbs of all paths of a search that are looked at in full."""
+    climbs, closely = [], Look._closely
+
+    def counted(look, *given):
+        seen = closely(look, *given)
+        climbs.append(seen.climb)
+        return seen
+
+    monkeypatch.setattr(Look, "_closely", counted)
+    return climbs
+
+
+def test_over_large_data_only_the_bounds_and_the_answer_are_looked_at_in_full(monkeypatch):
+    climbs = closely_seen(monkeypatch)
+    found = found_in(Planted(2, closed=10, examples=LARGE), passes=240)
+    assert (found.count, found.failed) == (2, 1)
+    assert len([climb for climb in climbs if climb <= found.tol]) == 2  # all of them, and 2
+    assert len(found.profiles) > 4
+    assert all(len(profile.t) >= 31 for profile in found.profiles.values())
+    assert list(found.climbs.values()) == sorted(found.climbs.values(), reverse=True)
+    small = found_in(Planted(2, closed=10), passes=240)
+    assert found.count == small.count
+
+
+def test_what_is_believed_too_soon_changes_no_answer(monkeypatch):
+    """A glance that never sees a climb; of the bounds all is looked at in full."""
+
+    def blind(curve, objective, part, points, ends):
+        return profile(curve, objective, t=(0.0, 1.0), known=ends)
+
+    monkeypatch.setattr(looks, "glance", blind)
+    climbs = closely_seen(monkeypatch)
+    found = found_in(Planted(3, closed=10, examples=LARGE), passes=240)
+    assert found.count == 3
+    assert found.failed == 2
+    assert found.climbs[2] > found.tol  # not what the glance said
+    assert found.profiles[3].monotone(found.tol)
+    assert len(found.profiles[3].t) >= 31
+    assert max(climbs) > found.tol
+    assert [a.trial.count for a in found.attempts[1][:1]] != [1]  # first from the path above
 
 
 def test_what_is_known_with_none_and_all_open_is_not_searched_for_again():
@@ -260,7 +313,7 @@ NOWHERE = {"travel": torch.ones(1, 1), "rest": torch.full((6, 10), float("nan"))
     ],
 )
 def test_what_cannot_be_used_is_refused_before_any_search(monkeypatch, change, message):
-    monkeypatch.setattr(bisection, "find_path", lambda *ends, **settings: pytest.fail("searched"))
+    monkeypatch.setattr(bisection, "best_path", lambda *given, **settings: pytest.fail("searched"))
     with pytest.raises(ss.InputError, match=message):
         found_in(Planted(1), **{"passes": 8, **change})
 

@@ -74,7 +74,7 @@ def test_a_wall_that_the_part_does_not_show_is_found_all_the_same(full_looks):
     part = glance.part_of(walls(torch.arange(COUNT).float()), seed=0)
     chosen = set(part.tensors()[1].long().tolist())
     heights[next(n for n in range(COUNT) if n not in chosen)] = COUNT
-    seen = looks.Look(objective, glance.part_of(objective, seed=0), 21, None)
+    seen = looks.first_look(*ENDS, objective, points=21, tol=None, seed=0)
     line = seen.at(ss.Line(*ENDS), 0.0)
     assert line.profile is not None
     assert line.climb > 0.8

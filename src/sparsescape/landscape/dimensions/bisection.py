@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,9 +10,11 @@ from ...objective import Objective
 from ...points import Point
 from ...seeds import derived_seed
 from ...training.checkpoints import Checkpoint
+from ..curves.bezier import Line
 from ..curves.curve import Curve
 from ..search.fit import Search
-from ..search.paths import FoundPath, find_path
+from ..search.looks import Look
+from ..search.paths import FoundPath, best_path, path_state, to_path
 from ..search.trials import Method, Trial
 from .openings import Order
 
@@ -24,11 +25,10 @@ class Ground:
 
     start: Point
     end: Point
-    objective: Objective
     mask: Mask
+    look: Look
+    """How closely paths are looked at."""
     trials: tuple[Method, ...]
-    points: int
-    tol: float
     seed: int
     checkpoint: Checkpoint | None
     known: Mapping[int, Curve]
@@ -36,45 +36,74 @@ class Ground:
     order: Order | None = None
     found: dict[int, FoundPath] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    believed: set[int] = field(default_factory=set)
+    """Those of the open counts whose path was not looked at in full."""
+    searches: int = 0
 
     def is_open(self, count: int) -> bool:
         """Search with so many weights open; whether there is a path.
 
         Where a path is known with fewer open there is one, and nothing is searched for; nor where
-        that was done before.
+        that was done before. Between none and all a glance at a path is believed for now.
         """
         if any(k <= count for k in self.open):
             return True
         if count in self.found:
             return False
-        return self._try(count, self._trials(count), derived_seed(self.seed, "opened", count))
+        bound = self.order is None or count == len(self.order)
+        look = self.look if bound else replace(self.look, believing=True)
+        return self._try(count, self._trials(count), "opened", look)
 
     def is_open_from_above(self, count: int) -> bool:
         """Search once more where no path was found: now from what is known with more open."""
         trials = (*self._from_above(count), *self._search(count))
-        return self._try(count, trials, derived_seed(self.seed, "opened again", count))
+        return self._try(count, trials, "opened again", self.look)
 
-    def _try(self, count: int, trials: Sequence[Method], seed: int) -> bool:
-        found = find_path(
-            self.start,
-            self.end,
-            self.objective,
-            subspace=self.mask if self.order is None else self.mask | self.order.first(count),
-            trials=trials,
-            points=self.points,
-            tol=self.tol,
-            seed=seed,
-            # Its own, or one that is taken up again would begin with the state of a later search.
-            checkpoint=self.checkpoint and self.checkpoint.part(len(self.found)),
-        )
+    def is_open_in_full(self, count: int) -> bool:
+        """Look in full at a path that was believed, and search on where that shows it to climb."""
+        if count not in self.believed:
+            return True
+        self.believed.discard(count)
+        self.open.discard(count)
+        before = self.found.pop(count)
+        trials = (Known(count, before.curve), *self._search(count))
+        is_open = self._try(count, trials, "opened, in full", self.look)
+        found = self.found[count]
+        self.found[count] = replace(found, attempts=(*before.attempts, *found.attempts))
+        return is_open
+
+    def above(self, count: int) -> int:
+        """The next count above that is open."""
+        return min(k for k in self.open if k > count)
+
+    def _try(self, count: int, trials: Sequence[Method], purpose: str, look: Look) -> bool:
+        found = self._searched(count, trials, derived_seed(self.seed, purpose, count), look)
         before = self.found.get(count)
         if before is not None:
             best = min(before, found, key=lambda path: path.profile.climb)
             found = replace(best, attempts=(*before.attempts, *found.attempts))
         self.found[count] = found
-        if found.profile.monotone(self.tol):
+        if found.profile.monotone(look.tol):
             self.open.add(count)
+            if look.believing and look.part is not None:
+                self.believed.add(count)
         return count in self.open
+
+    def _searched(self, count: int, trials: Sequence[Method], seed: int, look: Look) -> FoundPath:
+        """The best path of these trials; one that was found before an interruption was kept."""
+        subspace = self.mask if self.order is None else self.mask | self.order.first(count)
+        names = look.objective.parameters
+        line = Line(self.start, self.end, subspace=subspace, names=names)
+        kept = self.checkpoint and self.checkpoint.part(self.searches)
+        self.searches += 1
+        state = kept.load() if kept is not None else None
+        if state is not None:
+            return to_path(state, line, trials)
+        found = best_path(line, look, trials, seed=seed, checkpoint=kept)
+        state = path_state(found)
+        if kept is not None and state is not None:
+            kept.save(state)
+        return found
 
     def _trials(self, count: int) -> Sequence[Method]:
         """What is known of this count, or else the path known from above and then a search."""
@@ -97,14 +126,23 @@ class Ground:
         return [Known(k, self.found[k].curve) for k in above if k == min(above)]
 
     def best(self) -> dict[int, FoundPath]:
-        """Count → the best path known, found with as many weights open or with fewer."""
+        """Count → the best path known, found with as many weights open or with fewer.
 
-        def better(one: FoundPath, other: FoundPath) -> FoundPath:
-            return other if other.profile.climb < one.profile.climb else one
+        What was only believed stands behind a path with fewer open that was looked at in full.
+        """
 
-        counts = sorted(self.found)
-        best = itertools.accumulate((self.found[k] for k in counts), better)
-        return dict(zip(counts, best, strict=True))
+        best: dict[int, FoundPath] = {}
+        last: FoundPath | None = None
+        for count in sorted(self.found):
+            found = self.found[count]
+            believed = count in self.believed and last is not None and self._is_none(last)
+            if last is None or (found.profile.climb < last.profile.climb and not believed):
+                last = found
+            best[count] = last
+        return best
+
+    def _is_none(self, path: FoundPath) -> bool:
+        return path.profile.monotone(self.look.tol)
 
 
 def smallest(ground: Ground, most: int, precision: float) -> int | None:
@@ -113,19 +151,30 @@ def smallest(ground: Ground, most: int, precision: float) -> int | None:
     From the top, as a path found there leads on: with half of its weights closed again it is the
     beginning of the next search. So what fails has been tried from the path nearest above; none at
     all, which was tried first, is tried again where a single one is left.
+
+    Over a large data set what is believed on the way costs little. Only the last one is looked at
+    in full; should it turn out to climb, the count has failed, and bisection goes on above it.
     """
     if ground.is_open(0):
         return 0
     if not most or not ground.is_open(most):
         return None
-    failed, count = 0, most
+    count = _bisected(ground, 0, most, precision)
+    while not ground.is_open_in_full(count):
+        count = _bisected(ground, count, ground.above(count), precision)
+    return 0 if count == 1 and ground.is_open_from_above(0) else count
+
+
+def _bisected(ground: Ground, failed: int, count: int, precision: float) -> int:
+    """A count between one that failed and one that did not, as near to it as is asked for to
+    another that failed."""
     while count - failed > max(1, precision * count):
         middle = (failed + count) // 2
         if ground.is_open(middle):
             count = middle
         else:
             failed = middle
-    return 0 if count == 1 and ground.is_open_from_above(0) else count
+    return count
 
 
 # ---------------------------------------------------------------------------- what is tried

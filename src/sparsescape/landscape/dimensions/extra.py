@@ -12,10 +12,12 @@ from ...errors import InputError, is_real, is_whole, shown
 from ...masks import Mask
 from ...objective import Objective, check_objective
 from ...points import Point, PointLike, matching, snapshot
+from ...seeds import derived_seed
 from ...training.checkpoints import Checkpoint
 from ..curves.curve import Curve
 from ..profiles.measures import tolerance
 from ..profiles.profile import Profile, check_points
+from ..search.looks import first_look
 from ..search.paths import Attempt
 from ..search.trials import TRIALS, Method, check_trials
 from .bisection import Ground, restarted, smallest
@@ -33,7 +35,8 @@ class ExtraDimensions:
     """Number of weights that the mask closes."""
     profiles: Mapping[int, Profile]
     """Count → profile of the best path known with so many weights open, for every count tried. A
-    path is one at every larger count too, so their climbs never rise."""
+    path is one at every larger count too, so their climbs never rise. Over a large data set what
+    was believed at a glance is replaced by the answer's path, which was looked at in full."""
     attempts: Mapping[int, tuple[Attempt, ...]]
     """Count → every search that was made there."""
     curves: Mapping[int, Curve]
@@ -185,9 +188,14 @@ def extra_dimensions(
     known = dict(known or {})
     _check_known(known, start, end, mask)
     all_trials = restarted(trials, restarts)
-    ground = Ground(start, end, objective, mask, all_trials, points, tol, seed, checkpoint, known)
+    look = first_look(
+        start, end, objective, points=points, tol=tol, seed=derived_seed(seed, "part")
+    )
+    ground = Ground(start, end, mask, look, all_trials, seed, checkpoint, known)
     order = ground.order = _order(ground, choose, names, aim)
     count = smallest(ground, len(order), precision)
+    if checkpoint is not None:
+        checkpoint.discard_parts(ground.searches)
     best = ground.best()
     answer = max(best) if count is None else count
     return ExtraDimensions(
@@ -249,5 +257,6 @@ def _order(ground: Ground, choose: Choice, names: tuple[str, ...], aim: Point) -
     if ground.is_open(0):
         return Order(mask, {}, names)
     path = ground.found[0].curve
-    journey = Journey(ground.start, ground.end, mask, ground.objective, path, aim, ground.seed)
+    objective = ground.look.objective
+    journey = Journey(ground.start, ground.end, mask, objective, path, aim, ground.seed)
     return Order(mask, chosen(choose, journey), names)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ...evaluation import Evaluation
 from ...objective import Objective
 from ...positions import distinct
 from ...seeds import Draw, generator
@@ -25,17 +28,25 @@ def part_of(objective: Objective, seed: int) -> Objective | None:
     return objective.rebuilt(data=examples.draw(chosen, Draw(seed, 0)))
 
 
-def glance(curve: Curve, objective: Objective, part: Objective, points: int) -> Profile:
+def glance(
+    curve: Curve,
+    objective: Objective,
+    part: Objective,
+    points: int,
+    ends: Mapping[float, Evaluation],
+) -> Profile:
     """A profile over all data, of the ends and of the two points between which the path climbs,
     as a part of the data has it.
 
     On some of its points a path climbs no more than on all of them. So what it climbs here it
-    climbs at least, whatever the part was; and where that is more than is tolerated, it costs a
-    few points to know.
+    climbs at least, whatever the part was; and where that is more than is tolerated, it costs two
+    points to know.
 
     Args:
         points: of the profile over the part, at least, at an even stride in weight space.
+        ends: what the objective says at t = 0 and t = 1, which are those of every path.
     """
     t = paced(curve, points)
     seen = profile(curve, part, t=t)
-    return profile(curve, objective, t=sorted({0.0, *(t[i] for i in uphill(seen.loss)), 1.0}))
+    few = sorted({0.0, *(t[i] for i in uphill(seen.loss)), 1.0})
+    return profile(curve, objective, t=few, known=ends)

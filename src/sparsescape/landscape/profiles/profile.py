@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import InputError, is_whole
+from ...evaluation import Evaluation
 from ...objective import Objective, check_objective
 from ...training.ranks import ALONE, Alone
 from ..curves.curve import Curve
@@ -46,6 +47,13 @@ class Profile:
         """The climb that still counts as none: the larger of 1e-3 and 1 % of |L(0) − L(1)|."""
         return measures.tolerance([loss for _, loss in self._inside()])
 
+    @property
+    def evaluations(self) -> dict[float, Evaluation]:
+        """t → what was seen there; a later profile of the curve need not look there again."""
+        hits = self.accuracy or (None,) * len(self.t)
+        seen = zip(self.t, self.loss, hits, strict=True)
+        return {t: Evaluation(loss, hit, self.count) for t, loss, hit in seen}
+
     def monotone(self, tol: float | None = None) -> bool:
         """Whether climb ≤ tol; by default :attr:`tolerance`."""
         return self.climb <= (self.tolerance if tol is None else tol)
@@ -66,6 +74,7 @@ def profile(
     points: int = 61,
     *,
     t: Sequence[float] | None = None,
+    known: Mapping[float, Evaluation] | None = None,
     ranks: Alone = ALONE,
 ) -> Profile:
     """Evaluate the objective along the curve.
@@ -75,6 +84,7 @@ def profile(
         objective: evaluated on all of its data at every point.
         points: number of evenly spaced points from 0 to 1, both included.
         t: the points themselves, instead; in ascending order, 0 and 1 among them.
+        known: t → what the objective says there, where that is known: it is not asked again.
         ranks: the processes that do it together, each some of the points.
 
     Raises:
@@ -100,10 +110,13 @@ def profile(
     elif any(map(math.isnan, t)) or sorted(t) != list(t) or 0 not in t or 1 not in t:
         raise InputError("The t of a profile ascend and have 0 and 1 among them.")
     corners = [curve.start, *curve.control_points(), curve.end]
-    mine = [t[number] for number in ranks.mine(len(t))]
+    seen = dict(known or {})
+    unseen = [s for s in t if s not in seen]
+    mine = [unseen[number] for number in ranks.mine(len(unseen))]
     mixes = [curve.coefficients(s) for s in mine]
     done, layers = evaluate_combinations(objective, corners, mixes, lambda i: curve.point(mine[i]))
-    found = ranks.together(done)
+    seen |= zip(unseen, ranks.together(done), strict=True)
+    found = [seen[s] for s in t]
     return Profile(
         t=tuple(t),
         loss=tuple(e.loss for e in found),

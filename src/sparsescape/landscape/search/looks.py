@@ -7,13 +7,15 @@ is seen at two points; only one that may not, and the one that is kept, are look
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ...evaluation import Evaluation
 from ...objective import Objective
+from ...points import PointLike
 from ..curves.curve import Curve
 from ..curves.pacing import has_flown_off, paced
-from ..profiles.glance import glance
+from ..profiles.glance import glance, part_of
 from ..profiles.profile import Profile, profile
 
 
@@ -26,8 +28,8 @@ class Seen:
     """At least, where there is no profile."""
     profile: Profile | None = None
     """Over all data."""
-    few: tuple[float, ...] = ()
-    """Of a path that was refused, the t at which it was seen to climb."""
+    few: Profile | None = None
+    """Of a path that was refused, the points that were enough for it."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,17 @@ class Look:
         part: over some of a large data set; None of a small one, of which all is always looked at.
         points: of a profile, at least.
         tol: the climb that still counts as none; :attr:`Profile.tolerance` unless given.
+        ends: t → what a large data set says at both ends, which all paths have.
+        believing: whether a path of which a glance sees no climb is taken at its word; otherwise
+            it is looked at in full.
     """
 
     objective: Objective
     part: Objective | None
     points: int
     tol: float | None
+    ends: Mapping[float, Evaluation] = field(default_factory=dict)
+    believing: bool = False
 
     def at(self, curve: Curve, lowest: float) -> Seen:
         """Look at it for as long as it may climb less than the best so far, or not at all. What has
@@ -51,10 +58,10 @@ class Look:
         if has_flown_off(curve):
             return Seen(curve, math.inf)
         if self.part is not None:
-            few = glance(curve, self.objective, self.part, self.points)
-            if few.monotone(self.tol):
-                return self._closely(curve)
-            return Seen(curve, few.climb, few=few.t)
+            few = glance(curve, self.objective, self.part, self.points, self.ends)
+            if not few.monotone(self.tol):
+                return Seen(curve, few.climb, few=few)
+            return Seen(curve, few.climb, few) if self.believing else self._closely(curve, few)
         even = profile(curve, self.objective, self.points)
         if even.climb < lowest and len(paced(curve, self.points)) > len(even.t):
             return self._closely(curve)
@@ -69,12 +76,30 @@ class Look:
         """
         even = [i / (self.points - 1) for i in range(self.points)]
         while (best := min(seen, key=lambda path: path.climb)).profile is None:
-            t = sorted({*even, *best.few})
-            best.profile = profile(best.curve, self.objective, t=t)
+            known = best.few.evaluations if best.few else {}
+            t = sorted({*even, *known})
+            best.profile = profile(best.curve, self.objective, t=t, known=known)
             best.climb = best.profile.climb
         return best.curve, best.profile
 
-    def _closely(self, curve: Curve) -> Seen:
+    def _closely(self, curve: Curve, few: Profile | None = None) -> Seen:
         """At a stride in weight space at which it cannot hurry through a wall."""
-        found = profile(curve, self.objective, t=paced(curve, self.points))
+        known = few.evaluations if few else {}
+        t = sorted({*paced(curve, self.points), *known})
+        found = profile(curve, self.objective, t=t, known=known)
         return Seen(curve, found.climb, found)
+
+
+def first_look(
+    start: PointLike,
+    end: PointLike,
+    objective: Objective,
+    *,
+    points: int,
+    tol: float | None,
+    seed: int,
+) -> Look:
+    """How the paths between two points are looked at; the seed says over which part of the data."""
+    part = part_of(objective, seed)
+    ends = {} if part is None else {0.0: objective.evaluate(start), 1.0: objective.evaluate(end)}
+    return Look(objective, part, points, tol, ends)

@@ -14,10 +14,10 @@ from ...seeds import derived_seed
 from ...training.checkpoints import Checkpoint
 from ..curves.bezier import Line
 from ..curves.curve import Curve
-from ..profiles.glance import part_of
 from ..profiles.profile import Profile, check_points
 from .fit import Search
-from .looks import Look, Seen
+from .looks import Look, Seen, first_look
+from .progress import State, curve_state, profile_state, seen_state, to_curve, to_profile, to_seen
 from .trials import TRIALS, Method, check_trials
 
 
@@ -56,6 +56,23 @@ class FoundPath:
     def passes(self) -> int:
         """Forward and backward passes of all attempts together: what a "not found" is worth."""
         return sum(attempt.passes for attempt in self.attempts)
+
+
+def path_state(found: FoundPath) -> State | None:
+    """What was found, as data; None where the curve cannot be told so."""
+    curve = curve_state(found.curve)
+    if curve is None:
+        return None
+    attempts = [[a.passes, a.climb, a.seed, a.diverged] for a in found.attempts]
+    return {"curve": curve, "profile": profile_state(found.profile), "attempts": attempts}
+
+
+def to_path(state: State, line: Line, trials: Sequence[Method]) -> FoundPath:
+    """What was found by some of these trials, from its data."""
+    profile = to_profile(state["profile"])
+    assert profile is not None
+    attempts = [Attempt(t, *told) for t, told in zip(trials, state["attempts"], strict=False)]
+    return FoundPath(to_curve(state["curve"], line), profile, tuple(attempts))
 
 
 def find_path(
@@ -112,29 +129,61 @@ def find_path(
         raise InputError(f"The climb that counts as none is a number, not {tol!r:.60}.")
     objective.check(start)
     objective.check(end)
-    line = Seen(Line(start, end, subspace=subspace, names=objective.parameters), math.inf)
-    best = line
-    look = Look(objective, part_of(objective, derived_seed(seed, "part")), points, tol)
-    for name, point in (("start", start), ("end", end)):
-        loss = (look.part or objective)(point)
+    look = first_look(
+        start, end, objective, points=points, tol=tol, seed=derived_seed(seed, "part")
+    )
+    for name, point, t in (("start", start, 0.0), ("end", end, 1.0)):
+        loss = look.ends[t].loss if look.ends else objective(point)
         if not math.isfinite(loss):  # every path climbs without bound then, whatever is tried
             raise InputError(f"The loss at the {name} of the path is not finite: {loss}.")
-    made: list[tuple[Method, Search, int]] = []
-    seen: list[Seen] = []
+    line = Line(start, end, subspace=subspace, names=objective.parameters)
+    return best_path(line, look, trials, seed=seed, checkpoint=checkpoint)
+
+
+def best_path(
+    line: Line,
+    look: Look,
+    trials: Sequence[Method],
+    *,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+) -> FoundPath:
+    """Make the trials in turn until one has no climb, for one who knows how paths are looked at.
+
+    Args:
+        line: between the two points, in the subspace.
+    """
+    straight = Seen(line, math.inf)
+    best = straight
+    made: list[tuple[Seen, Search, int]] = []
     for number, trial in enumerate(trials):
         own = derived_seed(seed, "trial", number)
         kept = checkpoint and checkpoint.part(number)
-        curve, search = trial.search(best.curve, objective, seed=own, checkpoint=kept)
-        made.append((trial, search, own))
-        seen.append(look.at(curve, best.climb))
-        best = min((line, *seen), key=lambda path: path.climb)
-        if best.profile is not None and best.profile.monotone(tol):
+        made.append((*_made(trial, best, look, own, kept), own))
+        best = min((straight, *(seen for seen, _, _ in made)), key=lambda path: path.climb)
+        if best.profile is not None and best.profile.monotone(look.tol):
             break
     if checkpoint is not None:
         checkpoint.discard_parts(len(made))
-    curve, shown = look.best((line, *seen))
+    curve, shown = look.best((straight, *(seen for seen, _, _ in made)))
     attempts = [
-        Attempt(trial, search.passes, path.climb, own, search.diverged or path.climb == math.inf)
-        for (trial, search, own), path in zip(made, seen, strict=True)
+        Attempt(trial, search.passes, seen.climb, own, search.diverged or seen.climb == math.inf)
+        for trial, (seen, search, own) in zip(trials, made, strict=False)
     ]
     return FoundPath(curve, shown, tuple(attempts))
+
+
+def _made(
+    trial: Method, best: Seen, look: Look, seed: int, kept: Checkpoint | None
+) -> tuple[Seen, Search]:
+    """The trial's path and what it cost: from where it was kept, if it was made before an
+    interruption."""
+    state = kept.load() if kept is not None else None
+    if state is not None and "curve" in state:
+        return to_seen(state, best.curve)
+    curve, search = trial.search(best.curve, look.objective, seed=seed, checkpoint=kept)
+    seen = look.at(curve, best.climb)
+    state = seen_state(seen, search)
+    if kept is not None and state is not None:
+        kept.save(state)
+    return seen, search

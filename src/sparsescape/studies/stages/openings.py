@@ -14,6 +14,7 @@ from ...landscape.profiles.measures import tolerance
 from ...landscape.profiles.profile import profile
 from ...landscape.search.trials import default_trials
 from ...masks import Mask
+from ...objective import Objective
 from ..graph import Stage
 from .curves import load_curve, save_curve
 from .job import Job, Metrics
@@ -93,8 +94,15 @@ def dimensions(job: Job) -> Metrics:
     told = _told(found) | {"closed_by_layer": closed}
     slopes = {name: slope.square() for name, slope in objective.gradient(start).items()}
     told["gradient_share"] = _of_closed(slopes, found.opened, job.mask())
-    told["loss"] = list(profile(found.curve, objective, settings["points"]).loss)
+    told["loss"] = _along(found, objective, settings["points"])
     return _with_passes(told, job.metrics("bounds")) if "bounds" in job.inputs else told
+
+
+def _along(found: ExtraDimensions, objective: Objective, points: int) -> list[float]:
+    """The loss along the path at the answer, evenly; most of it was looked at before."""
+    answer = max(found.profiles) if found.count is None else found.count
+    known = found.profiles[answer].evaluations
+    return list(profile(found.curve, objective, points, known=known).loss)
 
 
 def _prefix(count: int) -> str:

@@ -1,0 +1,72 @@
+"""What a search has come to so far, as data: one that is interrupted goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from ..curves.bezier import Bezier, Line
+from ..curves.chain import PolygonalChain
+from ..curves.curve import Curve
+from ..profiles.profile import Profile
+from .fit import Search
+from .looks import Seen
+
+State = dict[str, Any]
+
+KINDS = {"Line": Line, "Bezier": Bezier, "PolygonalChain": PolygonalChain}
+"""The curves that can be told from their control points."""
+
+
+def curve_state(curve: Curve) -> State | None:
+    """Its kind and its control points; None of a kind of somebody's own, searched for again."""
+    kind = type(curve).__name__
+    if KINDS.get(kind) is not type(curve):
+        return None
+    return {"kind": kind, "control": curve.control.detach()}
+
+
+def to_curve(state: State, like: Curve) -> Curve:
+    """That curve, between the ends of another one and in its subspace."""
+    control = state["control"]
+    shape: dict[str, Any] = {"subspace": like.subspace, "names": like.names}
+    match state["kind"]:
+        case "Bezier":
+            shape["degree"] = len(control) + 1
+        case "PolygonalChain":
+            shape["bends"] = len(control)
+    curve = KINDS[state["kind"]](like.start, like.end, **shape)
+    with torch.no_grad():
+        curve.control.copy_(control)
+    return curve
+
+
+def seen_state(seen: Seen, search: Search) -> State | None:
+    """A path, what was seen of it, and what it cost."""
+    curve = curve_state(seen.curve)
+    if curve is None:
+        return None
+    looks = {name: profile_state(getattr(seen, name)) for name in ("profile", "few")}
+    return {"curve": curve, "climb": seen.climb, **looks, "search": asdict(search)}
+
+
+def to_seen(state: State, like: Curve) -> tuple[Seen, Search]:
+    looks = {name: to_profile(state[name]) for name in ("profile", "few")}
+    seen = Seen(to_curve(state["curve"], like), state["climb"], **looks)
+    return seen, Search(**_tuples(state["search"]))
+
+
+def profile_state(profile: Profile | None) -> State | None:
+    return None if profile is None else asdict(profile)
+
+
+def to_profile(state: State | None) -> Profile | None:
+    return None if state is None else Profile(**_tuples(state))
+
+
+def _tuples(fields: Mapping[str, Any]) -> State:
+    """A checkpoint has lists where these have tuples."""
+    return {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
