@@ -87,7 +87,8 @@ class Tensors(Examples):
         return len(self.inputs)
 
     def read(self, chosen: Tensor, draw: Draw) -> Batch:
-        chosen = chosen.to(self.inputs.device)
+        if not self.inputs.is_cpu:
+            chosen = chosen.to(self.inputs.device)  # once for both
         # By indexing, which keeps the strides of the inputs, and with them a layout that is fast.
         return self.inputs[chosen], self.targets[chosen]
 

@@ -28,10 +28,15 @@ class Batches:
         self._data, self._seed = as_examples(data), seed
         order = _Order(len(self._data), batch_size, seed)
         self.batch_size, self.per_epoch = order.batch_size, order.per_epoch
-        self._read = reader(partial(_read, self._data, order), self._data.workers)
+        self._order = order
+        workers = self._data.workers
+        self._ahead = reader(partial(_read, self._data, order), workers) if workers else None
 
     def __call__(self, step: int) -> Batch:
-        return self._data.finish(self._read(step), Draw(self._seed, step))
+        draw = Draw(self._seed, step)
+        if self._ahead is None:  # a step of a small network is not much more than this
+            return self._data.draw(self._order(step), draw)
+        return self._data.finish(self._ahead(step), draw)
 
 
 class _Order:

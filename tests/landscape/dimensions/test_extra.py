@@ -267,11 +267,12 @@ def test_what_is_believed_too_soon_changes_no_answer(monkeypatch):
     assert [a.trial.count for a in found.attempts[1][:1]] != [1]  # first from the path above
 
 
-def test_what_is_known_with_none_and_all_open_is_not_searched_for_again():
+@pytest.mark.parametrize("kept", ["curves", "paths"])
+def test_what_is_known_with_none_and_all_open_is_not_searched_for_again(kept):
     planted = Planted(2)
     bounds = found_in(planted, precision=1.0)
     assert sorted(bounds.curves) == sorted(bounds.climbs) == [0, planted.closed]
-    alone, led = found_in(planted), found_in(planted, known=bounds.curves)
+    alone, led = found_in(planted), found_in(planted, known=getattr(bounds, kept))
     assert led.count == alone.count
     assert led.climbs == alone.climbs
     for count, tried in led.attempts.items():

@@ -14,7 +14,7 @@ from ..curves.bezier import Line
 from ..curves.curve import Curve
 from ..search.fit import Search
 from ..search.looks import Look
-from ..search.paths import FoundPath, best_path, path_state, to_path
+from ..search.paths import Attempt, FoundPath, best_path, path_state, to_path
 from ..search.trials import Method, Trial
 from .openings import Order
 
@@ -31,7 +31,7 @@ class Ground:
     trials: tuple[Method, ...]
     seed: int
     checkpoint: Checkpoint | None
-    known: Mapping[int, Curve]
+    known: Mapping[int, Curve | FoundPath]
     """Count → the best path of a search that was made there before."""
     order: Order | None = None
     found: dict[int, FoundPath] = field(default_factory=dict)
@@ -50,6 +50,9 @@ class Ground:
             return True
         if count in self.found:
             return False
+        known = self.known.get(count)
+        if isinstance(known, FoundPath):
+            return self._taken(count, known)
         bound = self.order is None or count == len(self.order)
         look = self.look if bound else replace(self.look, believing=True)
         return self._try(count, self._trials(count), "opened", look)
@@ -83,17 +86,28 @@ class Ground:
             best = min(before, found, key=lambda path: path.profile.climb)
             found = replace(best, attempts=(*before.attempts, *found.attempts))
         self.found[count] = found
-        if found.profile.monotone(look.tol):
+        if self._is_none(found):
             self.open.add(count)
             if look.believing and look.part is not None:
                 self.believed.add(count)
         return count in self.open
 
+    def _taken(self, count: int, known: FoundPath) -> bool:
+        """Take a path as it was seen elsewhere."""
+        taken = Attempt(Known(count, known.curve), 0, known.profile.climb)
+        curve = known.curve.inside(self._subspace(count))
+        self.found[count] = FoundPath(curve, known.profile, (taken,))
+        if self._is_none(known):
+            self.open.add(count)
+        return count in self.open
+
+    def _subspace(self, count: int) -> Mask:
+        return self.mask if self.order is None else self.mask | self.order.first(count)
+
     def _searched(self, count: int, trials: Sequence[Method], seed: int, look: Look) -> FoundPath:
         """The best path of these trials; one that was found before an interruption was kept."""
-        subspace = self.mask if self.order is None else self.mask | self.order.first(count)
         names = look.objective.parameters
-        line = Line(self.start, self.end, subspace=subspace, names=names)
+        line = Line(self.start, self.end, subspace=self._subspace(count), names=names)
         kept = self.checkpoint and self.checkpoint.part(self.searches)
         self.searches += 1
         state = kept.load() if kept is not None else None
@@ -107,8 +121,9 @@ class Ground:
 
     def _trials(self, count: int) -> Sequence[Method]:
         """What is known of this count, or else the path known from above and then a search."""
-        if count in self.known:
-            return [Known(count, self.known[count])]
+        known = self.known.get(count)
+        if isinstance(known, Curve):
+            return [Known(count, known)]
         return (*self._from_above(count), *self._search(count))
 
     def _search(self, count: int) -> tuple[Method, ...]:
@@ -142,6 +157,7 @@ class Ground:
         return best
 
     def _is_none(self, path: FoundPath) -> bool:
+        """Whether its climb counts as none."""
         return path.profile.monotone(self.look.tol)
 
 

@@ -18,7 +18,7 @@ from ..curves.curve import Curve
 from ..profiles.measures import tolerance
 from ..profiles.profile import Profile, check_points
 from ..search.looks import first_look
-from ..search.paths import Attempt
+from ..search.paths import Attempt, FoundPath
 from ..search.trials import TRIALS, Method, check_trials
 from .bisection import Ground, restarted, smallest
 from .openings import Choice, Journey, Order, check_choice, chosen
@@ -66,6 +66,15 @@ class ExtraDimensions:
         return self.curves[max(self.curves) if self.count is None else self.count]
 
     @property
+    def paths(self) -> dict[int, FoundPath]:
+        """Count → that path, its profile and what was tried for it: what another choice may begin
+        with (``known``)."""
+        return {
+            k: FoundPath(curve, self.profiles[k], self.attempts[k])
+            for k, curve in self.curves.items()
+        }
+
+    @property
     def fraction(self) -> float | None:
         """The count as a share of the closed weights."""
         return None if self.count is None else self.count / max(1, self.closed)
@@ -106,7 +115,7 @@ def extra_dimensions(
     points: int = 61,
     tol: float | None = None,
     precision: float = 0.0,
-    known: Mapping[int, Curve] | None = None,
+    known: Mapping[int, Curve | FoundPath] | None = None,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
 ) -> ExtraDimensions:
@@ -147,7 +156,8 @@ def extra_dimensions(
             0 for neighbours, 1 where only none and all are to be opened.
         known: count → the best path of a search that was made there before, for other choices from
             the same start: with none open, and with all, they are one and the same search
-            (:attr:`ExtraDimensions.curves`). It is looked at, and nothing else is tried there.
+            (:attr:`ExtraDimensions.paths`). Nothing else is tried there; a curve without its
+            profile (:attr:`ExtraDimensions.curves`) is looked at.
         seed: decides every draw.
         checkpoint: as for :func:`sparsescape.find_path`.
 
@@ -235,9 +245,12 @@ def _check_numbers(
     check_points(points)
 
 
-def _check_known(known: Mapping[int, Curve], start: Point, end: Point, mask: Mask) -> None:
+def _check_known(
+    known: Mapping[int, Curve | FoundPath], start: Point, end: Point, mask: Mask
+) -> None:
     closed = mask.total - mask.count
-    for count, curve in known.items():
+    for count, path in known.items():
+        curve = path.curve if isinstance(path, FoundPath) else path
         if not isinstance(curve, Curve):
             raise InputError(f"What is known of a count is a curve, not {shown(curve)}.")
         if not is_whole(count, 0) or count > closed:

@@ -70,7 +70,6 @@ def path_state(found: FoundPath) -> State | None:
 def to_path(state: State, line: Line, trials: Sequence[Method]) -> FoundPath:
     """What was found by some of these trials, from its data."""
     profile = to_profile(state["profile"])
-    assert profile is not None
     attempts = [Attempt(t, *told) for t, told in zip(trials, state["attempts"], strict=False)]
     return FoundPath(to_curve(state["curve"], line), profile, tuple(attempts))
 

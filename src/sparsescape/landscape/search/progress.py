@@ -49,22 +49,25 @@ def seen_state(seen: Seen, search: Search) -> State | None:
     curve = curve_state(seen.curve)
     if curve is None:
         return None
-    looks = {name: profile_state(getattr(seen, name)) for name in ("profile", "few")}
+    looks = {name: (look := getattr(seen, name)) and profile_state(look) for name in _LOOKS}
     return {"curve": curve, "climb": seen.climb, **looks, "search": asdict(search)}
 
 
 def to_seen(state: State, like: Curve) -> tuple[Seen, Search]:
-    looks = {name: to_profile(state[name]) for name in ("profile", "few")}
+    looks = {name: (look := state[name]) and to_profile(look) for name in _LOOKS}
     seen = Seen(to_curve(state["curve"], like), state["climb"], **looks)
     return seen, Search(**_tuples(state["search"]))
 
 
-def profile_state(profile: Profile | None) -> State | None:
-    return None if profile is None else asdict(profile)
+_LOOKS = ("profile", "few")  # of Seen; either may be missing
 
 
-def to_profile(state: State | None) -> Profile | None:
-    return None if state is None else Profile(**_tuples(state))
+def profile_state(profile: Profile) -> State:
+    return asdict(profile)
+
+
+def to_profile(state: State) -> Profile:
+    return Profile(**_tuples(state))
 
 
 def _tuples(fields: Mapping[str, Any]) -> State:

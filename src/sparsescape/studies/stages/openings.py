@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
-from ...landscape.curves.curve import Curve
 from ...landscape.dimensions.extra import ExtraDimensions, extra_dimensions
 from ...landscape.profiles.measures import tolerance
 from ...landscape.profiles.profile import profile
+from ...landscape.search.paths import FoundPath
+from ...landscape.search.progress import profile_state, to_profile
 from ...landscape.search.trials import default_trials
 from ...masks import Mask
 from ...objective import Objective
@@ -90,6 +92,8 @@ def dimensions(job: Job) -> Metrics:
     found.opened.save(job.out / "opened.safetensors")
     for count, curve in found.curves.items():
         save_curve(curve, job.out, _prefix(count))
+        seen = json.dumps(profile_state(found.profiles[count]))
+        (job.out / f"{_prefix(count)}profile.json").write_text(seen, encoding="utf-8")
     closed = {name: int((~active).sum()) for name, active in job.mask().items()}
     told = _told(found) | {"closed_by_layer": closed}
     slopes = {name: slope.square() for name, slope in objective.gradient(start).items()}
@@ -110,12 +114,16 @@ def _prefix(count: int) -> str:
     return f"opened-{count}-"
 
 
-def _bounds(job: Job) -> dict[int, Curve]:
-    """Count → the path that was found with none open, or with all."""
+def _bounds(job: Job) -> dict[int, FoundPath]:
+    """Count → the path that was found with none open, or with all, as it was seen."""
     if "bounds" not in job.inputs:
         return {}
-    counts = [tried["count"] for tried in job.metrics("bounds")["tried"]]
-    return {count: load_curve(job, "bounds", _prefix(count)) for count in counts}
+    return {tried["count"]: _bound(job, tried["count"]) for tried in job.metrics("bounds")["tried"]}
+
+
+def _bound(job: Job, count: int) -> FoundPath:
+    seen = (job.inputs["bounds"] / f"{_prefix(count)}profile.json").read_text(encoding="utf-8")
+    return FoundPath(load_curve(job, "bounds", _prefix(count)), to_profile(json.loads(seen)), ())
 
 
 def _with_passes(told: Metrics, bounds: Metrics) -> Metrics:
