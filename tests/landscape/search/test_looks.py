@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import sparsescape as ss
-from helpers import Coordinates, at
+from helpers import Coordinates, at, classes, draw, moved, normalized
 from sparsescape.landscape.profiles import glance
 from sparsescape.landscape.search import looks
+from sparsescape.points import snapshot
 
 COUNT = glance.WORTH * glance.PART
 ENDS = at(-1.0, 0.0), at(1.0, 0.0)
@@ -90,6 +91,17 @@ def test_a_wall_that_only_the_part_shows_refuses_nothing():
     found = looks.Look(objective, part, 21, None).at(ss.Line(*ENDS), 0.0)
     assert found.profile is not None
     assert found.profile.monotone()
+
+
+def test_statistics_that_one_end_alone_carries_are_no_part_of_its_loss():
+    """No curve has them; that end would be another point than the one its paths begin at."""
+    data = draw(COUNT, 6), classes(COUNT, 3)
+    objective = ss.Objective(normalized(), data, batch_norm="stored")
+    start = snapshot(moved(normalized()))
+    end = {name: start[name] for name in objective.parameters}
+    ends = looks.first_look(start, end, objective, points=3, tol=None, seed=0).ends
+    line = ss.profile(ss.Line(start, end, names=objective.parameters), objective, points=2)
+    assert {t: seen.loss for t, seen in ends.items()} == dict(zip(line.t, line.loss, strict=True))
 
 
 def test_a_small_data_set_is_always_looked_at_in_full():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ...evaluation import Evaluation
 from ...objective import Objective
 from ...points import PointLike
+from ..curves.bezier import Line
 from ..curves.curve import Curve
 from ..curves.pacing import has_flown_off, paced
 from ..profiles.glance import glance, part_of
@@ -101,5 +102,6 @@ def first_look(
 ) -> Look:
     """How the paths between two points are looked at; the seed says over which part of the data."""
     part = part_of(objective, seed)
-    ends = {} if part is None else {0.0: objective.evaluate(start), 1.0: objective.evaluate(end)}
+    line = Line(start, end, names=objective.parameters)  # no curve has a buffer of one end alone
+    ends = {} if part is None else {t: objective.evaluate(line.point(t)) for t in (0.0, 1.0)}
     return Look(objective, part, points, tol, ends)
