@@ -114,7 +114,7 @@ class Ground:
         if state is not None:
             return to_path(state, line, trials)
         found = best_path(line, look, trials, seed=seed, checkpoint=kept)
-        state = path_state(found)
+        state = path_state(found, line)
         if kept is not None and state is not None:
             kept.save(state)
         return found

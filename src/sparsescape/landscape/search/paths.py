@@ -30,8 +30,8 @@ class Attempt:
     passes: int
     """Forward and backward passes over a batch."""
     climb: float
-    """Over all data; of a path that was refused after a look at a few points, what it climbs
-    between those, and so at least."""
+    """Over all data; of a path that was refused or believed after a look at a few points, what it
+    climbs between those, and so at least."""
     seed: int = 0
     """Of this trial's draws."""
     diverged: bool = False
@@ -58,9 +58,9 @@ class FoundPath:
         return sum(attempt.passes for attempt in self.attempts)
 
 
-def path_state(found: FoundPath) -> State | None:
+def path_state(found: FoundPath, line: Line) -> State | None:
     """What was found, as data; None where the curve cannot be told so."""
-    curve = curve_state(found.curve)
+    curve = curve_state(found.curve, line)
     if curve is None:
         return None
     attempts = [[a.passes, a.climb, a.seed, a.diverged] for a in found.attempts]
@@ -178,11 +178,14 @@ def _made(
     """The trial's path and what it cost: from where it was kept, if it was made before an
     interruption."""
     state = kept.load() if kept is not None else None
-    if state is not None and "curve" in state:
-        return to_seen(state, best.curve)
+    if state is not None and _MADE in state:
+        return to_seen(state[_MADE], best.curve)
     curve, search = trial.search(best.curve, look.objective, seed=seed, checkpoint=kept)
     seen = look.at(curve, best.climb)
-    state = seen_state(seen, search)
+    state = seen_state(seen, search, best.curve)
     if kept is not None and state is not None:
-        kept.save(state)
+        kept.save({_MADE: state})
     return seen, search
+
+
+_MADE = "made by a trial"  # told from whatever a method of one's own keeps in the same file

@@ -21,10 +21,14 @@ KINDS = {"Line": Line, "Bezier": Bezier, "PolygonalChain": PolygonalChain}
 """The curves that can be told from their control points."""
 
 
-def curve_state(curve: Curve) -> State | None:
-    """Its kind and its control points; None of a kind of somebody's own, searched for again."""
+def curve_state(curve: Curve, like: Curve) -> State | None:
+    """Its kind and its control points, to be told to :func:`to_curve` with the same other curve.
+
+    None of what that would not be to the bit, which is searched for again: a kind of somebody's
+    own, or a method's curve that is held in another subspace.
+    """
     kind = type(curve).__name__
-    if KINDS.get(kind) is not type(curve):
+    if KINDS.get(kind) is not type(curve) or not _laid_alike(curve, like):
         return None
     return {"kind": kind, "control": curve.control.detach()}
 
@@ -44,9 +48,20 @@ def to_curve(state: State, like: Curve) -> Curve:
     return curve
 
 
-def seen_state(seen: Seen, search: Search) -> State | None:
+def _laid_alike(curve: Curve, like: Curve) -> bool:
+    """Whether both are between the same ends, and held in the same subspace."""
+    if list(curve.names) != list(like.names) or not torch.equal(curve.openings, like.openings):
+        return False
+    ends = (curve.start, like.start), (curve.end, like.end)
+    return all(
+        mine.keys() == theirs.keys() and all(torch.equal(mine[n], theirs[n]) for n in mine)
+        for mine, theirs in ends
+    )
+
+
+def seen_state(seen: Seen, search: Search, like: Curve) -> State | None:
     """A path, what was seen of it, and what it cost."""
-    curve = curve_state(seen.curve)
+    curve = curve_state(seen.curve, like)
     if curve is None:
         return None
     looks = {name: (look := getattr(seen, name)) and profile_state(look) for name in _LOOKS}
