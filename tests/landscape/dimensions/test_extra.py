@@ -283,6 +283,20 @@ def test_what_is_known_with_none_and_all_open_is_not_searched_for_again(kept):
     assert led.passes == alone.passes - bounds.passes
 
 
+def test_what_is_known_of_other_weights_is_not_taken_for_a_path():
+    """With what is closed here at 0 it is a path that was never seen."""
+    planted = Planted(1, closed=10)
+    open_first, last = planted.score, {"rest": -planted.score["rest"]}
+    known = found_in(planted, open_first).paths
+    assert known[1].profile.monotone()
+    found = found_in(planted, last, passes=24, known={1: known[1], 5: known[5]})
+    assert found.count == 10  # it is the last that helps
+    for count, curve in found.curves.items():
+        seen = ss.profile(curve, planted.objective, t=found.profiles[count].t)
+        assert seen.climb == pytest.approx(found.climbs[count], abs=1e-6)
+    assert [a.passes for a in found.attempts[5]] == [0]
+
+
 def test_only_the_weights_of_a_pattern_are_opened():
     planted = Planted(1)
     with pytest.raises(ss.InputError, match="matches none"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from ...masks import Mask
 from ...objective import Objective
 from ...points import Point
@@ -51,7 +53,7 @@ class Ground:
         if count in self.found:
             return False
         known = self.known.get(count)
-        if isinstance(known, FoundPath):
+        if isinstance(known, FoundPath) and self._holds(count, known.curve):
             return self._taken(count, known)
         bound = self.order is None or count == len(self.order)
         look = self.look if bound else replace(self.look, believing=True)
@@ -101,6 +103,12 @@ class Ground:
             self.open.add(count)
         return count in self.open
 
+    def _holds(self, count: int, curve: Curve) -> bool:
+        """Whether the curve lies in the subspace as it is: with some of its weights closed it is
+        another path, of which nothing was seen."""
+        held = curve.inside(self._subspace(count))
+        return torch.equal(held.control, curve.control * curve.openings)
+
     def _subspace(self, count: int) -> Mask:
         return self.mask if self.order is None else self.mask | self.order.first(count)
 
@@ -122,8 +130,8 @@ class Ground:
     def _trials(self, count: int) -> Sequence[Method]:
         """What is known of this count, or else the path known from above and then a search."""
         known = self.known.get(count)
-        if isinstance(known, Curve):
-            return [Known(count, known)]
+        if known is not None:
+            return [Known(count, known.curve if isinstance(known, FoundPath) else known)]
         return (*self._from_above(count), *self._search(count))
 
     def _search(self, count: int) -> tuple[Method, ...]:

@@ -157,7 +157,8 @@ def extra_dimensions(
         known: count → the best path of a search that was made there before, for other choices from
             the same start: with none open, and with all, they are one and the same search
             (:attr:`ExtraDimensions.paths`). Nothing else is tried there; a curve without its
-            profile (:attr:`ExtraDimensions.curves`) is looked at.
+            profile (:attr:`ExtraDimensions.curves`), or with weights that are closed here, is
+            looked at.
         seed: decides every draw.
         checkpoint: as for :func:`sparsescape.find_path`.
 
