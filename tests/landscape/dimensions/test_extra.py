@@ -252,7 +252,7 @@ def test_over_large_data_only_the_bounds_and_the_answer_are_looked_at_in_full(mo
 def test_what_is_believed_too_soon_changes_no_answer(monkeypatch):
     """A glance that never sees a climb; of the bounds all is looked at in full."""
 
-    def blind(curve, objective, part, points, ends):
+    def blind(curve, objective, part, points, ends, tol):
         return profile(curve, objective, t=(0.0, 1.0), known=ends)
 
     monkeypatch.setattr(looks, "glance", blind)

@@ -1,7 +1,7 @@
 """How the paths of a search are looked at: closely the best, others as far as it takes.
 
 A profile over a large data set costs more than the search for the path. Most paths climb, and that
-is seen at two points; only one that may not, and the one that is kept, are looked at in full.
+is seen at a few points; only one that may not, and the one that is kept, are looked at in full.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Look:
         if has_flown_off(curve):
             return Seen(curve, math.inf)
         if self.part is not None:
-            few = glance(curve, self.objective, self.part, self.points, self.ends)
+            few = glance(curve, self.objective, self.part, self.points, self.ends, self.tol)
             if not few.monotone(self.tol):
                 return Seen(curve, few.climb, few=few)
             return Seen(curve, few.climb, few) if self.believing else self._closely(curve, few)
