@@ -46,7 +46,7 @@ class Ground:
         """Search with so many weights open; whether there is a path.
 
         Where a path is known with fewer open there is one, and nothing is searched for; nor where
-        that was done before. Between none and all a glance at a path is believed for now.
+        that was done before. Between none and all a glance may be enough for now.
         """
         if any(k <= count for k in self.open):
             return True
@@ -90,7 +90,7 @@ class Ground:
         self.found[count] = found
         if self._is_none(found):
             self.open.add(count)
-            if look.believing and look.part is not None:
+            if look.part is not None and look.takes(found.profile):
                 self.believed.add(count)
         return count in self.open
 

@@ -42,8 +42,8 @@ class Look:
         points: of a profile, at least.
         tol: the climb that still counts as none; :attr:`Profile.tolerance` unless given.
         ends: t → what a large data set says at both ends, which all paths have.
-        believing: whether a path of which a glance sees no climb is taken at its word; otherwise
-            it is looked at in full.
+        believing: whether a path that climbs by less than half of what is tolerated, as far as a
+            glance sees, is one for now; otherwise it is looked at in full.
     """
 
     objective: Objective
@@ -62,11 +62,16 @@ class Look:
             few = glance(curve, self.objective, self.part, self.points, self.ends, self.tol)
             if not few.monotone(self.tol):
                 return Seen(curve, few.climb, few=few)
-            return Seen(curve, few.climb, few) if self.believing else self._closely(curve, few)
+            return Seen(curve, few.climb, few) if self.takes(few) else self._closely(curve, few)
         even = profile(curve, self.objective, self.points)
         if even.climb < lowest and len(paced(curve, self.points)) > len(even.t):
             return self._closely(curve)
         return Seen(curve, even.climb, even)
+
+    def takes(self, few: Profile) -> bool:
+        """Whether a glance is enough to call it a path."""
+        tol = few.tolerance if self.tol is None else self.tol
+        return self.believing and few.climb <= tol / 2
 
     def best(self, seen: Sequence[Seen]) -> tuple[Curve, Profile]:
         """The path that climbs least, and its profile; what climbs more between a few of its points
