@@ -84,13 +84,16 @@ def _effort(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         bad = [s for s in results["starts"] if s["sparsity"] == sparsity and s["bad"]]
         left = [s for s in bad if s["counts"]]
         rows = {r["choice"]: r for r in results["table"] if r["sparsity"] == sparsity}
-        each = [
-            ", ".join("none" if k is None else str(k) for k in rows[choice]["counts"]) or "–"
-            for choice in ("gradient", "random")
-        ]
+        each = [_counts(rows.get(choice)) for choice in ("gradient", "random")]
         counts = map(str, (given["search_passes"], len(bad), len(bad) - len(left), len(left)))
         passes, *numbers = counts
         yield _training(given), passes, f"{sparsity * 100:.4g} %", *numbers, *each
+
+
+def _counts(row: Mapping[str, Any] | None) -> str:
+    """Of a choice that the study may not have made."""
+    counts = [] if row is None else row["counts"]
+    return ", ".join("none" if k is None else str(k) for k in counts) or "–"
 
 
 def _training(given: Mapping[str, Any]) -> str:
