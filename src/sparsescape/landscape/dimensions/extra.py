@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -193,15 +193,15 @@ def extra_dimensions(
     check_choice(choose, start, aim, mask)
     check_trials(trials)
     names = tuple(name for name in mask if name in matching(mask, among))
-    losses = [objective(start), objective(end)]
+    part_seed = derived_seed(seed, "part")
+    look = first_look(start, end, objective, points=points, tol=tol, seed=part_seed)
+    losses = [look.ends[t].loss for t in (0.0, 1.0)]
     tol = tolerance(losses) if tol is None else tol
     _check_numbers(losses, tol, restarts, precision, points)
     known = dict(known or {})
     _check_known(known, start, end, mask)
     all_trials = restarted(trials, restarts)
-    look = first_look(
-        start, end, objective, points=points, tol=tol, seed=derived_seed(seed, "part")
-    )
+    look = replace(look, tol=tol)
     ground = Ground(start, end, mask, look, all_trials, seed, checkpoint, known)
     order = ground.order = _order(ground, choose, names, aim)
     count = smallest(ground, len(order), precision)

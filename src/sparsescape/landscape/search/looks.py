@@ -41,7 +41,7 @@ class Look:
         part: over some of a large data set; None of a small one, of which all is always looked at.
         points: of a profile, at least.
         tol: the climb that still counts as none; :attr:`Profile.tolerance` unless given.
-        ends: t → what a large data set says at both ends, which all paths have.
+        ends: t → what all data say at both ends, which all paths have.
         believing: whether a path that climbs by less than half of what is tolerated, as far as a
             glance sees, is one for now; otherwise it is looked at in full.
     """
@@ -108,5 +108,5 @@ def first_look(
     """How the paths between two points are looked at; the seed says over which part of the data."""
     part = part_of(objective, seed)
     line = Line(start, end, names=objective.parameters)  # no curve has a buffer of one end alone
-    ends = {} if part is None else {t: objective.evaluate(line.point(t)) for t in (0.0, 1.0)}
+    ends = {t: objective.evaluate(line.point(t)) for t in (0.0, 1.0)}
     return Look(objective, part, points, tol, ends)

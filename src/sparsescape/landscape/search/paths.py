@@ -131,8 +131,8 @@ def find_path(
     look = first_look(
         start, end, objective, points=points, tol=tol, seed=derived_seed(seed, "part")
     )
-    for name, point, t in (("start", start, 0.0), ("end", end, 1.0)):
-        loss = look.ends[t].loss if look.ends else objective(point)
+    for name, t in (("start", 0.0), ("end", 1.0)):
+        loss = look.ends[t].loss
         if not math.isfinite(loss):  # every path climbs without bound then, whatever is tried
             raise InputError(f"The loss at the {name} of the path is not finite: {loss}.")
     line = Line(start, end, subspace=subspace, names=objective.parameters)

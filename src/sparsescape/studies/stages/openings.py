@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from ...landscape.dimensions.extra import ExtraDimensions, extra_dimensions
-from ...landscape.profiles.measures import tolerance
 from ...landscape.profiles.profile import profile
 from ...landscape.search.paths import FoundPath
 from ...landscape.search.progress import profile_state, to_profile
@@ -72,7 +71,6 @@ def dimensions(job: Job) -> Metrics:
     settings = job.settings
     start, end = job.point("start"), job.point("end")
     objective = job.objective()
-    tolerated = tolerance([objective(start), objective(end)])
     found = extra_dimensions(
         start,
         end,
@@ -83,7 +81,6 @@ def dimensions(job: Job) -> Metrics:
         reference=job.point("reference") if "reference" in job.inputs else None,
         trials=trials_of(job),
         points=settings["points"],
-        tol=tolerated,
         precision=settings["precision"],
         known=_bounds(job),
         seed=settings["seed"],
